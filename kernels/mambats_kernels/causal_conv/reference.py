@@ -1,0 +1,104 @@
+"""The short causal convolution as a sum of shifted copies: the judge of every faster version."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mambats_kernels.packed import Segments, segments
+
+
+def compute_dtype(x: Tensor) -> torch.dtype:
+    """float64 for float64 input, else float32, in which the taps are summed."""
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+def activate(y: Tensor, activation: str | None) -> Tensor:
+    """Apply silu, or nothing."""
+    return F.silu(y) if activation == "silu" else y
+
+
+def causal_conv(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    activation: str | None = None,
+    cu_seqlens: Tensor | None = None,
+    initial_state: Tensor | None = None,
+    reverse: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Compute the convolution of `mambats_kernels.causal_conv` with plain, twice differentiable torch operations."""
+    if cu_seqlens is None:
+        lagged, final = dense_lags(x, weight.shape[1], initial_state, reverse)
+    else:
+        segment = segments(cu_seqlens, x.shape[1], reverse)
+        lagged, final = packed_lags(x, weight.shape[1], initial_state, segment, reverse)
+    dtype = compute_dtype(x)
+    y = sum_taps(lagged, weight.to(dtype), dtype)
+    y = y if bias is None else y + bias.to(dtype)
+    y = activate(y, activation).to(x.dtype)
+    if cu_seqlens is not None:
+        y = torch.where(segment.inside.view(1, -1, 1), y, torch.zeros_like(y))
+    return y, final
+
+
+def sum_taps(lagged: list[Tensor], weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """Weigh the copies, lag 0 first, by the taps, last tap first."""
+    y = lagged[0].to(dtype) * weight[:, -1]
+    for lag in range(1, len(lagged)):
+        y = y + lagged[lag].to(dtype) * weight[:, -1 - lag]
+    return y
+
+
+def dense_lags(x: Tensor, taps: int, initial: Tensor | None, reverse: bool) -> tuple[list[Tensor], Tensor]:
+    """Give the inputs of 0 to W-1 tokens ago, each (B, T, D), and the final state (B, W-1, D)."""
+    batch, tokens, width = x.shape
+    past = x.new_zeros((batch, taps - 1, width)) if initial is None else initial.to(x.dtype)
+    line = torch.cat([past, x.flip(1) if reverse else x], 1)
+    lagged = [line[:, taps - 1 - lag : taps - 1 - lag + tokens] for lag in range(taps)]
+    return [v.flip(1) for v in lagged] if reverse else lagged, line[:, tokens:].clone()
+
+
+def packed_lags(
+    x: Tensor, taps: int, initial: Tensor | None, segment: Segments, reverse: bool
+) -> tuple[list[Tensor], Tensor]:
+    """Give the inputs of 0 to W-1 tokens ago within each sequence, each (1, T, D), and final states (n, W-1, D)."""
+    rows, width, tokens = segment.length.shape[0], x.shape[2], x.shape[1]
+    past = x.new_zeros((rows, taps - 1, width)) if initial is None else initial.to(x.dtype)
+    # One line holds all pasts, one zero row for whatever is out of every sequence, and the tokens.
+    line = torch.cat([past.reshape(-1, width), x.new_zeros((1, width)), x[0]])
+    nothing, t = rows * (taps - 1), torch.arange(tokens, device=x.device)
+    lagged: list[Tensor] = []
+    for lag in range(taps):
+        token = nothing + 1 + (t + lag if reverse else t - lag)
+        earlier = segment.row * (taps - 1) + taps - 1 + segment.place - lag
+        index = torch.where(segment.place >= lag, token, earlier)
+        lagged.append(line[torch.where(segment.inside, index, nothing)].unsqueeze(0))
+    slot = segment.length.unsqueeze(1) + torch.arange(taps - 1, device=x.device)  # place in [past; tokens] of the sequence
+    back = segment.length.unsqueeze(1) + taps - 2 - slot
+    token = nothing + 1 + (segment.leave.unsqueeze(1) + back if reverse else segment.leave.unsqueeze(1) - back)
+    kept = torch.arange(rows, device=x.device).unsqueeze(1) * (taps - 1) + slot
+    return lagged, line[torch.where(slot < taps - 1, kept, token)]
+
+
+def causal_conv_step(
+    x_t: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    state: Tensor,
+    activation: str | None = None,
+    mask: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Advance one token: (B, D) in and out, with the last W-1 inputs (B, W-1, D) as the state."""
+    dtype = compute_dtype(x_t)
+    if mask is not None:
+        x_t = torch.where(mask.unsqueeze(-1), x_t, torch.zeros_like(x_t))
+    line = torch.cat([state.to(x_t.dtype), x_t.unsqueeze(1)], 1)
+    y = (line.to(dtype) * weight.to(dtype).t()).sum(1)
+    y = activate(y if bias is None else y + bias.to(dtype), activation).to(x_t.dtype)
+    new = line[:, 1:]
+    if mask is not None:
+        new = torch.where(mask.view(-1, 1, 1), new, state.to(x_t.dtype))
+        y = torch.where(mask.unsqueeze(-1), y, torch.zeros_like(y))
+    return y, new

@@ -1,0 +1,54 @@
+"""Where packed sequences begin and end, as tensors on the device: no value is ever read by the host."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Segments(NamedTuple):
+    """Layout of n sequences packed one after the other into T tokens, seen in the order in which a scan walks.
+
+    Attributes:
+        row: Sequence of each token, shape (T,) int64; n for the ignored tail.
+        place: How many tokens of its own sequence the scan saw before this one, shape (T,) int64; 0 where a state enters.
+        entry: True where a sequence's initial state enters, shape (T,) bool.
+        leave: Token after which a sequence's final state is read, shape (n,) int64, in [0, T) even if the sequence is empty.
+        length: Tokens of each sequence, shape (n,) int64.
+        inside: True for tokens that belong to a sequence, shape (T,) bool.
+    """
+
+    row: Tensor
+    place: Tensor
+    entry: Tensor
+    leave: Tensor
+    length: Tensor
+    inside: Tensor
+
+
+def segments(cu_seqlens: Tensor, tokens: int, reverse: bool = False) -> Segments:
+    """Locate every token of a packed batch without waiting for the device.
+
+    Args:
+        cu_seqlens: Borders, shape (n+1,), non-falling from 0; the last may be under `tokens` (the tail is ignored).
+        tokens: T, the length of the packed axis.
+        reverse: True if the scan walks from the last token to the first.
+
+    Returns:
+        The `Segments` on the device of `cu_seqlens`.
+    """
+    cu = cu_seqlens.to(torch.int64)
+    first, end = cu[:-1], cu[1:]
+    t = torch.arange(tokens, device=cu.device)
+    row = torch.searchsorted(end.contiguous(), t, right=True)  # empty sequences end at or before t: skipped
+    inside = row < end.shape[0]
+    # A border of T behind the real ones serves the tail's tokens, so that no index leaves its range.
+    bounds = torch.cat([cu, cu.new_full((1,), tokens)])
+    place = bounds[row + 1] - 1 - t if reverse else t - bounds[row]
+    leave = (first if reverse else end - 1).clamp(0, max(tokens - 1, 0))
+    return Segments(row, place, (place == 0) & inside, leave, end - first, inside)
+
+
+def pad_row(state: Tensor) -> Tensor:
+    """Append a row of zeros, so that row n of `Segments.row` reads nothing: (n, ...) -> (n+1, ...)."""
+    return torch.cat([state, state.new_zeros((1, *state.shape[1:]))])
