@@ -1,0 +1,1 @@
+"""Corpora: one file each, with its source record and its splits."""
