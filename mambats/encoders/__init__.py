@@ -1,5 +1,24 @@
 """Encoders: rows of measurements (B, T, C) to tokens (B, T, width)."""
 
-from mambats.encoders.causal import CausalEncoder, CausalState
+from collections.abc import Callable
 
-__all__ = ["CausalEncoder", "CausalState"]
+from mambats.encoders.bidirectional import BidirectionalEncoder, NotCausalError
+from mambats.encoders.causal import CausalEncoder, CausalState
+from mambats.mixers import MIXERS
+from mambats.protocols import Encoder
+
+__all__ = ["ENCODERS", "BidirectionalEncoder", "CausalEncoder", "CausalState", "NotCausalError"]
+
+#: Small encoders of every kind by name, made from (channels, width): the laws walk them. A new one is one line here.
+ENCODERS: dict[str, Callable[[int, int], Encoder]] = {
+    "causal": lambda channels, width: CausalEncoder(channels, width, 2, mixer=MIXERS["mamba"]),
+    "causal_hold": lambda channels, width: CausalEncoder(channels, width, 2, mixer=MIXERS["mamba_hold"]),
+    "causal_no_mixer": lambda channels, width: CausalEncoder(channels, width, 2, no_mixer=True),
+    "bidirectional": lambda channels, width: BidirectionalEncoder(channels, width, 2, mixer=MIXERS["mamba"]),
+    "bidirectional_lookahead": lambda channels, width: BidirectionalEncoder(
+        channels, width, 2, mixer=MIXERS["mamba"], lookahead=4
+    ),
+    "bidirectional_tied": lambda channels, width: BidirectionalEncoder(
+        channels, width, 2, mixer=MIXERS["mamba_hold"], tied=True, lookahead=3
+    ),
+}

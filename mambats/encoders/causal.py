@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
-from mambats.encoders.compact import Clock, Packing
+from mambats.encoders.compact import Clock, Packing, blank_removed
 from mambats.encoders.embed import Embedding, check_rows
 from mambats.mixers import Block, MambaSettings, MixerSettings
 from mambats.protocols import Encoder, State
@@ -85,18 +84,16 @@ class CausalEncoder(Encoder):
         """Encode x (B, T, C); see `mambats.protocols.Encoder.forward`."""
         check_rows(x, self.channels, gaps, observed, mask)
         regular = gaps is None and mask is None and state is None
-        clock, layers = state or CausalState(Clock.start(x.shape[0], self.embedding.weight), (None,) * len(self.blocks))
+        if state is None:
+            state = CausalState(Clock.start(x.shape[0], self.embedding.weight), (None,) * len(self.blocks))
+        clock, layers = state
+        check_batch(x, clock)
         gaps, clock = clock.run(x.new_ones(x.shape[:2]) if gaps is None else gaps, mask)
         # A regular series from its start has gaps of 1 throughout: the scans are spared the multiplication.
         gaps = None if regular else gaps
-        if mask is not None:  # absent values may be NaN, and NaN times a zero gradient is NaN
-            x = x.where(mask.unsqueeze(-1), torch.zeros_like(x))
-        token = self.embedding(x, gaps, observed)
+        token = self.embedding(blank_removed(x, mask), gaps, observed)
         token, layers = self._mix(token, gaps, mask, layers)
-        token = self.norm(token)
-        if mask is not None:
-            token = token.where(mask.unsqueeze(-1), torch.zeros_like(token))
-        return token, CausalState(clock, layers)
+        return blank_removed(self.norm(token), mask), CausalState(clock, layers)
 
     def _mix(
         self, token: Tensor, gaps: Tensor | None, mask: Tensor | None, layers: tuple[State, ...]
@@ -129,18 +126,27 @@ class CausalEncoder(Encoder):
     ) -> tuple[Tensor, CausalState]:
         """Encode one row x_t (B, C); see `mambats.protocols.Encoder.step`."""
         check_rows(x_t, self.channels, gap_t, observed_t, mask_t)
+        check_batch(x_t, state.clock)
         gap_t, clock = state.clock.tick(gap_t, mask_t)
-        if mask_t is not None:
-            x_t = x_t.where(mask_t.unsqueeze(-1), torch.zeros_like(x_t))
-        token = self.embedding(x_t, gap_t, observed_t)
+        token = self.embedding(blank_removed(x_t, mask_t), gap_t, observed_t)
         left: list[State] = []
         for block, layer in zip(self.blocks, state.layers, strict=True):
             token, layer = block.step(token, gap_t, mask_t=mask_t, state=layer)  # type: ignore[operator]
             left.append(layer)
-        token = self.norm(token)
-        if mask_t is not None:
-            token = token.where(mask_t.unsqueeze(-1), torch.zeros_like(token))
-        return token, CausalState(clock, tuple(left))
+        return blank_removed(self.norm(token), mask_t), CausalState(clock, tuple(left))
+
+
+def check_batch(x: Tensor, clock: Clock) -> None:
+    """Refuse a state of another batch size.
+
+    Raises:
+        ValueError: If the state has not one row a row of x.
+    """
+    if x.shape[0] != clock.pending.shape[0]:
+        raise ValueError(
+            f"x has batch {x.shape[0]}, the state {clock.pending.shape[0]}: need one state a series. "
+            "Start from init_state(batch), or carry the state of the same series."
+        )
 
 
 def check_sizes(channels: int, width: int, layers: int, dropout: float) -> None:

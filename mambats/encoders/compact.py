@@ -92,8 +92,15 @@ class Packing(NamedTuple):
 
     def unpack(self, packed: Tensor) -> Tensor:
         """Move packed rows (1, B*T, D) back to (B, T, D), zeros where a row was removed."""
-        rows = packed[0].index_select(0, self.place).unflatten(0, self.mask.shape)
-        return torch.where(self.mask.unsqueeze(-1), rows, torch.zeros_like(rows))
+        return blank_removed(packed[0].index_select(0, self.place).unflatten(0, self.mask.shape), self.mask)
+
+
+def blank_removed(rows: Tensor, mask: Tensor | None) -> Tensor:
+    """Put zeros into rows (..., D) where mask (...) is False.
+
+    Before the embedding, because an absent value may be NaN, and NaN times a gradient of zero is NaN.
+    """
+    return rows if mask is None else torch.where(mask.unsqueeze(-1), rows, torch.zeros_like(rows))
 
 
 def split_borders(cu_seqlens: Tensor, length: int, rows: int) -> Tensor:

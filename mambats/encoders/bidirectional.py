@@ -1,0 +1,197 @@
+"""The bidirectional encoder: every layer reads time both ways, as far ahead as `lookahead` allows."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from mambats.encoders.causal import check_sizes
+from mambats.encoders.compact import Clock, Packing, blank_removed, split_borders
+from mambats.encoders.embed import Embedding, check_rows
+from mambats.mixers import MambaSettings, MixerSettings
+from mambats.protocols import Encoder, Mixer, State
+
+
+class NotCausalError(ValueError):
+    """A state or a step was asked of an encoder that reads ahead."""
+
+
+class Borders(NamedTuple):
+    """Where packed sequences end, for the two directions; None in both is a dense batch."""
+
+    forward: Tensor | None = None
+    backward: Tensor | None = None
+
+
+class BidirectionalBlock(nn.Module):
+    """Add to tokens what a mixer makes of them forwards plus what one makes of them backwards.
+
+    Args:
+        mixer: The mixer forwards.
+        back: The mixer backwards; None ties the directions: the same weights run both ways.
+        dropout: Share of the sum dropped in training.
+        lookahead: Tokens after which a reverse scan restarts; None runs it over the whole sequence.
+    """
+
+    def __init__(
+        self, mixer: Mixer, back: Mixer | None = None, dropout: float = 0.0, lookahead: int | None = None
+    ) -> None:
+        super().__init__()
+        self.mixer = mixer
+        self.back = back
+        self.dropout = dropout
+        self.lookahead = lookahead
+        self.norm = nn.RMSNorm(mixer.width, eps=1e-5)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, gaps: Tensor | None, borders: Borders) -> Tensor:
+        """Mix x (B, T, D), or packed (1, T, D) with borders."""
+        normal = self.norm(x)
+        ahead, _ = self.mixer(normal, gaps, cu_seqlens=borders.forward)
+        if borders.backward is None:
+            behind = self._in_blocks(normal, gaps)
+        else:
+            behind = self._reverse(normal, gaps, borders.backward)
+        return x + self.drop(ahead + behind)
+
+    def _reverse(self, x: Tensor, gaps: Tensor | None, borders: Tensor | None = None) -> Tensor:
+        """Run the backward mixer from the last token to the first."""
+        mixer = self.mixer if self.back is None else self.back
+        return mixer(x, gaps, cu_seqlens=borders, reverse=True)[0]
+
+    def _in_blocks(self, x: Tensor, gaps: Tensor | None) -> Tensor:
+        """Reverse a dense batch, restarting at block ends: blocks become rows of the batch, the rest follows."""
+        length = self.lookahead
+        if length is None or length >= x.shape[1]:
+            return self._reverse(x, gaps)
+        whole = x.shape[1] - x.shape[1] % length
+        y = self._reverse(fold(x[:, :whole], length), None if gaps is None else fold(gaps[:, :whole], length))
+        y = y.reshape(x.shape[0], whole, -1)
+        if whole == x.shape[1]:
+            return y
+        return torch.cat([y, self._reverse(x[:, whole:], None if gaps is None else gaps[:, whole:])], 1)
+
+
+def fold(rows: Tensor, length: int) -> Tensor:
+    """Turn (B, n * length, ...) into (B * n, length, ...)."""
+    return rows.reshape(-1, length, *rows.shape[2:])
+
+
+class BidirectionalEncoder(Encoder):
+    """Embed rows, pass them through blocks that read time both ways, normalise.
+
+    With a lookahead of L, reverse scans restart at the ends of blocks [0, L), [L, 2 L), ... of present rows,
+    the same in every layer, so an output waits for at most L rows at any depth and what follows a block's end
+    never changes what stands before it. Rows that are absent (mask False) are not counted: they are not there.
+
+    Args:
+        channels: Channels C of a row.
+        width: Width of the tokens.
+        layers: Number of blocks.
+        mixer: The mixer of each direction of each block; None is `MambaSettings()`.
+        dropout: Share of each block's output dropped in training.
+        tied: Run the same weights both ways, at half the parameters.
+        lookahead: L in rows, at least 1; None reads the whole sequence.
+        no_mixer: Leave the blocks out and keep the rest.
+
+    Raises:
+        ValueError: If a size or `lookahead` is below 1, or `dropout` outside [0, 1).
+    """
+
+    causal = False
+
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        layers: int,
+        *,
+        mixer: MixerSettings | None = None,
+        dropout: float = 0.0,
+        tied: bool = False,
+        lookahead: int | None = None,
+        no_mixer: bool = False,
+    ) -> None:
+        super().__init__()
+        check_sizes(channels, width, layers, dropout)
+        if lookahead is not None and lookahead < 1:
+            raise ValueError(
+                f"lookahead is {lookahead}: need at least 1 row, or None. Use CausalEncoder to read no row ahead."
+            )
+        self.channels = channels
+        self.width = width
+        self.layers = layers
+        self.mixer = mixer
+        self.dropout = dropout
+        self.tied = tied
+        self.lookahead = lookahead
+        self.no_mixer = no_mixer
+        self.embedding = Embedding(channels, width)
+        self.blocks = nn.ModuleList(self._block() for _ in range(0 if no_mixer else layers))
+        self.norm = nn.RMSNorm(width, eps=1e-5)
+
+    def _block(self) -> BidirectionalBlock:
+        """Make one layer."""
+        settings = self.mixer or MambaSettings()
+        back = None if self.tied else settings.build(self.width)
+        return BidirectionalBlock(settings.build(self.width), back, self.dropout, self.lookahead)
+
+    def forward(
+        self,
+        x: Tensor,
+        gaps: Tensor | None = None,
+        *,
+        observed: Tensor | None = None,
+        mask: Tensor | None = None,
+        state: State | None = None,
+    ) -> tuple[Tensor, None]:
+        """Encode x (B, T, C); see `mambats.protocols.Encoder.forward`. The state is always None."""
+        if state is not None:
+            self._refuse("takes no state")
+        check_rows(x, self.channels, gaps, observed, mask)
+        if gaps is not None or mask is not None:
+            clock = Clock.start(x.shape[0], self.embedding.weight)
+            gaps, _ = clock.run(x.new_ones(x.shape[:2]) if gaps is None else gaps, mask)
+        token = self.embedding(blank_removed(x, mask), gaps, observed)
+        return blank_removed(self.norm(self._mix(token, gaps, mask)), mask), None
+
+    def _mix(self, token: Tensor, gaps: Tensor | None, mask: Tensor | None) -> Tensor:
+        """Pass tokens (B, T, width) through the blocks, packed where rows are absent."""
+        packing, borders = None, Borders()
+        if mask is not None:
+            packing = Packing.of(mask)
+            ends = packing.cu_seqlens
+            cut = ends if self.lookahead is None else split_borders(ends, self.lookahead, mask.shape[1])
+            borders = Borders(ends, cut)
+            token, gaps = packing.pack(token), None if gaps is None else packing.pack(gaps)
+        for block in self.blocks:
+            token = block(token, gaps, borders)
+        return token if packing is None else packing.unpack(token)
+
+    def init_state(self, batch: int) -> None:
+        """Return None: an encoder that reads ahead carries nothing."""
+
+    def step(
+        self,
+        x_t: Tensor,
+        gap_t: Tensor | None = None,
+        *,
+        observed_t: Tensor | None = None,
+        mask_t: Tensor | None = None,
+        state: State = None,
+    ) -> NoReturn:
+        """Refuse: a row's token needs rows that are not there yet.
+
+        Raises:
+            NotCausalError: Always.
+        """
+        self._refuse("cannot step")
+
+    def _refuse(self, what: str) -> NoReturn:
+        ahead = "the whole sequence" if self.lookahead is None else f"blocks of {self.lookahead} rows"
+        raise NotCausalError(
+            f"BidirectionalEncoder reads {ahead} both ways and {what}. "
+            "Give it whole blocks of rows at once, or train a CausalEncoder to run row by row."
+        )
