@@ -45,7 +45,7 @@ class Stream:
         if self.values.ndim != 2 or self.values.shape[0] != rows:
             raise ValueError(f"values have shape {self.values.shape}, stamps ({rows},): need (T, C) with the same T.")
         if len(self.channels) != self.values.shape[1] or len(set(self.channels)) != len(self.channels):
-            raise ValueError(f"channels are {self.channels}, values have {self.values.shape[1]} columns: one name each.")
+            raise ValueError(f"channels are {self.channels}, values have {self.values.shape[1]} columns: one each.")
         if self.observed is not None and self.observed.shape != self.values.shape:
             raise ValueError(f"observed has shape {self.observed.shape}, values {self.values.shape}: need the same.")
         if rows > 1:
@@ -93,6 +93,7 @@ class Window:
         past: Covariates known up to now, shape (B, L + K, P); only the first L rows may be read.
         future: Covariates known in advance, calendar included, shape (B, L + K, F).
         static: Facts of the series, shape (B, S).
+        clock: Time of each row in whole reference periods since 1970, shape (B, L + K) int64, or None.
         series: Index of each window's series, shape (B,) int64.
         start: Row of each window's first value in its series, shape (B,) int64.
     """
@@ -105,6 +106,7 @@ class Window:
     past: Tensor | None = None
     future: Tensor | None = None
     static: Tensor | None = None
+    clock: Tensor | None = None
     series: Tensor | None = None
     start: Tensor | None = None
 

@@ -1,0 +1,86 @@
+"""The Lightning skin over a model: one shared step, the optimiser and its schedule."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+Stage = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """AdamW with warm-up and a cosine to zero.
+
+    Args:
+        lr: Peak learning rate.
+        weight_decay: Decoupled decay; never applied to A, D, biases, norms and other vectors.
+        warmup: Share of all steps over which the rate rises linearly.
+        schedule: `cosine` falls to 0 at the last step, `constant` stays.
+    """
+
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.05
+    schedule: Literal["cosine", "constant"] = "cosine"
+
+    def factor(self, step: int, steps: int) -> float:
+        """Return the share of `lr` at a step of `steps`."""
+        rise = max(1, round(self.warmup * steps))
+        if step < rise:
+            return (step + 1) / rise
+        if self.schedule == "constant":
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, steps - rise))))
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Split parameters into decayed matrices and the rest (vectors, and those marked `_no_weight_decay`)."""
+    decayed, free = [], []
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            marked = getattr(parameter, "_no_weight_decay", False)
+            (free if marked or parameter.ndim < 2 else decayed).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+
+
+class Task(lightning.LightningModule, ABC):
+    """Train any model that turns a batch into a loss.
+
+    Args:
+        optimiser: Optimiser settings; the defaults of `Optimiser` where None.
+    """
+
+    def __init__(self, optimiser: Optimiser | None = None) -> None:
+        super().__init__()
+        self.optimiser = optimiser
+
+    @abstractmethod
+    def shared_step(self, batch: Any, stage: Stage) -> Tensor:
+        """Return the loss of a batch and log what the stage reports."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Train on one batch."""
+        return self.shared_step(batch, "train")
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Score one validation batch."""
+        return self.shared_step(batch, "val")
+
+    def test_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Score one test batch."""
+        return self.shared_step(batch, "test")
+
+    def configure_optimizers(self) -> Any:
+        """Return AdamW and its schedule, stepped after every batch."""
+        settings = self.optimiser or Optimiser()
+        optimizer = torch.optim.AdamW(parameter_groups(self, settings.weight_decay), lr=settings.lr)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: settings.factor(step, steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
