@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from mambats import recipe
-from mambats.recipe import RecipeError, describe, first_difference, rebuild
-from mambats.recipe_file import load_recipe
+from mambats.recipe import RecipeError, describe, first_difference, load_recipe, rebuild
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mambats.recipe import ALLOWED, RecipeError
+from mambats.recipe.describe import ALLOWED, RecipeError
 
 #: Packages a recipe file may name; from a checkpoint only `mambats.recipe.ALLOWED` are built.
 FILE_ALLOWED = (
@@ -116,7 +116,8 @@ def _check_class(text: _Text, file: Path) -> None:
     if not known or text.value.rpartition(".")[2].startswith(CALLS_ITS_ARGUMENT):
         raise RecipeError(
             f"{file}: {text.where} is {text.value!r}, which is not of {', '.join(FILE_ALLOWED)} "
-            "or calls its arguments. Nothing was imported. If you wrote this recipe and trust what it names, add --trusted."
+            "or calls its arguments. Nothing was imported. "
+            "If you wrote this recipe and trust what it names, add --trusted."
         )
 
 

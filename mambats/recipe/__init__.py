@@ -1,0 +1,25 @@
+"""Recipes as data: objects written down as plain values, built again, and recipe files checked before use."""
+
+from mambats.recipe.describe import (
+    ALLOWED,
+    RecipeError,
+    Spec,
+    class_path,
+    describe,
+    find_class,
+    first_difference,
+    rebuild,
+)
+from mambats.recipe.file import load_recipe
+
+__all__ = [
+    "ALLOWED",
+    "RecipeError",
+    "Spec",
+    "class_path",
+    "describe",
+    "find_class",
+    "first_difference",
+    "load_recipe",
+    "rebuild",
+]
