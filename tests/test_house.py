@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -225,6 +226,28 @@ def test_no_machine_is_named():
         for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
             wrong += [f"{name_of(path)}:{number}: {line.strip()[:80]}"] if machine.search(line) else []
     assert not wrong
+
+
+@pytest.mark.slow
+def test_wheel_carries_recipes_types_and_three_packages(tmp_path):
+    copy = tmp_path / "copy"
+    for path in tracked():
+        target = copy / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(copy)]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300)
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        held = set(wheel.namelist())
+    wanted = {f"{package}/{file}" for package in PACKAGES for file in ("__init__.py", "py.typed")}
+    wanted |= {
+        f"mambats/{name_of(path)}"
+        for path in tracked()
+        if path.suffix == ".yaml" and (ROOT / "recipes") in path.parents
+    }
+    assert wanted <= held
+    assert not [name for name in held if name.startswith(("kernels/", "datasets/", "tests/"))]
 
 
 if __name__ == "__main__":
