@@ -117,6 +117,15 @@ def test_outside_packages_are_imported_where_they_belong():
     assert not wrong
 
 
+def test_every_import_is_a_declared_dependency():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    declared = {re.split(r"[^\w-]", line)[0].lower().replace("-", "_") for line in lines}
+    needed = {name for _, tree in sources() for name in imported(tree)} - sys.stdlib_module_names - PACKAGES.keys()
+    names = {"sklearn": "scikit_learn", "yaml": "pyyaml"}
+    assert {names.get(name, name) for name in needed} <= declared, "name it in an extra of pyproject.toml"
+
+
 def test_task_families_never_import_encoders():
     families = ["forecast", "classify", "regress", "anomaly", "odometry", "track"]
     rooms = [ROOT / "mambats" / family for family in families]
@@ -198,6 +207,8 @@ def test_signatures_say_what_they_take():
         ("mambats", ["torch", "numpy", "lightning", "polars", "mlflow"]),
         ("mambats.cli", ["torch", "lightning", "polars", "mlflow", "matplotlib"]),
         ("mambats.streaming", ["torch", "lightning", "polars", "mlflow"]),
+        ("mambats.data", ["polars", "mlflow", "jsonargparse"]),
+        ("mambats.checkpoint", ["lightning", "polars", "mlflow"]),
         ("mambats_kernels", ["lightning", "polars", "mlflow", "triton"]),
         ("mambats.mixers", ["lightning", "polars", "mlflow", "jsonargparse"]),
         ("mambats.encoders", ["lightning", "polars", "mlflow", "jsonargparse"]),
