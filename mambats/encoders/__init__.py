@@ -4,10 +4,19 @@ from collections.abc import Callable
 
 from mambats.encoders.bidirectional import BidirectionalEncoder, NotCausalError
 from mambats.encoders.causal import CausalEncoder, CausalState
+from mambats.encoders.patch import PatchEncoder, PatchState
 from mambats.mixers import MIXERS
 from mambats.protocols import Encoder
 
-__all__ = ["ENCODERS", "BidirectionalEncoder", "CausalEncoder", "CausalState", "NotCausalError"]
+__all__ = [
+    "ENCODERS",
+    "BidirectionalEncoder",
+    "CausalEncoder",
+    "CausalState",
+    "NotCausalError",
+    "PatchEncoder",
+    "PatchState",
+]
 
 #: Small encoders of every kind by name, made from (channels, width): the laws walk them. A new one is one line here.
 ENCODERS: dict[str, Callable[[int, int], Encoder]] = {
