@@ -124,9 +124,7 @@ def _scan_text(path: Path, reading: Reading) -> pl.LazyFrame | pl.DataFrame:
     nulls = list(reading.nulls)
     if reading.encoding.lower().replace("_", "-") in ("utf-8", "utf8", "ascii"):
         return pl.scan_csv(path, separator=separator, infer_schema=False, null_values=nulls)
-    return pl.read_csv(
-        path, separator=separator, infer_schema=False, null_values=nulls, encoding=reading.encoding
-    )
+    return pl.read_csv(path, separator=separator, infer_schema=False, null_values=nulls, encoding=reading.encoding)
 
 
 def _check_header(path: Path, reading: Reading) -> str:
@@ -146,7 +144,7 @@ def _check_header(path: Path, reading: Reading) -> str:
 
 def _read_line(path: Path, encoding: str) -> str:
     try:
-        with (gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")) as file:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
             return file.readline().decode(encoding).removeprefix("\ufeff").rstrip("\r\n")
     except (UnicodeDecodeError, LookupError, OSError) as error:
         raise DataError(_encoding_message(path, f"line 1 cannot be read as {encoding} ({error})")) from error

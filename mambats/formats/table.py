@@ -144,7 +144,7 @@ def _check_clock(rows: Rows, stamps: Stamps, where: str, name: str, duplicates: 
         at = int(rows[repeated[0] + 1])
         raise DataError(
             f"{where}, row {at + 1}, series {name!r}: time {_text(stamps[at])} stands there twice ({repeated.size} "
-            "such rows). Remove one, set `reading.duplicates` to first or last, or name the column of the series (`id`)."
+            "such rows). Remove one, set `reading.duplicates` to first or last, or name the series' column (`id`)."
         )
     drop = repeated + 1 if duplicates == "first" else repeated
     return np.delete(rows, drop)
@@ -177,13 +177,12 @@ def _recording(layout: Layout, index: int, values: dict[str, npt.NDArray[np.floa
         for part in ("target", "past", "future")
         if (names := layout.parts[part])
     }
-    facts = {name: _fact(values[name][rows[rows >= 0]], name, layout.ids[index], where) for name in layout.parts["static"]}
+    own = rows[rows >= 0]
+    facts = {name: _fact(values[name][own], name, layout.ids[index], where) for name in layout.parts["static"]}
     return Recording(layout.ids[index], streams, facts)
 
 
-def _stream(
-    names: Sequence[str], rows: Rows, stamps: Stamps, values: dict[str, npt.NDArray[np.float64]]
-) -> Stream:
+def _stream(names: Sequence[str], rows: Rows, stamps: Stamps, values: dict[str, npt.NDArray[np.float64]]) -> Stream:
     table = np.stack([take(values[name], rows) for name in names], axis=1)
     observed = np.isfinite(table)
     return Stream(stamps, table, tuple(names), None if observed.all() else observed)

@@ -1,0 +1,1 @@
+"""Series made from a seed: tests and first steps need no file."""

@@ -1,0 +1,59 @@
+"""Data: panels of series, splits, windows, and the Lightning data module.
+
+Names are loaded when first used, so that a machine without polars can train from a cache and a machine without
+Lightning can compute calendar features.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mambats.data.cache import Cached, write_cache
+    from mambats.data.calendar import calendar_features
+    from mambats.data.module import Loading, Run, WindowDataModule
+    from mambats.data.panel import Panel
+    from mambats.data.split import Borders, Dates, Fractions
+    from mambats.data.table import Table
+    from mambats.formats.error import DataError
+    from mambats.formats.roles import Reading
+
+__all__ = [
+    "Borders",
+    "Cached",
+    "DataError",
+    "Dates",
+    "Fractions",
+    "Loading",
+    "Panel",
+    "Reading",
+    "Run",
+    "Table",
+    "WindowDataModule",
+    "calendar_features",
+    "write_cache",
+]
+
+_HOMES = {
+    "Borders": "mambats.data.split",
+    "Cached": "mambats.data.cache",
+    "DataError": "mambats.formats.error",
+    "Dates": "mambats.data.split",
+    "Fractions": "mambats.data.split",
+    "Loading": "mambats.data.module",
+    "Panel": "mambats.data.panel",
+    "Reading": "mambats.formats.roles",
+    "Run": "mambats.data.run",
+    "Table": "mambats.data.table",
+    "WindowDataModule": "mambats.data.module",
+    "calendar_features": "mambats.data.calendar",
+    "write_cache": "mambats.data.cache",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
