@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mambats_kernels.packed import Segments, segments
+from mambats_kernels.packed import Segments, blank_tail, segments
 
 
 def compute_dtype(x: Tensor) -> torch.dtype:
@@ -28,6 +28,7 @@ def causal_conv(
     reverse: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Compute the convolution of `mambats_kernels.causal_conv` with plain, twice differentiable torch operations."""
+    segment = None
     if cu_seqlens is None:
         lagged, final = dense_lags(x, weight.shape[1], initial_state, reverse)
     else:
@@ -37,9 +38,7 @@ def causal_conv(
     y = sum_taps(lagged, weight.to(dtype), dtype)
     y = y if bias is None else y + bias.to(dtype)
     y = activate(y, activation).to(x.dtype)
-    if cu_seqlens is not None:
-        y = torch.where(segment.inside.view(1, -1, 1), y, torch.zeros_like(y))
-    return y, final
+    return y if segment is None else blank_tail(y, segment), final
 
 
 def sum_taps(lagged: list[Tensor], weight: Tensor, dtype: torch.dtype) -> Tensor:
@@ -73,12 +72,14 @@ def packed_lags(
         token = nothing + 1 + (t + lag if reverse else t - lag)
         earlier = segment.row * (taps - 1) + taps - 1 + segment.place - lag
         index = torch.where(segment.place >= lag, token, earlier)
-        lagged.append(line[torch.where(segment.inside, index, nothing)].unsqueeze(0))
-    slot = segment.length.unsqueeze(1) + torch.arange(taps - 1, device=x.device)  # place in [past; tokens] of the sequence
+        index = torch.where(segment.inside, index, nothing).clamp(0, line.shape[0] - 1)  # wrong borders stay in range
+        lagged.append(line[index].unsqueeze(0))
+    # Place of each kept input in [past; tokens] of its own sequence.
+    slot = segment.length.unsqueeze(1) + torch.arange(taps - 1, device=x.device)
     back = segment.length.unsqueeze(1) + taps - 2 - slot
     token = nothing + 1 + (segment.leave.unsqueeze(1) + back if reverse else segment.leave.unsqueeze(1) - back)
     kept = torch.arange(rows, device=x.device).unsqueeze(1) * (taps - 1) + slot
-    return lagged, line[torch.where(slot < taps - 1, kept, token)]
+    return lagged, line[torch.where(slot < taps - 1, kept, token).clamp(0, line.shape[0] - 1)]
 
 
 def causal_conv_step(

@@ -1,10 +1,12 @@
 """The selective scan as its equation, one token after the other: the judge of every faster version."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mambats_kernels.packed import Segments, pad_row, segments
+from mambats_kernels.packed import Segments, blank_tail, pad_row, segments
 
 
 def state_dtype(x: Tensor) -> torch.dtype:
@@ -53,10 +55,97 @@ def gate(y: Tensor, x: Tensor, D: Tensor | None, z: Tensor | None) -> Tensor:
     return y if z is None else y * F.silu(z.to(y.dtype))
 
 
-def blank_tail(tokens: Tensor, segment: Segments) -> Tensor:
-    """Put zeros behind the last sequence, so that whatever lies there reaches neither outputs nor gradients."""
-    inside = segment.inside.view(1, -1, *([1] * (tokens.dim() - 2)))
-    return torch.where(inside, tokens, torch.zeros_like(tokens))
+class Core(NamedTuple):
+    """What is left of the arguments once options are resolved, all in the state's dtype.
+
+    Attributes:
+        x: Input, shape (B, T, D).
+        delta: Step size after bias and softplus, shape (B, T, D).
+        span: delta times gap, the exponent's time, shape (B, T, D).
+        A: Shape (D, N).
+        B: Shape (B, T, G, N).
+        C: Shape (B, T, G, N).
+        initial: Shape (rows, D, N), or None for zeros.
+        segment: Layout of packed sequences, or None.
+    """
+
+    x: Tensor
+    delta: Tensor
+    span: Tensor
+    A: Tensor
+    B: Tensor
+    C: Tensor
+    initial: Tensor | None
+    segment: Segments | None
+
+
+def resolve(
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    *,
+    dt_bias: Tensor | None,
+    dt_softplus: bool,
+    gaps: Tensor | None,
+    cu_seqlens: Tensor | None,
+    initial_state: Tensor | None,
+    reverse: bool,
+) -> Core:
+    """Turn options into numbers: step sizes, gaps as the direction sees them, the tail of a packed batch blanked."""
+    segment = None
+    if cu_seqlens is not None:
+        segment = segments(cu_seqlens, x.shape[1], reverse)
+        x, dt, B, C = (blank_tail(tensor, segment) for tensor in (x, dt, B, C))
+        gaps = None if gaps is None else blank_tail(gaps, segment)
+    dtype = state_dtype(x)
+    delta = step_size(dt, dt_bias, dt_softplus, dtype)
+    span = delta
+    if gaps is not None:
+        gaps = reversed_gaps(gaps, segment) if reverse else gaps
+        span = delta * gaps.to(dtype).unsqueeze(-1)
+    initial = None if initial_state is None else initial_state.to(dtype)
+    B, C = grouped(B).to(dtype), grouped(C).to(dtype)
+    return Core(x.to(dtype), delta, span, A.to(dtype), B, C, initial, segment)
+
+
+def finish(y: Tensor, core: Core, dtype: torch.dtype, D: Tensor | None, z: Tensor | None) -> Tensor:
+    """Skip and gate the scan's output, and hand it on in the input's dtype, shape (B, T, D)."""
+    if z is not None and core.segment is not None:
+        z = blank_tail(z, core.segment)
+    return gate(y, core.x, D, z).to(dtype)
+
+
+def scan_tokens(core: Core, hold: bool = False, reverse: bool = False) -> tuple[Tensor, Tensor]:
+    """Walk over the tokens: h = exp(span A) h + weight B x, y = C h; gives y (B, T, D) and the final state."""
+    (batch, tokens, width), segment = core.x.shape, core.segment
+    groups, size = core.B.shape[2:]
+    rows = batch if segment is None else segment.length.shape[0]
+    shape = (groups, width // groups, size)
+    start = core.x.new_zeros((rows, *shape)) if core.initial is None else core.initial.reshape(rows, *shape)
+    if tokens == 0:
+        return torch.zeros_like(core.x), start.reshape(rows, width, size).clone()
+    a = core.A.view(shape)
+    # unbind, never x[:, t]: the gradient of each such slice is a tensor of full length, quadratic in T.
+    channels = (v.reshape(batch, tokens, *shape[:2], 1).unbind(1) for v in (core.x, core.delta, core.span))
+    x, delta, span = channels
+    b, c = core.B.unsqueeze(3).unbind(1), core.C.unsqueeze(-1).unbind(1)
+    h = start if segment is None else torch.zeros_like(x[0] * a)
+    enter = None if segment is None else pad_row(start)[segment.row].unsqueeze(1).unbind(0)
+    entry = None if segment is None else segment.entry.unbind(0)
+    y: list[Tensor] = [h] * tokens
+    states: list[Tensor] = [h] * tokens
+    for t in reversed(range(tokens)) if reverse else range(tokens):
+        if enter is not None and entry is not None:
+            h = torch.where(entry[t], enter[t], h)
+        weight = hold_weight(span[t], a) if hold else delta[t]
+        h = torch.exp(span[t] * a) * h + weight * x[t] * b[t]
+        y[t] = torch.matmul(h, c[t])
+        states[t] = h
+    if segment is not None:
+        h = torch.where(segment.length.view(-1, 1, 1, 1) > 0, torch.cat(states)[segment.leave], start)
+    return torch.stack(y, 1).reshape(batch, tokens, width), h.reshape(rows, width, size)
 
 
 def selective_scan(
@@ -77,65 +166,12 @@ def selective_scan(
     reverse: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Compute the scan of `mambats_kernels.selective_scan` with plain, twice differentiable torch operations."""
-    segment = None
-    if cu_seqlens is not None:
-        segment = segments(cu_seqlens, x.shape[1], reverse)
-        x, dt, B, C = (blank_tail(tensor, segment) for tensor in (x, dt, B, C))
-        z = None if z is None else blank_tail(z, segment)
-        gaps = None if gaps is None else blank_tail(gaps, segment)
-    dtype = state_dtype(x)
-    delta = step_size(dt, dt_bias, dt_softplus, dtype)
-    span = delta
-    if gaps is not None:
-        gaps = reversed_gaps(gaps, segment) if reverse else gaps
-        span = delta * gaps.to(dtype).unsqueeze(-1)
-    y, final = scan_tokens(
-        x.to(dtype), delta, span, A.to(dtype), grouped(B).to(dtype), grouped(C).to(dtype),
-        None if initial_state is None else initial_state.to(dtype), segment, hold, reverse,
+    core = resolve(
+        x, dt, A, B, C, dt_bias=dt_bias, dt_softplus=dt_softplus, gaps=gaps,
+        cu_seqlens=cu_seqlens, initial_state=initial_state, reverse=reverse,
     )  # fmt: skip
-    return gate(y, x, D, z).to(x.dtype), final
-
-
-def scan_tokens(
-    x: Tensor,
-    delta: Tensor,
-    span: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    initial: Tensor | None,
-    segment: Segments | None,
-    hold: bool,
-    reverse: bool,
-) -> tuple[Tensor, Tensor]:
-    """Walk over the tokens: h = exp(span A) h + weight B x, y = C h; x, delta, span (B, T, D), B and C (B, T, G, N)."""
-    batch, tokens, width = x.shape
-    groups, size = B.shape[2:]
-    rows = batch if segment is None else segment.length.shape[0]
-    shape = (groups, width // groups, size)
-    start = x.new_zeros((rows, *shape)) if initial is None else initial.reshape(rows, *shape)
-    if tokens == 0:
-        return torch.zeros_like(x), start.reshape(rows, width, size)
-    a = A.view(shape)
-    # unbind, never x[:, t]: the gradient of each such slice is a tensor of full length, quadratic in T.
-    x_t, delta_t, span_t = (v.reshape(batch, tokens, *shape[:2], 1).unbind(1) for v in (x, delta, span))
-    b_t, c_t = B.unsqueeze(3).unbind(1), C.unsqueeze(-1).unbind(1)
-    enter = None if segment is None else pad_row(start)[segment.row].unsqueeze(1).unbind(0)
-    entry = None if segment is None else segment.entry.unbind(0)
-    h = start if segment is None else torch.zeros_like(x_t[0] * a)
-    y: list[Tensor] = [h] * tokens
-    states: list[Tensor] = [h] * tokens
-    for t in reversed(range(tokens)) if reverse else range(tokens):
-        if enter is not None and entry is not None:
-            h = torch.where(entry[t], enter[t], h)
-        weight = hold_weight(span_t[t], a) if hold else delta_t[t]
-        h = torch.exp(span_t[t] * a) * h + weight * x_t[t] * b_t[t]
-        y[t] = torch.matmul(h, c_t[t])
-        states[t] = h
-    final = h
-    if segment is not None:
-        final = torch.where(segment.length.view(-1, 1, 1, 1) > 0, torch.cat(states)[segment.leave], start)
-    return torch.stack(y, 1).reshape(batch, tokens, width), final.reshape(rows, width, size)
+    y, final = scan_tokens(core, hold, reverse)
+    return finish(y, core, x.dtype, D, z), final
 
 
 def selective_step(

@@ -1,0 +1,100 @@
+"""Which implementation runs: chosen by device and dtype, forced by environment or argument, and able to say why."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+# Per family, in order of preference. "reference" is the equation itself and takes everything.
+BACKENDS: dict[str, tuple[str, ...]] = {
+    "selective_scan": ("torch", "reference"),
+    "causal_conv": ("torch", "reference"),
+}
+_WHAT = {
+    "reference": "the equation token by token; twice differentiable; any dtype and device",
+    "torch": "torch operations only, no compiler and no GPU needed; once differentiable; not for float64",
+}
+ENVIRONMENT = "MAMBATS_BACKEND"
+
+
+def _checked(name: str | None, source: str) -> str | None:
+    if not name:
+        return None
+    known = sorted({backend for names in BACKENDS.values() for backend in names})
+    if name not in known:
+        raise ValueError(f"{source} is {name!r}, known back-ends are {', '.join(known)}: take one of them or none.")
+    return name
+
+
+# Read once: an operator that looks into the environment at every call could not be compiled.
+_environment = _checked(os.environ.get(ENVIRONMENT), ENVIRONMENT)
+_argument: str | None = None
+
+
+@contextmanager
+def use_backend(name: str | None) -> Iterator[None]:
+    """Force a back-end inside a `with` block; it goes before the environment. None gives the choice back.
+
+    A compiled function is compiled anew under another back-end. The choice is the process's, not the thread's.
+
+    Args:
+        name: "reference", "torch" or None.
+
+    Raises:
+        ValueError: If no back-end has that name.
+
+    Example:
+        with use_backend("reference"):
+            y, state = selective_scan(x, dt, A, B, C)
+    """
+    global _argument
+    before, _argument = _argument, _checked(name, "use_backend's name")
+    try:
+        yield
+    finally:
+        _argument = before
+
+
+def chosen_backend(family: str, device: torch.device | str, dtype: torch.dtype) -> str:
+    """Name the implementation that a call would run.
+
+    Args:
+        family: "selective_scan" or "causal_conv".
+        device: Where the tensors are.
+        dtype: Of the input x; float64 always runs the reference, whatever is forced.
+
+    Returns:
+        The back-end's name.
+
+    Raises:
+        ValueError: If there is no such family.
+    """
+    return _choice(family, torch.device(device), dtype)[0]
+
+
+def _choice(family: str, device: torch.device, dtype: torch.dtype) -> tuple[str, str]:
+    if family not in BACKENDS:
+        raise ValueError(f"family is {family!r}, there are {', '.join(BACKENDS)}: name one of them.")
+    if dtype == torch.float64:
+        return "reference", "float64 is for judging: always the reference"
+    for name, source in ((_argument, "use_backend"), (_environment, ENVIRONMENT)):
+        if name is not None and name in BACKENDS[family]:
+            return name, f"forced by {source}"
+    return BACKENDS[family][0], f"first of {', '.join(BACKENDS[family])} for {device.type}"
+
+
+def explain_backend() -> str:
+    """Say for every family and each device at hand what runs and why.
+
+    Returns:
+        Lines of text: torch's version and threads, then one line a family, device and dtype.
+    """
+    devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
+    lines = [f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads, {ENVIRONMENT}={_environment or ''}"]
+    for family in BACKENDS:
+        for device in devices:
+            for dtype in (torch.float32, torch.float64):
+                name, why = _choice(family, torch.device(device), dtype)
+                lines.append(f"{family} on {device}, {str(dtype)[6:]}: {name} ({why}): {_WHAT[name]}")
+    return "\n".join(lines)
