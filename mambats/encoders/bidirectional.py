@@ -68,7 +68,7 @@ class BidirectionalBlock(nn.Module):
             return self._reverse(x, gaps)
         whole = x.shape[1] - x.shape[1] % length
         y = self._reverse(fold(x[:, :whole], length), None if gaps is None else fold(gaps[:, :whole], length))
-        y = y.reshape(x.shape[0], whole, -1)
+        y = y.reshape(x.shape[0], whole, x.shape[2])
         if whole == x.shape[1]:
             return y
         return torch.cat([y, self._reverse(x[:, whole:], None if gaps is None else gaps[:, whole:])], 1)

@@ -88,9 +88,12 @@ class Mamba(Mixer):
             raise ValueError(
                 f"width is {width}, expand {s.expand}, conv_width {s.conv_width}: need at least 1, 1 and 0."
             )
-        self.time_invariant = s.time_invariant
+        # The law of halved gaps needs exact holding, and a convolution counts tokens, not time.
+        self.time_invariant = s.time_invariant and s.hold and s.conv_width <= 1
         self.inner = s.expand * width
         self.dt_rank = math.ceil(width / 16) if s.dt_rank is None else s.dt_rank
+        if self.dt_rank < 1:
+            raise ValueError(f"dt_rank is {self.dt_rank}: need at least 1, or None for ceil(width / 16).")
         self.in_proj = nn.Linear(width, 2 * self.inner, bias=False)
         self.out_proj = nn.Linear(self.inner, width, bias=False)
         self._add_conv(s.conv_width)
@@ -178,7 +181,7 @@ class Mamba(Mixer):
 
     def _select(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return raw step sizes (..., inner) and input and output weights (..., N), from x unless time-invariant."""
-        if self.time_invariant:
+        if self._s.time_invariant:
             size = (*x.shape[:-1], self._s.state_size)
             return torch.zeros_like(x), self.B.to(x.dtype).expand(size), self.C.to(x.dtype).expand(size)
         n = self._s.state_size
