@@ -1,0 +1,175 @@
+"""`mambats fit | validate | test | predict`: a recipe in, a run's folder out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningCLI
+
+from mambats.command import setup
+from mambats.command.parser import RecipeParser, checked_words, dump
+from mambats.command.quiet import quieten
+from mambats.command.record import Record
+from mambats.command.run_folder import LastFit, RunFolder
+from mambats.experiment import MLflow
+from mambats.forecast.report import Report
+from mambats.forecast.task import ForecastTask
+
+DAY_NS = 86_400 * 10**9
+#: Trainer settings a recipe may override.
+TRAINER_DEFAULTS: dict[str, Any] = {
+    # The data modules bring their own distributed sampler; Lightning's would shuffle again by its own rule.
+    "use_distributed_sampler": False,
+    "log_every_n_steps": 20,
+    "num_sanity_val_steps": 0,
+}
+
+
+def run(words: list[str], command: str) -> int:
+    """Run `fit`, `validate`, `test` or `predict`.
+
+    Args:
+        words: Command line after the command.
+        command: Which of them.
+    """
+    quieten()
+    kept, name = checked_words(words)
+    RecipeCLI([command, *kept], name or "run")
+    return 0
+
+
+class RecipeCLI(LightningCLI):
+    """Lightning's command line with our folder, loggers, checkpoints and error voice.
+
+    Args:
+        words: Command and its words.
+        default_name: Name of the run where the recipe gives none.
+    """
+
+    folder: RunFolder
+
+    def __init__(self, words: list[str], default_name: str) -> None:
+        self.default_name = default_name
+        super().__init__(
+            LightningModule,
+            LightningDataModule,
+            save_config_callback=None,
+            trainer_defaults=TRAINER_DEFAULTS,
+            seed_everything_default=0,
+            parser_class=RecipeParser,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            args=words,
+        )
+
+    def add_arguments_to_parser(self, parser: RecipeParser) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Add the keys that are ours."""
+        parser.add_argument(
+            "--name", type=str | None, default=None, help="Name of the run; default: the recipe's file."
+        )
+        parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
+        parser.add_argument(
+            "--tracking_uri",
+            type=str | None,
+            default=None,
+            help="Address of MLflow (http://host:5000); default: MLFLOW_TRACKING_URI, else sqlite in `runs`.",
+        )
+        parser.add_argument("--output", type=str | None, default=None, help="predict: file to write, .parquet or .csv.")
+
+    def _parse_ckpt_path(self) -> None:
+        # Lightning would read hyperparameters from the file before it is verified; our recipe is in our own entry.
+        return
+
+    def before_instantiate_classes(self) -> None:
+        """Settle the run's name and folder, and the checkpoint to be tested."""
+        config = self.config[str(self.subcommand)]
+        name = config.name or self.default_name
+        config.name = name + "-no_mixer" if _without_mixer(config) and not name.endswith("-no_mixer") else name
+        self.folder = RunFolder(Path(config.runs), config.name)
+        if self.subcommand != "fit" and config.ckpt_path is None:
+            config.ckpt_path = str(self.folder.best_checkpoint())
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Make the trainer of the recipe with what every run gets."""
+        given = dict(self._get(self.config_init, "trainer", default={}))
+        command = str(self.subcommand)
+        tracking_uri = self._get(self.config_init, "tracking_uri")
+        given["logger"] = setup.loggers(given.get("logger"), self.folder, command, tracking_uri)
+        given["callbacks"] = setup.callbacks(given.get("callbacks") or [], self.folder, command)
+        given["callbacks"].append(self._record(command))
+        given["plugins"] = setup.plugins(given.get("plugins"))
+        given["default_root_dir"] = given.get("default_root_dir") or self.folder.path
+        if given.get("enable_progress_bar") is None:
+            given["enable_progress_bar"] = setup.is_terminal()
+        if given.get("enable_model_summary") is None:
+            given["enable_model_summary"] = command == "fit" and setup.is_terminal()
+        return Trainer(**{**given, **kwargs})
+
+    def after_fit(self) -> None:
+        """Note which checkpoint was the best and hand the files to MLflow."""
+        keeper = next((c for c in self.trainer.callbacks if isinstance(c, ModelCheckpoint)), None)  # pyright: ignore[reportAttributeAccessIssue]
+        if not self.trainer.is_global_zero or keeper is None or not keeper.best_model_path:
+            return
+        best = Path(keeper.best_model_path)
+        logger = self._mlflow()
+        score = None if keeper.best_model_score is None else float(keeper.best_model_score)
+        self.folder.write_fit(
+            LastFit(
+                os.path.relpath(best, self.folder.path),
+                score,
+                keeper.monitor,
+                logger.run_id if logger else None,
+                logger.address if logger else None,
+            )
+        )
+        if logger is not None:
+            logger.log_file(best, "checkpoints")
+            logger.log_file(self.folder.metrics)
+        print(f"best checkpoint: {best}" + (f" ({keeper.monitor} {score:.4g})" if score is not None else ""))
+
+    def before_test(self) -> None:
+        """Score beside the model its ablation, where that was trained, and the baselines."""
+        if not isinstance(self.model, ForecastTask):
+            return
+        self.datamodule.setup("test")
+        ablation = RunFolder(self.folder.runs, f"{self.folder.name}-no_mixer").read_best()
+        report = Report(
+            self.folder.name,
+            self.folder.path,
+            season=self._get(self.config, "season") or season_rows(self.datamodule.period_ns),
+            ridge_lookback=self._get(self.config, "ridge_lookback"),
+            companions={} if ablation is None else {"no_mixer": ablation},
+        )
+        self.trainer.callbacks.append(report)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def after_test(self) -> None:
+        """Hand results and pictures to MLflow."""
+        logger = self._mlflow()
+        if logger is not None and self.trainer.is_global_zero:
+            logger.log_file(self.folder.results)
+            logger.log_file(self.folder.pictures, "pictures")
+
+    def _mlflow(self) -> MLflow | None:
+        return next((each for each in self.trainer.loggers if isinstance(each, MLflow)), None)
+
+    def _record(self, command: str) -> Record:
+        parser, config = self._parser(command), self.config[command]
+        return Record(self.folder, dump(parser, config), command)
+
+
+def season_rows(period_ns: int) -> int:
+    """Return the rows of a day, where rows come more often than daily and fill it evenly; else 1."""
+    return DAY_NS // period_ns if period_ns < DAY_NS and DAY_NS % period_ns == 0 else 1
+
+
+def _without_mixer(config: Any) -> bool:
+    """Say whether any part of the recipe has no_mixer true."""
+    if hasattr(config, "items"):
+        return any((key == "no_mixer" and value is True) or _without_mixer(value) for key, value in config.items())
+    return isinstance(config, list) and any(_without_mixer(each) for each in config)
