@@ -48,13 +48,17 @@ def log_gap(gaps: Tensor) -> Tensor:
 
 
 def check_rows(
-    x: Tensor, channels: int, gaps: Tensor | None = None, observed: Tensor | None = None, mask: Tensor | None = None
+    x: Tensor, axes: str, channels: int, gaps: Tensor | None, observed: Tensor | None, mask: Tensor | None
 ) -> None:
-    """Refuse rows whose shapes or dtypes do not fit an encoder of `channels`; x is (B, T, C) or (B, C).
+    """Refuse rows whose shapes or dtypes do not fit an encoder of `channels`; `axes` is "B, T" or "B".
 
     Raises:
         ValueError: Naming what was given and what is needed.
     """
+    if x.dim() != axes.count(",") + 2:
+        raise ValueError(
+            f"x has shape {tuple(x.shape)}: need ({axes}, {channels}). Give forward a sequence and step a single row."
+        )
     if x.shape[-1] != channels:
         raise ValueError(
             f"x has shape {tuple(x.shape)}: this encoder reads {channels} channels on the last axis. "
