@@ -33,9 +33,10 @@ def _seeded():
 
 
 @pytest.fixture(autouse=True)
-def _back_end_of_the_test(monkeypatch):
-    """A test says which back-end it wants; the caller's shell does not."""
-    monkeypatch.delenv("MAMBATS_BACKEND", raising=False)
+def _no_server_of_the_caller(monkeypatch):
+    """No test writes into the MLflow server that the caller's shell names."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")
