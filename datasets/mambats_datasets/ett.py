@@ -16,7 +16,7 @@ URL = "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/1d16c8f4f943005d613
 CHANNELS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 
 
-def _record(name: str, sha256: str, size: int) -> SourceRecord:
+def _record(name: str, sha256: str, size: int | None) -> SourceRecord:
     return SourceRecord(
         name=name,
         file=f"{name}.csv",
@@ -34,8 +34,8 @@ RECORDS = {
     for record in (
         _record("ETTh1", "f18de3ad269cef59bb07b5438d79bb3042d3be49bdeecf01c1cd6d29695ee066", 2_589_657),
         _record("ETTh2", "a3dc2c597b9218c7ce1cd55eb77b283fd459a1d09d753063f944967dd6b9218b", 2_417_960),
-        _record("ETTm1", "6ce1759b1a18e3328421d5d75fadcb316c449fcd7cec32820c8dafda71986c9e", 0),
-        _record("ETTm2", "db973ca252c6410a30d0469b13d696cf919648d0f3fd588c60f03fdbdbadd1fd", 0),
+        _record("ETTm1", "6ce1759b1a18e3328421d5d75fadcb316c449fcd7cec32820c8dafda71986c9e", 10_360_719),
+        _record("ETTm2", "db973ca252c6410a30d0469b13d696cf919648d0f3fd588c60f03fdbdbadd1fd", None),
     )
 }
 # 12, 4 and 4 "months" of 30 days; the rows after them are never used.

@@ -32,7 +32,7 @@ class SourceRecord:
         file: Name of the plain file, below a data root (also looked for in `timeseries/` and gzipped).
         url: Where it is published, pinned to a version.
         sha256: Of the plain file, lower-case hex.
-        bytes: Size of the plain file.
+        bytes: Size of the plain file, None where it is not known.
         licence: Under which it may be used.
         citation: Whom to cite.
         units: What the columns measure.
@@ -44,7 +44,7 @@ class SourceRecord:
     file: str
     url: str
     sha256: str
-    bytes: int
+    bytes: int | None
     licence: str
     citation: str
     units: str

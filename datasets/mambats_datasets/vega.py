@@ -19,11 +19,11 @@ def _record(city: str, file: str, sha256: str, size: int) -> SourceRecord:
     return SourceRecord(
         name=f"VegaTemperature ({city})",
         file=file,
-        url=f"https://cdn.jsdelivr.net/npm/vega-datasets@v1.29.0/data/{file}",
+        url="https://github.com/altair-viz/vega_datasets",
         sha256=sha256,
         bytes=size,
-        licence="see vega_datasets (wheel BSD-3, data from US NOAA)",
-        citation="vega_datasets; NOAA hourly climate normals, 2010",
+        licence="package BSD-3; it states no licence of the file",
+        citation="vega_datasets 0.9.0",
         units="°F",
         packaged="vega_datasets",
     )
@@ -31,10 +31,10 @@ def _record(city: str, file: str, sha256: str, size: int) -> SourceRecord:
 
 RECORDS = {
     "seattle": _record(
-        "Seattle", "seattle-temps.csv", "c220666521ff4bec4ffb6f0d9acfdc5c1056564b1aad6f78d3b06aa0a0c8b085", 0
+        "Seattle", "seattle-temps.csv", "c220666521ff4bec4ffb6f0d9acfdc5c1056564b1aad6f78d3b06aa0a0c8b085", 192_707
     ),
     "san_francisco": _record(
-        "San Francisco", "sf-temps.csv", "3f91699707cfed43ef551394bebef4c2ebe5505157b9be7bff9558eea2fbaaec", 0
+        "San Francisco", "sf-temps.csv", "3f91699707cfed43ef551394bebef4c2ebe5505157b9be7bff9558eea2fbaaec", 218_985
     ),
 }
 
@@ -59,7 +59,7 @@ class VegaTemperature:
         if self.layout == "series":
             return [Recording(city, {"target": stream}) for city, stream in streams.items()]
         first = streams["seattle"]
-        values = np.concatenate([stream.values for stream in streams.values()], axis=1)
+        values = np.concatenate([stream.values for stream in streams.values()], axis=1, dtype=np.float64)
         return [Recording(self.name, {"target": Stream(first.stamps, values, tuple(streams), unit="°F")})]
 
 

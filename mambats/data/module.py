@@ -95,11 +95,12 @@ class WindowDataModule(L.LightningDataModule):
             raise DataError(f"missing is {missing!r}: choose one of {', '.join(MISSING)}.")
         self.source, self.lookback, self.horizon, self.batch_size = source, lookback, horizon, batch_size
         self.split, self.calendar, self.missing, self.loading = split, calendar, missing, loading
-        self._loading = loading or Loading()
+        self._loading: Loading = loading or Loading()
+        self._missing: Missing = missing
         self._ready = False
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Name of the source."""
         return source_name(self.source)
 
@@ -131,7 +132,7 @@ class WindowDataModule(L.LightningDataModule):
             self.scalers,
             self.period_ns,
             calendar=self.calendar,
-            missing=self.missing,
+            missing=self._missing,
             in_memory=self._loading.in_memory,
         )
         self._ready = True
@@ -265,7 +266,8 @@ class WindowDataModule(L.LightningDataModule):
 
     def _forecast_windows(self) -> Windows:
         panel = self._forecast_panel()
-        missing: Missing = "absent" if self.missing == "refuse" else self.missing
+        # The rows to forecast are absent by nature, which is no reason to refuse the data.
+        missing: Missing = "absent" if self._missing == "refuse" else self._missing
         lanes = prepare(panel, self.scalers, self.period_ns, calendar=self.calendar, missing=missing)
         zeros = np.zeros(len(panel), dtype=np.int64)
         index = WindowIndex.over(zeros, panel.lengths, self.lookback + self.horizon)
@@ -291,7 +293,10 @@ class WindowDataModule(L.LightningDataModule):
 def open_panel(source: Source) -> Panel:
     """Return the panel of a source: its own if it has one (a cache), else built from its recordings."""
     own = getattr(source, "panel", None)
-    return own() if callable(own) else build_panel(source_name(source), source.recordings())
+    panel = own() if callable(own) else build_panel(source_name(source), source.recordings())
+    if not isinstance(panel, Panel):
+        raise DataError(f"{source_name(source)}: panel() gave {type(panel).__name__}, needed a Panel.")
+    return panel
 
 
 def source_name(source: Source) -> str:

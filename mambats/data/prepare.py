@@ -107,7 +107,8 @@ def prepare(
         past=panel.past and scalers.past and _lane(panel, panel.past, scalers.past, in_memory, filled=True),
         future=_future(panel, scalers, calendar, in_memory),
         static=static,
-        clock=panel.stamps // period_ns,
+        stamps=panel.stamps,
+        period_ns=period_ns,
     )
 
 

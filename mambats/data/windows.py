@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mambats.series import Flags, Window
+from mambats.series import Flags, Stamps, Window
 
 Numbers = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
+Kind = TypeVar("Kind", np.float32, np.bool_, np.int64)
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ class Lanes:
         past: Covariates known up to now.
         future: Covariates known in advance, calendar included.
         static: Facts, shape (series, S).
-        clock: Time of each row in whole reference periods since 1970, shape (rows,) int64.
+        stamps: Times, shape (rows,) int64 nanoseconds.
+        period_ns: Reference period, nanoseconds.
     """
 
     offsets: Numbers
@@ -98,7 +101,8 @@ class Lanes:
     past: Lane | None = None
     future: Lane | None = None
     static: Float32 | None = None
-    clock: Numbers | None = None
+    stamps: Stamps | None = None
+    period_ns: int = 1
 
 
 class Windows(Dataset[Window]):
@@ -134,7 +138,7 @@ class Windows(Dataset[Window]):
             past=None if lanes.past is None else _time_first(lanes.past.cut(rows, length)),
             future=None if lanes.future is None else _time_first(lanes.future.cut(rows, length)),
             static=None if lanes.static is None else torch.from_numpy(lanes.static[series]),
-            clock=None if lanes.clock is None else torch.from_numpy(_cut(lanes.clock[None], rows, length)[:, 0]),
+            clock=self._clock(rows, length),
             series=torch.from_numpy(series),
             start=torch.from_numpy(start),
         )
@@ -147,6 +151,14 @@ class Windows(Dataset[Window]):
             observed[:, :, : self.lookback] = True
         return _time_first(observed)
 
+    def _clock(self, rows: Numbers, length: int) -> Tensor | None:
+        lanes = self.lanes
+        if lanes.stamps is None:
+            return None
+        if lanes.gaps is None:  # One step a row: counting is cheaper than gathering.
+            return torch.from_numpy(lanes.stamps[rows] // lanes.period_ns)[:, None] + torch.arange(length)
+        return torch.from_numpy(_cut(lanes.stamps[None], rows, length)[:, 0] // lanes.period_ns)
+
     def _gaps(self, rows: Numbers, length: int) -> Tensor | None:
         if self.lanes.gaps is None:
             return None
@@ -155,7 +167,7 @@ class Windows(Dataset[Window]):
         return torch.from_numpy(gaps)
 
 
-def _cut(values: npt.NDArray[np.generic], starts: Numbers, length: int) -> npt.NDArray[np.generic]:
+def _cut(values: npt.NDArray[Kind], starts: Numbers, length: int) -> npt.NDArray[Kind]:
     """Gather (B, C, length) from values (C, rows): rows of a strided view, so that each window is one block copy."""
     columns, rows = values.shape
     by_column, by_row = values.strides
@@ -167,6 +179,6 @@ def _cut(values: npt.NDArray[np.generic], starts: Numbers, length: int) -> npt.N
     return view[starts]
 
 
-def _time_first(windows: npt.NDArray[np.generic]) -> Tensor:
+def _time_first(windows: npt.NDArray[Kind]) -> Tensor:
     """(B, C, T) memory seen as (B, T, C)."""
     return torch.from_numpy(windows).transpose(1, 2)

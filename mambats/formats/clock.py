@@ -90,7 +90,8 @@ def _from_text(column: pl.Series, where: str) -> Stamps:
 
 def _parse(column: pl.Series, form: str) -> pl.Series:
     parsed = column.str.strip_chars().str.to_datetime(form, strict=False, time_unit="ns")
-    return parsed.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if parsed.dtype.time_zone else parsed
+    zoned = isinstance(parsed.dtype, pl.Datetime) and parsed.dtype.time_zone is not None
+    return parsed.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if zoned else parsed
 
 
 def _refuse(bad: np.ndarray, column: pl.Series, where: str, why: str) -> None:

@@ -42,6 +42,13 @@ class Columns:
         """Return the same columns, read into memory in one pass."""
         return Columns(self.path, _collect(self.frame, self.path))
 
+    def sink(self, path: Path) -> None:
+        """Copy all columns to a Parquet file without holding them in memory."""
+        try:
+            self.frame.lazy().sink_parquet(path, compression="lz4")
+        except pl.exceptions.PolarsError as error:
+            raise _readable(error, self.path) from error
+
     def column(self, name: str) -> pl.Series:
         """Read one column."""
         return _collect(self.frame.select(name), self.path)[name]
@@ -154,10 +161,14 @@ def _collect(frame: pl.LazyFrame | pl.DataFrame, path: Path) -> pl.DataFrame:
     try:
         return frame.collect(engine="streaming") if isinstance(frame, pl.LazyFrame) else frame
     except pl.exceptions.PolarsError as error:
-        text = _first_line(error)
-        if "utf-8" in text.lower() or "utf8" in text.lower():
-            raise DataError(_encoding_message(path, "the file is not UTF-8")) from error
-        raise DataError(f"{path}: the table cannot be read: {text}") from error
+        raise _readable(error, path) from error
+
+
+def _readable(error: Exception, path: Path) -> DataError:
+    text = _first_line(error)
+    if "utf-8" in text.lower() or "utf8" in text.lower():
+        return DataError(_encoding_message(path, "the file is not UTF-8"))
+    return DataError(f"{path}: the table cannot be read: {text}")
 
 
 def _encoding_message(path: Path, what: str) -> str:

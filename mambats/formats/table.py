@@ -95,6 +95,19 @@ def take(values: npt.NDArray[np.float64], rows: Rows) -> npt.NDArray[np.float64]
     return taken
 
 
+def fact(values: npt.NDArray[np.float64], name: str, series: str, where: str) -> float:
+    """Return the one value of a static column in one series.
+
+    Raises:
+        DataError: If it has several.
+    """
+    if np.any(values != values[0]):
+        raise DataError(
+            f"{where}, column {name!r}: static, yet series {series!r} has more than one value. Make it a covariate."
+        )
+    return float(values[0])
+
+
 def _find_parts(columns: Columns, roles: Roles, keys: set[str | None]) -> dict[str, tuple[str, ...]]:
     taken = keys | set(roles.future) | set(roles.static) | set(roles.past or ()) | set(roles.targets or ())
     left = [name for name in columns.names if name not in taken and columns.is_numeric(name)]
@@ -136,15 +149,16 @@ def _check_clock(rows: Rows, stamps: Stamps, where: str, name: str, duplicates: 
     if fallen.size:
         at, before = int(rows[fallen[0] + 1]), int(rows[fallen[0]])
         raise DataError(
-            f"{where}, row {at + 1}, series {name!r}: time goes back from {_text(stamps[before])} to "
-            f"{_text(stamps[at])} ({fallen.size} such rows). Sort the rows by time."
+            f"{where}, row {at + 1}, series {name!r}: time goes back from {_text(int(stamps[before]))} to "
+            f"{_text(int(stamps[at]))} ({fallen.size} such rows). Sort the rows by time."
         )
     repeated = np.flatnonzero(steps == 0)
     if repeated.size and duplicates == "refuse":
         at = int(rows[repeated[0] + 1])
         raise DataError(
-            f"{where}, row {at + 1}, series {name!r}: time {_text(stamps[at])} stands there twice ({repeated.size} "
-            "such rows). Remove one, set `reading.duplicates` to first or last, or name the series' column (`id`)."
+            f"{where}, row {at + 1}, series {name!r}: time {_text(int(stamps[at]))} stands there twice "
+            f"({repeated.size} such rows). Remove one, set `reading.duplicates` to first or last, or name the "
+            "column of the series (`id`)."
         )
     drop = repeated + 1 if duplicates == "first" else repeated
     return np.delete(rows, drop)
@@ -162,8 +176,9 @@ def _regrid(rows: Rows, stamps: Stamps, frequency: str, where: str) -> tuple[Row
     if off.size:
         at = int(rows[off[0]])
         raise DataError(
-            f"{where}, row {at + 1}: {_text(stamps[off[0]])} is not on the grid of {frequency} that starts at "
-            f"{_text(stamps[0])} ({off.size} such rows). Choose the right frequency, or none to keep irregular times."
+            f"{where}, row {at + 1}: {_text(int(stamps[off[0]]))} is not on the grid of {frequency} that starts at "
+            f"{_text(int(stamps[0]))} ({off.size} such rows). Choose the right frequency, or none to keep "
+            "irregular times."
         )
     filled = np.full(len(clock), -1, dtype=np.int64)
     filled[place] = rows
@@ -178,7 +193,7 @@ def _recording(layout: Layout, index: int, values: dict[str, npt.NDArray[np.floa
         if (names := layout.parts[part])
     }
     own = rows[rows >= 0]
-    facts = {name: _fact(values[name][own], name, layout.ids[index], where) for name in layout.parts["static"]}
+    facts = {name: fact(values[name][own], name, layout.ids[index], where) for name in layout.parts["static"]}
     return Recording(layout.ids[index], streams, facts)
 
 
@@ -188,13 +203,5 @@ def _stream(names: Sequence[str], rows: Rows, stamps: Stamps, values: dict[str, 
     return Stream(stamps, table, tuple(names), None if observed.all() else observed)
 
 
-def _fact(values: npt.NDArray[np.float64], name: str, series: str, where: str) -> float:
-    if np.any(values != values[0]):
-        raise DataError(
-            f"{where}, column {name!r}: static, yet series {series!r} has more than one value. Make it a covariate."
-        )
-    return float(values[0])
-
-
-def _text(stamp: np.int64 | int) -> str:
-    return str(np.datetime64(int(stamp), "ns")).removesuffix(".000000000")
+def _text(stamp: int) -> str:
+    return str(np.datetime64(stamp, "ns")).removesuffix(".000000000")
