@@ -150,7 +150,7 @@ class BidirectionalEncoder(Encoder):
         """Encode x (B, T, C); see `mambats.protocols.Encoder.forward`. The state is always None."""
         if state is not None:
             self._refuse("takes no state")
-        check_rows(x, "B, T", self.channels, gaps, observed, mask)
+        check_rows(x, self.channels, gaps, observed, mask, axes="B, T")
         if gaps is not None or mask is not None:
             clock = Clock.start(x.shape[0], self.embedding.weight)
             gaps, _ = clock.run(x.new_ones(x.shape[:2]) if gaps is None else gaps, mask)

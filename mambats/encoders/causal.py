@@ -82,7 +82,7 @@ class CausalEncoder(Encoder):
         state: CausalState | None = None,
     ) -> tuple[Tensor, CausalState]:
         """Encode x (B, T, C); see `mambats.protocols.Encoder.forward`."""
-        check_rows(x, "B, T", self.channels, gaps, observed, mask)
+        check_rows(x, self.channels, gaps, observed, mask, axes="B, T")
         regular = gaps is None and mask is None and state is None
         if state is None:
             state = CausalState(Clock.start(x.shape[0], self.embedding.weight), (None,) * len(self.blocks))
@@ -125,7 +125,7 @@ class CausalEncoder(Encoder):
         state: CausalState,
     ) -> tuple[Tensor, CausalState]:
         """Encode one row x_t (B, C); see `mambats.protocols.Encoder.step`."""
-        check_rows(x_t, "B", self.channels, gap_t, observed_t, mask_t)
+        check_rows(x_t, self.channels, gap_t, observed_t, mask_t, axes="B")
         check_batch(x_t, state.clock)
         gap_t, clock = state.clock.tick(gap_t, mask_t)
         token = self.embedding(blank_removed(x_t, mask_t), gap_t, observed_t)

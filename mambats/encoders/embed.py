@@ -48,14 +48,22 @@ def log_gap(gaps: Tensor) -> Tensor:
 
 
 def check_rows(
-    x: Tensor, axes: str, channels: int, gaps: Tensor | None, observed: Tensor | None, mask: Tensor | None
+    x: Tensor,
+    channels: int,
+    gaps: Tensor | None = None,
+    observed: Tensor | None = None,
+    mask: Tensor | None = None,
+    *,
+    axes: str | None = None,
 ) -> None:
-    """Refuse rows whose shapes or dtypes do not fit an encoder of `channels`; `axes` is "B, T" or "B".
+    """Refuse rows whose shapes or dtypes do not fit an encoder of `channels`.
+
+    x is (B, T, C) or (B, C); `axes` is "B, T" or "B" where only that will do.
 
     Raises:
         ValueError: Naming what was given and what is needed.
     """
-    if x.dim() != axes.count(",") + 2:
+    if axes is not None and x.dim() != axes.count(",") + 2:
         raise ValueError(
             f"x has shape {tuple(x.shape)}: need ({axes}, {channels}). Give forward a sequence and step a single row."
         )
