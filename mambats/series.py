@@ -134,6 +134,12 @@ class Window:
         }
         return replace(self, **moved)
 
+    def take(self, index: list[int]) -> Self:
+        """Return some of the windows, in the order of `index`."""
+        return replace(
+            self, **{f.name: v[index] for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+        )
+
     def pin_memory(self) -> Self:
         """Return the same batch in pinned memory (a data loader calls this)."""
         return replace(

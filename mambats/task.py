@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import lightning
 import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import Tensor, nn
 
 Stage = Literal["train", "val", "test"]
@@ -48,6 +49,24 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
             marked = getattr(parameter, "_no_weight_decay", False)
             (free if marked or parameter.ndim < 2 else decayed).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+
+
+class AveragedWeights(EMAWeightAveraging):
+    """Validate, test and save with an exponential mean of the weights.
+
+    Args:
+        decay: Share of the mean kept at each step; 0.99 remembers some hundred steps.
+    """
+
+    def __init__(self, decay: float = 0.99) -> None:
+        # Buffers (scaling, cycle) are copied, not averaged: they are fitted, not trained.
+        super().__init__(use_buffers=False, decay=decay)
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Copy the model only after it has taken what it fits on the data: Lightning sets up callbacks first."""
+        if stage == "fit":
+            pl_module.setup(stage)
+        super().setup(trainer, pl_module, stage)
 
 
 class Task(lightning.LightningModule, ABC):

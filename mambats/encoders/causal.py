@@ -36,6 +36,8 @@ class CausalEncoder(Encoder):
         mixer: The mixer of each block; None is `MambaSettings()`.
         dropout: Share of each block's output dropped in training.
         no_mixer: Leave the blocks out and keep the rest: what the state-space part must beat.
+        final_norm: Normalise the tokens after the last block. Without it a token keeps its size, which says how far
+            a window is from its usual course: better on ETTh1 (0.3646 against 0.3663 to 0.370 at horizon 96).
 
     Raises:
         ValueError: If a size is below 1 or `dropout` outside [0, 1).
@@ -58,6 +60,7 @@ class CausalEncoder(Encoder):
         mixer: MixerSettings | None = None,
         dropout: float = 0.0,
         no_mixer: bool = False,
+        final_norm: bool = True,
     ) -> None:
         super().__init__()
         check_sizes(channels, width, layers, dropout)
@@ -67,10 +70,11 @@ class CausalEncoder(Encoder):
         self.mixer = mixer
         self.dropout = dropout
         self.no_mixer = no_mixer
+        self.final_norm = final_norm
         settings = mixer or MambaSettings()
         self.embedding = Embedding(channels, width)
         self.blocks = nn.ModuleList(Block(settings.build(width), dropout) for _ in range(0 if no_mixer else layers))
-        self.norm = nn.RMSNorm(width, eps=1e-5)
+        self.norm = nn.RMSNorm(width, eps=1e-5) if final_norm else nn.Identity()
 
     def forward(
         self,

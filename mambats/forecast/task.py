@@ -9,11 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mambats.checkpoint import check_same_model, write_entry
 from mambats.forecast.losses import MSE
 from mambats.forecast.metrics import MAE as MeanAbsoluteError
 from mambats.forecast.metrics import MSE as MeanSquaredError
-from mambats.forecast.model import Forecaster, point, rows_of
+from mambats.forecast.metrics import point_forecast
+from mambats.forecast.model import Forecaster, rows_of
 from mambats.forecast.online import OnlineRun
+from mambats.recipe import describe, rebuild, with_setting
 from mambats.scale import Scaler
 from mambats.series import Window
 from mambats.task import Optimiser, Stage, Task
@@ -43,6 +46,7 @@ class ForecastTask(Task):
         loss: What is minimised, on scaled values; `MSE` where None. A quantile model takes `Pinball`.
         optimiser: Optimiser settings.
         dense: Sampling of rows for streaming models; None trains on the forecast after each window.
+        no_mixer: Leave the state-space blocks of the encoder out and keep the rest: a row of every table.
     """
 
     def __init__(
@@ -51,13 +55,18 @@ class ForecastTask(Task):
         loss: nn.Module | None = None,
         optimiser: Optimiser | None = None,
         dense: Dense | None = None,
+        no_mixer: bool = False,
     ) -> None:
         super().__init__(optimiser)
+        if no_mixer:
+            model = rebuild(with_setting(describe(model), "no_mixer", True))
         if dense is not None and not model.streams:
             raise ValueError("dense training asks forecasts row by row: give the model a RunningNorm.")
-        self.model, self.loss, self.dense = model, loss, dense
+        self.model, self.loss, self.dense, self.no_mixer = model, loss, dense, no_mixer
         self.scaler: Scaler | None = None
         self.period_ns: int | None = None
+        self.source = ""
+        self.fingerprint = ""
         self.scores = nn.ModuleDict(
             {f"{stage}_{name}": kind() for stage in ("val", "test") for name, kind in _SCORES.items()}
         )
@@ -80,6 +89,7 @@ class ForecastTask(Task):
             return
         if stage == "fit":
             self.scaler, self.period_ns = deepcopy(data.scaler), data.period_ns
+            self.source, self.fingerprint = data.name, data.fingerprint
             if self.model.cycle is not None:
                 self.model.cycle.fit(*data.train_rows())
         elif self.scaler is not None and tuple(self.scaler.channels) != tuple(data.channels):
@@ -87,6 +97,20 @@ class ForecastTask(Task):
                 f"the model was trained on channels {list(self.scaler.channels)}, the data has {list(data.channels)}: "
                 "give the same columns in the same order."
             )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write the recipe and the data's border beside the tensors, as plain values."""
+        if self.scaler is None or self.period_ns is None:
+            raise ValueError("the task has seen no data, so there is nothing to save: fit it first.")
+        write_entry(
+            checkpoint, self, self.scaler.channels, self.period_ns, source=self.source, fingerprint=self.fingerprint
+        )
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another model, then make room for its scaler."""
+        entry = check_same_model(checkpoint, self)
+        self.adopt(tuple(entry.channels), entry.period_ns)
+        self.source, self.fingerprint = entry.source, entry.fingerprint
 
     def forward(self, window: Window) -> Tensor:
         """Forecast windows in scaled units."""
@@ -98,20 +122,20 @@ class ForecastTask(Task):
             loss = self.criterion(*(self._sampled(batch) if self.dense else self._after(batch)))
             self.log("train_loss", loss, prog_bar=True, batch_size=len(batch))
             return loss
-        forecast = self._evaluate(batch)
+        forecast = self.test_forecast(batch)
         loss = self.criterion(forecast, batch.target, batch.target_observed)
         self.log(f"{stage}_loss", loss, batch_size=len(batch))
         for name in _SCORES:
             score: Any = self.scores[f"{stage}_{name}"]
-            score.update(point(forecast, self.model.quantiles), batch.target, batch.target_observed)
+            score.update(point_forecast(forecast, self.model.quantiles), batch.target, batch.target_observed)
             self.log(f"{stage}_{name}", score, prog_bar=True, batch_size=len(batch))
         return loss
 
     def test_step(self, batch: Window, batch_idx: int) -> Tensor:
         """Forecast a test batch; the report scores what is returned, on the same windows as the baselines."""
-        forecast = self._evaluate(batch)
+        forecast = self.test_forecast(batch)
         score: Any = self.scores["test_mse"]
-        score.update(point(forecast, self.model.quantiles), batch.target, batch.target_observed)
+        score.update(point_forecast(forecast, self.model.quantiles), batch.target, batch.target_observed)
         self.log("test_mse", score, batch_size=len(batch))
         return forecast
 
@@ -119,7 +143,7 @@ class ForecastTask(Task):
         """Forecast in the data's units: (B, K, C[, Q])."""
         if self.scaler is None:
             raise ValueError("the model has no scaling: fit it, or load a checkpoint of a fitted one.")
-        forecast = self._evaluate(batch)
+        forecast = self.test_forecast(batch)
         if self.model.quantiles is None:
             return self.scaler.inverse(forecast)
         return self.scaler.inverse(forecast.movedim(-1, 0)).movedim(0, -1)
@@ -134,8 +158,8 @@ class ForecastTask(Task):
     def _after(self, batch: Window) -> tuple[Tensor, Tensor, Tensor | None]:
         return self.model(batch), batch.target, batch.target_observed
 
-    def _evaluate(self, batch: Window) -> Tensor:
-        """Forecast online where the model streams, from each lookback alone where it does not."""
+    def test_forecast(self, batch: Window) -> Tensor:
+        """Forecast in scaled units: online where the model streams, from each lookback alone where it does not."""
         forecast = self.model(batch) if self.online is None else self.online.forecast(batch)
         return forecast[:, : batch.horizon]
 

@@ -9,6 +9,7 @@ from mambats.recipe.describe import (
     find_class,
     first_difference,
     rebuild,
+    with_setting,
 )
 from mambats.recipe.file import load_recipe
 
@@ -22,4 +23,5 @@ __all__ = [
     "first_difference",
     "load_recipe",
     "rebuild",
+    "with_setting",
 ]

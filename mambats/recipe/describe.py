@@ -173,3 +173,29 @@ def find_class(path: str, allowed: Sequence[str] = ALLOWED, where: str = "recipe
     if not isinstance(cls, type) or not f"{cls.__module__}.".startswith(prefixes):
         raise RecipeError(f"{where}: {path!r} names no class of {module_name}. Check the spelling.")
     return cls
+
+
+def with_setting(spec: Spec, name: str, value: Plain) -> Spec:
+    """Return a spec in which every object that takes the argument `name` is given `value`.
+
+    Raises:
+        RecipeError: If no object in the spec takes it.
+    """
+    changed, count = _with_setting(spec, name, value)
+    if not count:
+        raise RecipeError(f"no part of {spec.get('class_path')} takes an argument {name!r}: leave it out.")
+    return changed
+
+
+def _with_setting(part: Any, name: str, value: Plain) -> tuple[Any, int]:
+    if isinstance(part, list | tuple):
+        pairs = [_with_setting(v, name, value) for v in cast("Sequence[object]", part)]
+        return type(part)(v for v, _ in pairs), sum(n for _, n in pairs)
+    if not isinstance(part, Mapping):
+        return part, 0
+    pairs = {k: _with_setting(v, name, value) for k, v in cast("Mapping[str, object]", part).items()}
+    changed, count = {k: v for k, (v, _) in pairs.items()}, sum(n for _, n in pairs.values())
+    args = changed.get("init_args")
+    if isinstance(args, Mapping) and name in args:
+        return {**changed, "init_args": {**cast("Spec", args), name: value}}, count + 1
+    return changed, count

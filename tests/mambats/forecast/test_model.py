@@ -166,3 +166,31 @@ def test_cycle_is_the_mean_course() -> None:
     cycle.fit(values, torch.arange(6) + 1, torch.tensor([[True]] * 5 + [[False]]))
     # clock 1..6: phases 1, 2, 0, 1, 2 (the last row is absent); the mean of the observed is 0.8
     torch.testing.assert_close(cycle(torch.tensor([1, 2, 3])), torch.tensor([[-0.8], [0.2], [1.2]]))
+
+
+def test_mirroring_is_undone_and_only_in_training() -> None:
+    """A model without biases is odd, so that mirroring its input and its forecast changes nothing."""
+    torch.manual_seed(0)
+    levels = (0.1, 0.5, 0.9)
+    model = Forecaster(
+        CausalEncoder(1, 8, 1, no_mixer=True, final_norm=False),
+        DirectHead(8, HORIZON),
+        InstanceNorm(),
+        LinearSkip(9, HORIZON),
+        cycle=Cycle(4, CHANNELS),
+        mirror=0.5,
+    )
+    torch.nn.init.normal_(model.skip.weight)
+    model.cycle.profile.normal_()
+    for name, parameter in model.named_parameters():
+        if "bias" in name:
+            torch.nn.init.zeros_(parameter)
+    batch = window(torch.randn(4, LOOKBACK + HORIZON, CHANNELS))
+    with torch.no_grad():
+        torch.testing.assert_close(model.train()(batch), model.eval()(batch), rtol=1e-5, atol=1e-5)
+        torch.nn.init.normal_(model.head.project.bias)
+        assert not torch.allclose(model.train()(batch), model.eval()(batch))
+    quantile = Forecaster(CausalEncoder(1, 8, 1), DirectHead(8, 5, quantiles=levels), InstanceNorm(), mirror=1.0)
+    assert (quantile.train()(batch).diff(dim=-1) >= 0).all()
+    with pytest.raises(ValueError, match="symmetric"):
+        Forecaster(CausalEncoder(1, 8, 1), DirectHead(8, 5, quantiles=(0.1, 0.5)), InstanceNorm(), mirror=0.5)

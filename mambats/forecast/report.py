@@ -1,0 +1,146 @@
+"""What a test run leaves behind: one table, results.json, pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from mambats.checkpoint import load_task
+from mambats.forecast.baselines import Baseline, fit_baselines
+from mambats.forecast.metrics import seasonal_naive_error
+from mambats.forecast.scoreboard import Scoreboard, forecast_baselines
+from mambats.results import Mode, Row, rows_of, table, write_results
+from mambats.series import Window
+
+# Elements of one batch of training windows that ridge reads: 32 MB in float64.
+RIDGE_BATCH = 4_000_000
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One test window kept for a picture, in scaled units; shapes (L + K, C) and (K, C[, Q])."""
+
+    values: Tensor
+    forecast: Tensor
+    window: Window
+
+
+class Report(Callback):
+    """Score the model, its ablation and the simple baselines on the same windows; write and show the result.
+
+    Args:
+        name: Name of the model in the table: the recipe's.
+        folder: Folder of the run.
+        season: Rows in a season, for the seasonal naive forecast and MASE.
+        ridge_lookback: Rows ridge reads; None is the data's lookback.
+        companions: Checkpoints of further models to score beside this one, by name (`no_mixer`).
+        samples: Test windows to draw.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        folder: str | Path,
+        season: int = 24,
+        ridge_lookback: int | None = None,
+        companions: Mapping[str, str | Path] | None = None,
+        samples: int = 3,
+    ) -> None:
+        super().__init__()
+        self.name, self.folder, self.season = name, Path(folder), season
+        self.ridge_lookback, self.companions, self.samples = ridge_lookback, companions, samples
+        self.rows: list[Row] = []
+        self.board: Scoreboard | None = None
+        self.kept: list[Sample] = []
+        self._baselines: Mapping[str, Baseline] = {}
+        self._others: dict[str, Any] = {}
+
+    def on_test_start(self, trainer: Any, pl_module: Any) -> None:
+        """Fit the baselines on the training windows and load the companions."""
+        data = trainer.datamodule
+        self.kept, self.windows = [], 0
+        self._baselines = fit_baselines(training_windows(data, self.ridge_lookback), self.season)
+        self._others = {name: load_task(path).to(pl_module.device) for name, path in (self.companions or {}).items()}
+        for other in self._others.values():
+            other.on_test_epoch_start()
+        quantiles = {self.name: pl_module.model.quantiles}
+        quantiles |= {name: other.model.quantiles for name, other in self._others.items()}
+        quantiles |= dict.fromkeys(self._baselines)
+        self.board = Scoreboard(quantiles, naive_errors(data, self.season), data.horizon)
+        total = len(data.windows("test"))
+        self._wanted = {int(i) for i in np.linspace(0, total - 1, self.samples + 2)[1:-1]}
+
+    @torch.no_grad()
+    def on_test_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Window, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Score one batch for every contestant."""
+        if self.board is None:
+            return
+        forecasts = {self.name: outputs}
+        forecasts |= {name: other.test_forecast(batch) for name, other in self._others.items()}
+        forecasts |= forecast_baselines(self._baselines, batch)
+        for index in sorted(i - self.board.windows for i in self._wanted):
+            if 0 <= index < len(batch):
+                self.kept.append(Sample(batch.values[index].cpu(), outputs[index].cpu(), one_window(batch, index)))
+        self.board.add(forecasts, batch)
+
+    def on_test_end(self, trainer: Any, pl_module: Any) -> None:
+        """Write results.json, draw the pictures, print the table."""
+        if self.board is None or not trainer.is_global_zero:
+            return
+        self.rows = self._rows(trainer.datamodule, "online" if pl_module.model.streams else "offline")
+        write_results(self.folder / "results.json", self.rows)
+        print(table(self.rows))
+
+    def _rows(self, data: Any, mode: Mode) -> list[Row]:
+        if self.board is None:
+            return []
+        seed = os.environ.get("PL_GLOBAL_SEED")
+        rows: list[Row] = []
+        for model, values in self.board.values().items():
+            rows += rows_of(
+                values,
+                model=model,
+                source=data.name,
+                split="test",
+                lookback=(self.ridge_lookback or data.lookback) if model == "ridge" else data.lookback,
+                horizon=data.horizon,
+                windows=self.board.windows,
+                seed=int(seed) if seed and model not in self._baselines else None,
+                mode=mode,
+            )
+        return rows
+
+
+def training_windows(data: Any, lookback: int | None = None) -> Iterator[Window]:
+    """Yield every training window once, in order, in batches of bounded size."""
+    windows = data.windows("train", lookback=lookback)
+    each = (windows.lookback + windows.horizon) * len(data.channels)
+    size = max(1, RIDGE_BATCH // each)
+    for begin in range(0, len(windows), size):
+        yield windows[np.arange(begin, min(begin + size, len(windows)))]
+
+
+def naive_errors(data: Any, season: int) -> Tensor:
+    """Return the scale of MASE in scaled units: (C,) for one series, (S, C) for many."""
+    scale = data.scaler.scale.double()
+    errors: list[Tensor] = []
+    for series in range(len(data.panel)):
+        values = torch.from_numpy(np.ascontiguousarray(data.train_values(series)))
+        observed = values.isfinite()
+        errors.append(seasonal_naive_error(values, season, None if observed.all() else observed) / scale)
+    return errors[0] if len(errors) == 1 else torch.stack(errors)
+
+
+def one_window(batch: Window, index: int) -> Window:
+    """Return one window of a batch, on the CPU, as a batch of one."""
+    return batch.take([index]).to("cpu")
