@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 
 import lightning as L
 import numpy as np
@@ -98,6 +99,7 @@ class WindowDataModule(L.LightningDataModule):
         self._loading: Loading = loading or Loading()
         self._missing: Missing = missing
         self._ready = False
+        self._ahead: Panel | None = None
 
     @property
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -124,18 +126,34 @@ class WindowDataModule(L.LightningDataModule):
         if self._ready:
             return
         self.panel = open_panel(self.source)
-        self.borders = self._find_borders()
+        self.borders = self._find_borders(to_score=stage != "predict")
         self.scalers = fit_scalers(self.panel, self.borders[:, 0])
         self.period_ns = self._loading.period_ns or reference_period(self.panel)
-        self._lanes = prepare(
-            self.panel,
-            self.scalers,
-            self.period_ns,
-            calendar=self.calendar,
-            missing=self._missing,
-            in_memory=self._loading.in_memory,
-        )
+        self._prepare()
         self._ready = True
+
+    def adopt(self, scaler: Scaler, period_ns: int) -> None:
+        """Scale by what a model was trained with instead of this data's own training rows; call it after `setup`.
+
+        Args:
+            scaler: Fitted scaler of the targets, a checkpoint's for instance.
+            period_ns: Reference period of the gaps the model was trained with, nanoseconds.
+
+        Raises:
+            DataError: If the scaler has other channels than the data.
+        """
+        if tuple(scaler.channels) != self.channels:
+            raise DataError(
+                f"the model was trained on channels {', '.join(scaler.channels)}; {self.name} has "
+                f"{', '.join(self.channels)}. Give the same columns in the same order (`targets`)."
+            )
+        fitted = deepcopy(scaler).cpu()
+        same = torch.equal(fitted.mean, self.scaler.mean) and torch.equal(fitted.scale, self.scaler.scale)
+        if same and period_ns == self.period_ns:
+            return
+        self.scalers, self.period_ns = replace(self.scalers, target=fitted), period_ns
+        self._ahead = None
+        self._prepare()
 
     def windows(self, split: str, lookback: int | None = None) -> Windows:
         """Return all windows of `train`, `val`, `test`, or of `predict`: the one at the end of each series.
@@ -220,10 +238,23 @@ class WindowDataModule(L.LightningDataModule):
         scaled = self.scaler.transform(rows).nan_to_num(0.0)
         return scaled, clock, None if bool(observed.all()) else observed
 
-    def _find_borders(self) -> Numbers:
+    def _prepare(self) -> None:
+        self._lanes = prepare(
+            self.panel,
+            self.scalers,
+            self.period_ns,
+            calendar=self.calendar,
+            missing=self._missing,
+            in_memory=self._loading.in_memory,
+        )
+
+    def _find_borders(self, to_score: bool) -> Numbers:
         split = self.split or getattr(self.source, "borders", None) or Fractions()
         lengths = self.panel.lengths
         short = np.flatnonzero(lengths < self.lookback + self.horizon)
+        if short.size and not to_score:
+            # A file to forecast from needs no split: whatever is there counts as known.
+            return np.stack([lengths] * 3, axis=1)
         if short.size:
             series = int(short[0])
             raise DataError(
@@ -260,7 +291,7 @@ class WindowDataModule(L.LightningDataModule):
             warnings.warn(f"{empty.size} series are too short for a window in {split!r}: {names}", stacklevel=3)
 
     def _forecast_panel(self) -> Panel:
-        if not hasattr(self, "_ahead"):
+        if self._ahead is None:
             self._ahead = forecast_panel(self.panel, self.lookback, self.horizon, self.period_ns)
         return self._ahead
 
