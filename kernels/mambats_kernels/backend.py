@@ -1,7 +1,7 @@
 """Which implementation runs: chosen by device and dtype, forced by environment or argument, and able to say why."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
@@ -33,7 +33,7 @@ _argument: str | None = None
 
 
 @contextmanager
-def use_backend(name: str | None) -> Iterator[None]:
+def use_backend(name: str | None) -> Generator[None]:
     """Force a back-end inside a `with` block; it goes before the environment. None gives the choice back.
 
     A compiled function is compiled anew under another back-end. The choice is the process's, not the thread's.

@@ -1,11 +1,13 @@
 """Checks at the border: shapes, dtypes and devices always, values where looking at them costs nothing."""
 
 import os
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
+Named = Mapping[str, Tensor | None]
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 # Read once, for the same reason as MAMBATS_BACKEND.
 _forced = os.environ.get("MAMBATS_CHECK", "") not in ("", "0")
@@ -16,7 +18,7 @@ def shown(tensor: Tensor) -> str:
     return str(tuple(tensor.shape))
 
 
-def needs_floats(**tensors: Tensor | None) -> None:
+def needs_floats(tensors: Named) -> None:
     """Refuse a tensor whose dtype is not a float."""
     for name, tensor in tensors.items():
         if tensor is not None and tensor.dtype not in FLOATS:
@@ -26,7 +28,7 @@ def needs_floats(**tensors: Tensor | None) -> None:
             )
 
 
-def needs_device(device: torch.device, **tensors: Tensor | None) -> None:
+def needs_device(device: torch.device, tensors: Named) -> None:
     """Refuse a tensor that is on another device than x."""
     for name, tensor in tensors.items():
         if tensor is not None and tensor.device != device:
@@ -43,6 +45,15 @@ def needs_axes(name: str, tensor: Tensor, axes: int, letters: str) -> None:
     """Refuse a tensor with another number of axes."""
     if tensor.dim() != axes:
         raise ValueError(f"{name} has shape {shown(tensor)}, needed {letters}: reshape or unsqueeze it.")
+
+
+def needs_mask(mask: Tensor | None, batch: int) -> None:
+    """Refuse a row mask that is not (B,) bool."""
+    if mask is not None and (mask.dim() != 1 or mask.shape[0] != batch or mask.dtype != torch.bool):
+        raise ValueError(
+            f"mask is {str(mask.dtype)[6:]} of shape {shown(mask)}, needed bool of shape (B,) = ({batch},): "
+            "say for each row whether it has a token."
+        )
 
 
 def needs_borders(cu_seqlens: Tensor, x: Tensor) -> None:
@@ -73,7 +84,7 @@ def looks_at(tensor: Tensor) -> bool:
     return _forced or tensor.device.type == "cpu"
 
 
-def needs_numbers(**tensors: Tensor | None) -> None:
+def needs_numbers(tensors: Named) -> None:
     """Refuse NaN, where values may be read; a sum finds it in one pass."""
     for name, tensor in tensors.items():
         if tensor is None or not looks_at(tensor) or not bool(tensor.detach().sum().isnan()):

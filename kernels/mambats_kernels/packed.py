@@ -11,9 +11,9 @@ class Segments(NamedTuple):
 
     Attributes:
         row: Sequence of each token, shape (T,) int64; n for the ignored tail.
-        place: How many tokens of its own sequence the scan saw before this one, shape (T,) int64; 0 where a state enters.
+        place: How many tokens of its own sequence the scan saw before this one, shape (T,) int64.
         entry: True where a sequence's initial state enters, shape (T,) bool.
-        enter: Token before which a sequence's initial state enters, shape (n,) int64, in [0, T) even if the sequence is empty.
+        enter: Token before which a sequence's initial state enters, shape (n,) int64, in [0, T) even if it is empty.
         leave: Token after which a sequence's final state is read, likewise.
         length: Tokens of each sequence, shape (n,) int64.
         inside: True for tokens that belong to a sequence, shape (T,) bool.

@@ -28,12 +28,13 @@ def causal_conv(
     reverse: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Compute the convolution of `mambats_kernels.causal_conv` with plain, twice differentiable torch operations."""
-    segment = None
+    taps, segment = weight.shape[1], None
     if cu_seqlens is None:
-        lagged, final = dense_lags(x, weight.shape[1], initial_state, reverse)
+        lagged, final = dense_lags(x, taps, initial_state, reverse)
     else:
         segment = segments(cu_seqlens, x.shape[1], reverse)
-        lagged, final = packed_lags(x, weight.shape[1], initial_state, segment, reverse)
+        lagged = packed_lags(x, taps, initial_state, segment, reverse)
+        final = packed_final(x, taps, initial_state, segment, reverse)
     dtype = compute_dtype(x)
     y = sum_taps(lagged, weight.to(dtype), dtype)
     y = y if bias is None else y + bias.to(dtype)
@@ -51,22 +52,29 @@ def sum_taps(lagged: list[Tensor], weight: Tensor, dtype: torch.dtype) -> Tensor
 
 def dense_lags(x: Tensor, taps: int, initial: Tensor | None, reverse: bool) -> tuple[list[Tensor], Tensor]:
     """Give the inputs of 0 to W-1 tokens ago, each (B, T, D), and the final state (B, W-1, D)."""
-    batch, tokens, width = x.shape
-    past = x.new_zeros((batch, taps - 1, width)) if initial is None else initial.to(x.dtype)
-    line = torch.cat([past, x.flip(1) if reverse else x], 1)
+    tokens = x.shape[1]
+    line = dense_line(x, taps, initial, reverse)
     lagged = [line[:, taps - 1 - lag : taps - 1 - lag + tokens] for lag in range(taps)]
     return [v.flip(1) for v in lagged] if reverse else lagged, line[:, tokens:].clone()
 
 
-def packed_lags(
-    x: Tensor, taps: int, initial: Tensor | None, segment: Segments, reverse: bool
-) -> tuple[list[Tensor], Tensor]:
-    """Give the inputs of 0 to W-1 tokens ago within each sequence, each (1, T, D), and final states (n, W-1, D)."""
-    rows, width, tokens = segment.length.shape[0], x.shape[2], x.shape[1]
+def dense_line(x: Tensor, taps: int, initial: Tensor | None, reverse: bool) -> Tensor:
+    """Put the past before the tokens, in walking order: (B, W-1+T, D)."""
+    past = x.new_zeros((x.shape[0], taps - 1, x.shape[2])) if initial is None else initial.to(x.dtype)
+    return torch.cat([past, x.flip(1) if reverse else x], 1)
+
+
+def packed_line(x: Tensor, taps: int, initial: Tensor | None, rows: int) -> tuple[Tensor, int]:
+    """Lay out all pasts, one row of zeros for what is in no sequence, then the tokens; and say where the zeros are."""
+    width = x.shape[2]
     past = x.new_zeros((rows, taps - 1, width)) if initial is None else initial.to(x.dtype)
-    # One line holds all pasts, one zero row for whatever is out of every sequence, and the tokens.
-    line = torch.cat([past.reshape(-1, width), x.new_zeros((1, width)), x[0]])
-    nothing, t = rows * (taps - 1), torch.arange(tokens, device=x.device)
+    return torch.cat([past.reshape(-1, width), x.new_zeros((1, width)), x[0]]), rows * (taps - 1)
+
+
+def packed_lags(x: Tensor, taps: int, initial: Tensor | None, segment: Segments, reverse: bool) -> list[Tensor]:
+    """Give the inputs of 0 to W-1 tokens ago within each sequence, each (1, T, D)."""
+    line, nothing = packed_line(x, taps, initial, segment.length.shape[0])
+    t = torch.arange(x.shape[1], device=x.device)
     lagged: list[Tensor] = []
     for lag in range(taps):
         token = nothing + 1 + (t + lag if reverse else t - lag)
@@ -74,12 +82,19 @@ def packed_lags(
         index = torch.where(segment.place >= lag, token, earlier)
         index = torch.where(segment.inside, index, nothing).clamp(0, line.shape[0] - 1)  # wrong borders stay in range
         lagged.append(line[index].unsqueeze(0))
+    return lagged
+
+
+def packed_final(x: Tensor, taps: int, initial: Tensor | None, segment: Segments, reverse: bool) -> Tensor:
+    """Give the last W-1 inputs of each sequence, its past included, oldest first: (n, W-1, D)."""
+    rows = segment.length.shape[0]
+    line, nothing = packed_line(x, taps, initial, rows)
     # Place of each kept input in [past; tokens] of its own sequence.
     slot = segment.length.unsqueeze(1) + torch.arange(taps - 1, device=x.device)
     back = segment.length.unsqueeze(1) + taps - 2 - slot
     token = nothing + 1 + (segment.leave.unsqueeze(1) + back if reverse else segment.leave.unsqueeze(1) - back)
     kept = torch.arange(rows, device=x.device).unsqueeze(1) * (taps - 1) + slot
-    return lagged, line[torch.where(slot < taps - 1, kept, token).clamp(0, line.shape[0] - 1)]
+    return line[torch.where(slot < taps - 1, kept, token).clamp(0, line.shape[0] - 1)]
 
 
 def causal_conv_step(

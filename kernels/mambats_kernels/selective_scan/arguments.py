@@ -2,7 +2,15 @@
 
 from torch import Tensor
 
-from mambats_kernels.checks import needs_axes, needs_borders, needs_device, needs_floats, needs_shape, shown
+from mambats_kernels.checks import (
+    needs_axes,
+    needs_borders,
+    needs_device,
+    needs_floats,
+    needs_mask,
+    needs_shape,
+    shown,
+)
 
 
 def check_scan(
@@ -19,11 +27,35 @@ def check_scan(
     initial_state: Tensor | None,
 ) -> None:
     """Refuse arguments of `selective_scan` that do not fit together."""
-    needs_floats(x=x, dt=dt, A=A, B=B, C=C, D=D, z=z, dt_bias=dt_bias, gaps=gaps, initial_state=initial_state)
+    needs_floats(
+        {
+            "x": x,
+            "dt": dt,
+            "A": A,
+            "B": B,
+            "C": C,
+            "D": D,
+            "z": z,
+            "dt_bias": dt_bias,
+            "gaps": gaps,
+            "initial_state": initial_state,
+        }
+    )
     needs_device(
-        x.device, dt=dt, A=A, B=B, C=C, D=D, z=z, dt_bias=dt_bias, gaps=gaps,
-        cu_seqlens=cu_seqlens, initial_state=initial_state,
-    )  # fmt: skip
+        x.device,
+        {
+            "dt": dt,
+            "A": A,
+            "B": B,
+            "C": C,
+            "D": D,
+            "z": z,
+            "dt_bias": dt_bias,
+            "gaps": gaps,
+            "cu_seqlens": cu_seqlens,
+            "initial_state": initial_state,
+        },
+    )
     needs_axes("x", x, 3, "(B, T, D)")
     batch, tokens, width = x.shape
     size = _size(A, width)
@@ -55,11 +87,35 @@ def check_step(
     mask: Tensor | None,
 ) -> None:
     """Refuse arguments of `selective_step` that do not fit together."""
-    needs_floats(x_t=x_t, dt_t=dt_t, A=A, B_t=B_t, C_t=C_t, state=state, D=D, z_t=z_t, dt_bias=dt_bias, gap_t=gap_t)
+    needs_floats(
+        {
+            "x_t": x_t,
+            "dt_t": dt_t,
+            "A": A,
+            "B_t": B_t,
+            "C_t": C_t,
+            "state": state,
+            "D": D,
+            "z_t": z_t,
+            "dt_bias": dt_bias,
+            "gap_t": gap_t,
+        }
+    )
     needs_device(
-        x_t.device, dt_t=dt_t, A=A, B_t=B_t, C_t=C_t, state=state, D=D, z_t=z_t,
-        dt_bias=dt_bias, gap_t=gap_t, mask=mask,
-    )  # fmt: skip
+        x_t.device,
+        {
+            "dt_t": dt_t,
+            "A": A,
+            "B_t": B_t,
+            "C_t": C_t,
+            "state": state,
+            "D": D,
+            "z_t": z_t,
+            "dt_bias": dt_bias,
+            "gap_t": gap_t,
+            "mask": mask,
+        },
+    )
     needs_axes("x_t", x_t, 2, "(B, D)")
     batch, width = x_t.shape
     size = _size(A, width)
@@ -74,15 +130,6 @@ def check_step(
     needs_mask(mask, batch)
 
 
-def needs_mask(mask: Tensor | None, batch: int) -> None:
-    """Refuse a row mask that is not (B,) bool."""
-    if mask is not None and (mask.dim() != 1 or mask.shape[0] != batch or mask.dtype.is_floating_point):
-        raise ValueError(
-            f"mask is {str(mask.dtype)[6:]} of shape {shown(mask)}, needed bool of shape (B,) = ({batch},): "
-            "say for each row whether it has a token."
-        )
-
-
 def _size(A: Tensor, width: int) -> int:
     """Read N from A (D, N)."""
     if A.dim() != 2 or A.shape[0] != width:
@@ -93,7 +140,9 @@ def _size(A: Tensor, width: int) -> int:
 def _check_weights(name: str, weights: Tensor, leading: tuple[int, ...], size: int, width: int) -> None:
     """Refuse B or C that is neither (..., N) nor (..., G, N) with G dividing D."""
     axes = len(leading)
-    fits = weights.dim() in (axes + 1, axes + 2) and tuple(weights.shape[:axes]) == leading and weights.shape[-1] == size
+    fits = (
+        weights.dim() in (axes + 1, axes + 2) and tuple(weights.shape[:axes]) == leading and weights.shape[-1] == size
+    )
     if not fits:
         letters = "(B, T, N) or (B, T, G, N)" if axes == 2 else "(B, N) or (B, G, N)"
         raise ValueError(
@@ -101,7 +150,9 @@ def _check_weights(name: str, weights: Tensor, leading: tuple[int, ...], size: i
             f"N = {size} of A: trim or reshape {name}."
         )
     if weights.dim() == axes + 2 and (weights.shape[-2] == 0 or width % weights.shape[-2]):
-        raise ValueError(f"{name} has G = {weights.shape[-2]} groups, which do not divide D = {width}: change one of them.")
+        raise ValueError(
+            f"{name} has G = {weights.shape[-2]} groups, which do not divide D = {width}: change one of them."
+        )
 
 
 def _check_channels(D: Tensor | None, dt_bias: Tensor | None, width: int) -> None:

@@ -5,6 +5,8 @@ before every block is saved; the backward pass recomputes a block from it. With 
 from zero finds what each run adds, a walk over the runs joins them, and a second sweep starts from the right states.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -27,14 +29,17 @@ class Sweep:
         self.decay = tokens.span.new_empty(self.shape)
         self.state = torch.empty_like(self.decay)
         self.held = torch.empty_like(self.decay) if tokens.hold else None
-        self.decays, self.states = self.decay.unbind(0), self.state.unbind(0)  # views made once: slicing costs as a launch
+        self.decays, self.states = (
+            self.decay.unbind(0),
+            self.state.unbind(0),
+        )  # views made once: slicing costs as a launch
 
     def zeros(self) -> Tensor:
         """One state of every row."""
         return self.decay.new_zeros(self.shape[1:])
 
     def load_decay(self, lo: int, hi: int) -> None:
-        """Fill exp(span A), and in hold mode the weight expm1(span A) / A; a sequence's first token forgets what was."""
+        """Fill exp(span A), 0 at the first token of a packed sequence, and in hold mode expm1(span A) / A."""
         i, decay = self.tokens, self.decay[: hi - lo]
         torch.mul(i.span[lo:hi], i.a, out=decay)
         if self.held is None:
@@ -75,7 +80,9 @@ class Sweep:
         for t in range(count):
             before = self.states[t].addcmul_(self.decays[t], before)
 
-    def forward(self, carry: Tensor, y: Tensor | None = None, saved: Tensor | None = None, final: Tensor | None = None) -> None:
+    def forward(
+        self, carry: Tensor, y: Tensor | None = None, saved: Tensor | None = None, final: Tensor | None = None
+    ) -> None:
         """Walk all blocks from `carry`, which becomes the last state; fill what is given to be filled."""
         i = self.tokens
         for n, (lo, hi) in enumerate(self.cut.spans()):
@@ -104,7 +111,7 @@ def join(local: Tensor, total: Tensor, first: Tensor, runs: int, backward: bool 
     entering = torch.empty_like(local)
     order = list(range(runs))[:: -1 if backward else 1]
     entering[:, order[0]] = first
-    for s, after in zip(order, order[1:], strict=False):
+    for s, after in pairwise(order):
         torch.addcmul(local[:, s], total[:, s], entering[:, s], out=entering[:, after])
     return entering.flatten(0, 1)
 
@@ -129,6 +136,32 @@ def scan_forward(
     """
     (batch, tokens, width), (groups, size) = span.shape, B.shape[2:]
     cut = plan(span.device, batch, tokens, width * size)
+    shape = (cut.blocks, batch * cut.runs, groups, size, width // groups) if save else (0, batch)
+    saved = span.new_empty(shape)
+    parts = [
+        _forward_rows(span[s], u[s], A, B[s], C[s], initial if initial is None or borders is not None else initial[s],
+                      borders, cut, hold, reverse, saved[:, s] if cut.runs == 1 else saved)
+        for s in cut.shares(batch)
+    ]  # fmt: skip
+    y, final = parts[0] if len(parts) == 1 else [torch.cat(v) for v in zip(*parts, strict=True)]
+    return y, final, saved
+
+
+def _forward_rows(
+    span: Tensor,
+    u: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    initial: Tensor | None,
+    borders: Tensor | None,
+    cut: Plan,
+    hold: bool,
+    reverse: bool,
+    saved: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Scan one share of the rows and fill its `saved` states, if there is room for any."""
+    (batch, tokens, _), groups = span.shape, B.shape[2]
     start = None if initial is None else fold_state(initial, groups)
     i = fold_tokens(span, u, A, B, C, start if borders is not None else None, borders, cut, hold, reverse)
     sweep = Sweep(i, cut)
@@ -140,8 +173,7 @@ def scan_forward(
     else:
         carry = entering.clone()
     y = torch.empty_like(i.span)
-    saved = carry.new_empty((cut.blocks, *carry.shape) if save else (0,))
     final = None if borders is None else carry.new_zeros((borders.shape[1], *carry.shape[1:]))
-    sweep.forward(carry, y, saved if save else None, final)
+    sweep.forward(carry, y, saved if saved.shape[0] else None, final)
     last = carry.unflatten(0, (batch, cut.runs))[:, -1] if final is None else final
-    return unfold(y.flatten(2), cut, tokens, reverse), unfold_state(last), saved
+    return unfold(y.flatten(2), cut, tokens, reverse), unfold_state(last)

@@ -31,7 +31,7 @@ def _(
 ) -> tuple[Tensor, Tensor, Tensor]:
     (batch, tokens, width), size = span.shape, B.shape[3]
     rows = batch if borders is None else borders.shape[1]
-    saved = [0]
+    saved = [0, batch]
     if save and isinstance(batch, int) and isinstance(tokens, int):
         cut = plan(span.device, batch, tokens, width * size)
         saved = [cut.blocks, batch * cut.runs, B.shape[2], size, width // B.shape[2]]
@@ -149,16 +149,16 @@ def selective_scan(
         y, state = selective_scan(x, dt, -torch.ones(4, 3), B, C)
         more, state = selective_scan(x, dt, -torch.ones(4, 3), B, C, initial_state=state)
 
-    Source: A. Gu and T. Dao, Mamba: Linear-Time Sequence Modeling with Selective State Spaces, 2023, section 3 (equation
-    2, zero-order hold equation 4); the interface follows `selective_scan_ref` of state-spaces/mamba. Gaps, `hold` and
-    packing are ours.
+    Source: A. Gu and T. Dao, Mamba: Linear-Time Sequence Modeling with Selective State Spaces, 2023, section 3
+    (equation 2, zero-order hold equation 4); the interface follows `selective_scan_ref` of state-spaces/mamba. Gaps,
+    `hold` and packing are ours.
     """
     check_scan(x, dt, A, B, C, D, z, dt_bias, gaps, cu_seqlens, initial_state)
     core = reference.resolve(
         x, dt, A, B, C, dt_bias=dt_bias, dt_softplus=dt_softplus, gaps=gaps,
         cu_seqlens=cu_seqlens, initial_state=initial_state, reverse=reverse,
     )  # fmt: skip
-    needs_numbers(x=core.x, dt=core.delta, B=core.B, C=core.C)
+    needs_numbers({"x": core.x, "dt": core.delta, "B": core.B, "C": core.C})
     needs_gaps(gaps)
     # Autocast would round the states: the state's dtype is part of the contract.
     with torch.autocast(x.device.type, enabled=False):

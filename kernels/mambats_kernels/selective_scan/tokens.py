@@ -1,6 +1,7 @@
 """The inputs of the chunked scan, folded: time first, then rows, groups, states, and channels innermost.
 
-L tokens of a run, R = B * S rows (each of S runs of a sequence is a row), G groups, N states, P = D / G channels of a group.
+L tokens of a run, R = B * S rows (each of S runs of a sequence is a row), G groups, N states, P = D / G channels of a
+group.
 """
 
 from typing import NamedTuple
@@ -40,7 +41,7 @@ class Tokens(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The packed sequences of which a token lies in a block: their numbers, its rows in (K * R, ...), 1 if truly there."""
+    """Packed sequences whose token lies in a block: their numbers, its rows in (K * R, ...), and 1 if truly there."""
 
     sequence: Tensor
     place: Tensor
