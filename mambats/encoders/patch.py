@@ -69,6 +69,8 @@ class PatchEncoder(Encoder):
         """Encode x (B, T, C); see `mambats.protocols.Encoder.forward`. gaps and mask are refused."""
         check_rows(x, self.channels, gaps, observed, mask)
         refuse_gaps(gaps, mask)
+        if state is not None:
+            self._refuse_ahead()
         flags = observed
         if state is None:
             last = x.new_zeros(x.shape[0], self.width)
@@ -93,10 +95,14 @@ class PatchEncoder(Encoder):
         """(B, m * P, C) -> (B, m, P * C)."""
         return rows.unflatten(1, (rows.shape[1] // self.patch, self.patch)).flatten(2)
 
-    def init_state(self, batch: int) -> PatchState:
-        """Return the state before any row, on the device of the parameters."""
+    def _refuse_ahead(self) -> None:
+        """Refuse what needs a causal encoder of patches."""
         if not self.causal:
             raise NotCausalError("the encoder of patches reads ahead, so it has no state: use a causal one to stream.")
+
+    def init_state(self, batch: int) -> PatchState:
+        """Return the state before any row, on the device of the parameters."""
+        self._refuse_ahead()
         weight = next(self.encoder.parameters())
         rows = weight.new_zeros(batch, 0, self.channels)
         return PatchState(
@@ -118,6 +124,7 @@ class PatchEncoder(Encoder):
         """Encode one row x_t (B, C); the encoder of patches runs once every `patch` rows."""
         check_rows(x_t, self.channels, gap_t, observed_t, mask_t)
         refuse_gaps(gap_t, mask_t)
+        self._refuse_ahead()
         seen = torch.ones_like(x_t, dtype=torch.bool) if observed_t is None else observed_t
         rows = torch.cat([state.rows, x_t[:, None]], 1)
         flags = torch.cat([state.observed, seen[:, None]], 1)

@@ -30,6 +30,7 @@ def check_encoder(
     seed: int = 0,
     batch: int = 3,
     rows: int = 11,
+    regular: bool = False,
     dtype: torch.dtype = torch.float64,
     device: torch.device | str = "cpu",
 ) -> None:
@@ -40,6 +41,7 @@ def check_encoder(
         seed: Of the parameters and of the sequences.
         batch: Series in a batch, B.
         rows: Rows of a sequence, T.
+        regular: The encoder refuses gaps and masks (with a ValueError): hold it to the laws of regular rows.
         dtype: Of parameters and values: float64 holds the laws to 1e-10, float32 to 1e-5.
         device: Where to run.
 
@@ -53,21 +55,24 @@ def check_encoder(
     encoder = build().to(device=device, dtype=dtype).eval()
     shape = (batch, rows, encoder.channels)
     plain = draw_rows(seed, shape, dtype=dtype, device=device, gaps=False)
-    timed = draw_rows(seed, shape, dtype=dtype, device=device, flags=True)
+    timed = draw_rows(seed, shape, dtype=dtype, device=device, gaps=not regular, flags=True)
     holey = draw_rows(seed, shape, dtype=dtype, device=device, flags=True, kept=0.6)
-    check_trivial(encoder, plain)
-    check_removed(encoder, holey)
-    check_absent_values(encoder, holey)
-    if encoder.lookahead is not None:
-        # With rows absent, a lookahead of L counts L rows that are there.
-        for given in (plain, timed, holey) if encoder.causal else (plain, timed):
-            check_lookahead(encoder, given, encoder.lookahead)
+    if regular:
+        refuses("gaps and masks", lambda: holey.forward(encoder))
+    else:
+        check_trivial(encoder, plain)
+        check_removed(encoder, holey)
+        check_absent_values(encoder, holey)
+    check_absent_values(encoder, timed)
     if not encoder.causal:
         check_refusals(encoder, plain)
-    for given in (plain, timed, holey):
+    for given in (plain, timed) if regular else (plain, timed, holey):
         check_empty(encoder, given)
         check_batch_order(encoder, given)
         check_repeatable(encoder, given)
+        # With rows absent, a lookahead of L counts L rows that are there.
+        if encoder.lookahead is not None and (encoder.causal or given.mask is None):
+            check_lookahead(encoder, given, encoder.lookahead)
         if encoder.causal:
             check_chunks(encoder, given, [0, 1, 1, rows // 2])
             check_steps(encoder, given)
@@ -159,12 +164,18 @@ def check_refusals(encoder: Encoder, plain: Rows) -> None:
     """
     _, state = plain.forward(encoder)
     require("a non-causal encoder has no state", state is None, f"got {type(state).__name__}")
-    for name, call in (
-        ("a state", lambda: plain.forward(encoder, (plain.x,))),
-        ("step", lambda: plain.step(encoder, 0, None)),
-    ):
-        try:
-            call()
-        except ValueError:
-            continue
-        raise AssertionError(f"a non-causal encoder refuses {name}: it took it. Raise a ValueError that says why.")
+    refuses("a state", lambda: plain.forward(encoder, (plain.x,)))
+    refuses("step", lambda: plain.step(encoder, 0, None))
+
+
+def refuses(what: str, call: Callable[[], object]) -> None:
+    """Demand that a call raises a ValueError.
+
+    Raises:
+        AssertionError: If it does not.
+    """
+    try:
+        call()
+    except ValueError:
+        return
+    raise AssertionError(f"the encoder refuses {what}: it took it. Raise a ValueError that says why.")

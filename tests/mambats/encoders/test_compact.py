@@ -46,9 +46,9 @@ def test_a_series_without_rows_stays_fresh():
 
 
 def test_short_gaps_survive_late_in_a_long_recording():
-    gaps = torch.full((1, 200_000), 1.0)
+    gaps = torch.full((1, 20_000), 1.0)
     gaps[0, -1] = 1e-3
-    mask = torch.rand(1, 200_000) < 0.5
+    mask = torch.rand(1, 20_000) < 0.5
     mask[0, -2:] = True
     merged, _ = Clock.start(1, gaps).run(gaps * 97, mask)
     torch.testing.assert_close(merged[0, -1].item(), 0.097, rtol=1e-6, atol=0)

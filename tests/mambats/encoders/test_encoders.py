@@ -27,7 +27,10 @@ def test_flags_and_gaps_do_not_change_the_set_of_parameters_in_use(name):
     assert all(p.grad is not None for p in encoder.parameters())
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize(
+    "name",
+    ["causal", *(pytest.param(name, marks=pytest.mark.slow) for name in ENCODERS if name != "causal")],
+)
 def test_compiles_without_a_break_and_without_waiting_for_values(name):
     encoder = ENCODERS[name](2, 4).eval()
     x, gaps, mask = torch.randn(2, 5, 2), torch.rand(2, 5), torch.rand(2, 5) < 0.6

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mambats.encoders import ENCODERS
+from mambats.encoders import ENCODERS, PatchEncoder
 from mambats.testing import check_chunks, check_encoder, check_removed, check_steps, draw_rows
 
 
@@ -17,6 +17,11 @@ def test_every_law(name):
 @pytest.mark.parametrize("name", ENCODERS)
 def test_every_law_in_float32(name):
     check_encoder(lambda: ENCODERS[name](1, 3), seed=1, batch=3, rows=7, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("name", ["causal", "causal_no_mixer", "bidirectional_lookahead"])
+def test_patches_keep_the_laws_of_regular_rows(name):
+    check_encoder(lambda: PatchEncoder(ENCODERS[name](3 * 2, 4), 3), batch=2, rows=13, regular=True)
 
 
 @pytest.mark.parametrize("name", ENCODERS)

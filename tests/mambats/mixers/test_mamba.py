@@ -69,6 +69,7 @@ def test_autocast_carries_its_state_between_forward_and_step():
     assert (y - expected).abs().max() < 0.05 * expected.abs().max()
 
 
+@pytest.mark.slow
 def test_compiles_without_a_break():
     mixer = Mamba(4, MambaSettings(state_size=2))
     x, gaps = torch.randn(2, 5, 4), torch.rand(2, 5)

@@ -177,6 +177,11 @@ def test_a_non_causal_encoder_that_pretends_is_found(fault, law):
         check_encoder(lambda: fault(1, 4, 1, mixer=MIXERS["mamba"]), batch=2, rows=5)
 
 
+def test_an_encoder_of_regular_rows_that_takes_gaps_is_found():
+    with pytest.raises(AssertionError, match="refuses gaps and masks"):
+        check_encoder(Honest, batch=2, rows=5, regular=True)
+
+
 def with_gaps(change):
     """Build a mixer that sees changed gaps."""
 
