@@ -68,12 +68,14 @@ class EntryMetric(Metric, ABC):
     def error(self, forecast: Tensor, target: Tensor) -> Tensor:
         """Return the error of each entry, shape (B, K, C)."""
 
-    def weight(self, target: Tensor) -> Tensor:
-        """Return what each entry adds to the count, shape (B, K, C)."""
-        return torch.ones_like(target)
+    def weight(self, target: Tensor) -> Tensor | None:
+        """Return what each entry adds to the count, shape (B, K, C), or None for 1."""
+        return None
 
-    def prepare(self, forecast: Tensor, target: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Return forecast and target in float64 and which entries count, after checking the shapes."""
+    def prepare(
+        self, forecast: Tensor, target: Tensor, observed: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return forecast and target in float32 or wider and which entries count (None: all), after checking shapes."""
         if self.quantiles is None:
             check_point(forecast, target)
         else:
@@ -83,13 +85,19 @@ class EntryMetric(Metric, ABC):
                 f"the batch has {target.shape[1]} steps, the metric horizon={self.horizon}: give the same."
             )
         kept, present = keep_observed(target, observed)
-        return forecast.double(), kept.double(), present
+        # An entry's error keeps its seven digits; it is the sum over millions of them that needs float64.
+        dtype = torch.promote_types(forecast.dtype, torch.float32)
+        return forecast.to(dtype), kept.to(dtype), None if observed is None else present
 
-    def add(self, errors: Tensor, weights: Tensor, present: Tensor) -> None:
-        """Add errors and weights (B, K, C) of the present entries."""
-        axes = (0, 1, 2) if self.horizon is None else (0, 2)
-        self.total += torch.where(present, errors, 0).sum(axes)
-        self.count += torch.where(present, weights, 0).sum(axes)
+    def add(self, errors: Tensor, weights: Tensor | None, present: Tensor | None) -> None:
+        """Add errors and weights (B, K, C) of the present entries; None means 1 and all."""
+        if present is not None:
+            errors = torch.where(present, errors, 0)
+            weights = present if weights is None else torch.where(present, weights, 0)
+        steps = errors.double().sum(0).sum(-1)
+        count = torch.full_like(steps, errors[:, 0].numel()) if weights is None else weights.double().sum(0).sum(-1)
+        self.total += steps.sum() if self.horizon is None else steps
+        self.count += count.sum() if self.horizon is None else count
 
 
 class MSE(EntryMetric):
@@ -146,6 +154,7 @@ class MASE(EntryMetric):
         super().__init__(quantiles, horizon)
         # A buffer, not a state: `reset` must keep it and processes must not add it up.
         self.register_buffer("naive_error", torch.as_tensor(naive_error, dtype=torch.float64), persistent=False)
+        self._all_usable = bool(_usable(self.naive_error).all())
 
     def update(
         self, forecast: Tensor, target: Tensor, observed: Tensor | None = None, series: Tensor | None = None
@@ -163,8 +172,10 @@ class MASE(EntryMetric):
         """
         exact, truth, present = self.prepare(forecast, target, observed)
         scale = self._scale(truth, series)
-        usable = (scale > 0) & scale.isfinite()
-        self.add(self.error(exact, truth) / scale, self.weight(truth), present & usable)
+        if not self._all_usable:
+            usable = _usable(scale).expand_as(truth)
+            present = usable if present is None else present & usable
+        self.add(self.error(exact, truth) / scale, None, present)
 
     def error(self, forecast: Tensor, target: Tensor) -> Tensor:
         """Return |forecast - target|, not yet scaled."""
@@ -231,7 +242,7 @@ class Coverage(QuantileMetric):
 
     def error(self, forecast: Tensor, target: Tensor) -> Tensor:
         """Return 1 inside the interval, 0 outside."""
-        return covered(forecast[..., self._low], forecast[..., self._high], target).double()
+        return covered(forecast[..., self._low], forecast[..., self._high], target).to(target.dtype)
 
 
 def point_forecast(forecast: Tensor, quantiles: Sequence[float] | None) -> Tensor:
@@ -304,6 +315,11 @@ def forecast_metrics(
     # Compute groups share one state between metrics whose states were equal after the first batch (all errors 0 or 1
     # is enough), and are wrong from the second on.
     return MetricCollection(metrics, compute_groups=False)
+
+
+def _usable(naive_error: Tensor) -> Tensor:
+    """Return which naive errors can be divided by."""
+    return (naive_error > 0) & naive_error.isfinite()
 
 
 def _bounds_known(quantiles: Sequence[float], level: float) -> bool:
