@@ -14,6 +14,7 @@ The one file that imports mlflow. What it settles, each found by trying:
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import subprocess
 import time
@@ -198,6 +199,9 @@ class MLflow(Logger):
         import mlflow
         from mlflow.exceptions import MlflowException
 
+        # Set after the import, which sets it anew: a line each time a monitor starts or stops is no news.
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
         _check_alive(self.address)
         if self.address.startswith("sqlite:///"):
             Path(self.address.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)

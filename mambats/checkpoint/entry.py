@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from mambats import __version__
 from mambats.checkpoint.errors import CheckpointForeignError, CheckpointMismatchError
-from mambats.checkpoint.file import read_checkpoint
-from mambats.recipe import RecipeError, Spec, describe, first_difference, rebuild
+from mambats.checkpoint.file import FILE, read_checkpoint
+from mambats.recipe import RecipeError, Spec, complete, describe, first_difference, rebuild
 
 #: The key of our entry and the version of its layout. A reader refuses another layout than its own.
 ENTRY = "mambats"
@@ -90,7 +90,7 @@ def read_entry(checkpoint: Mapping[str, Any], where: str | Path) -> Entry:
     return entry
 
 
-def check_same_model(checkpoint: Mapping[str, Any], task: object, where: str | Path = "checkpoint") -> Entry:
+def check_same_model(checkpoint: Mapping[str, Any], task: object) -> Entry:
     """Refuse a checkpoint of another model; call it from `on_load_checkpoint`, before tensors are copied.
 
     Only the part under `model` must agree: a training setting (a learning rate) may change between runs.
@@ -99,8 +99,14 @@ def check_same_model(checkpoint: Mapping[str, Any], task: object, where: str | P
         CheckpointForeignError: If it was not written by mambats.
         CheckpointMismatchError: If the model inside differs; names the first difference.
     """
+    where = checkpoint.get(FILE, "checkpoint")
     entry = read_entry(checkpoint, where)
-    difference = first_difference(_model_part(entry.recipe), _model_part(describe(task)))
+    try:
+        # An argument added since it was written has its default.
+        inside = complete(entry.recipe)
+    except RecipeError as error:
+        raise CheckpointForeignError(f"{where}: {error}") from error
+    difference = first_difference(_model_part(inside), _model_part(describe(task)))
     if difference:
         raise CheckpointMismatchError(
             f"{where}: holds another model: in the checkpoint {difference}. "

@@ -27,6 +27,9 @@ from mambats.checkpoint.errors import (
     CheckpointWriteError,
 )
 
+#: Key under which `read_checkpoint` notes the file, so that later messages can name it.
+FILE = "mambats_file"
+
 
 def sum_path(path: str | Path) -> Path:
     """Return the path of the sum beside a checkpoint."""
@@ -59,7 +62,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         raise CheckpointForeignError(
             f"{file}: holds {type(content).__name__}, a checkpoint is a dict. Give a .ckpt file."
         )
-    return cast("dict[str, Any]", content)
+    return {**cast("dict[str, Any]", content), FILE: str(file)}
 
 
 def verify(file: Path) -> None:

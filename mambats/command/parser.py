@@ -15,10 +15,19 @@ from mambats.recipe import RecipeError, load_recipe
 
 _CONFIG = ("--config", "-c")
 _TRUST = "--trusted"
+_HELP = "Check the spelling; `mambats COMMAND --help` lists the keys."
+# Lines of jsonargparse that repeat what was given or name types.
+_NOISE = re.compile(r"Subtypes:|Errors:|- Expected a <class 'NoneType'>|Given value|Problem with given class_path.*:$")
+_PLACE = re.compile(r'[\s-]*Parser key "([^"]+)":\s*')
 
 
 class RecipeParser(LightningArgumentParser):
-    """Lightning's parser with one message for a mistake."""
+    """Lightning's parser with one message for a mistake, and no guessing at shortened keys."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # argparse would take --trainer.max_epoch for --trainer.max_epochs, and so train by a typo.
+        kwargs["allow_abbrev"] = False
+        super().__init__(*args, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise a RecipeError that says what is wrong and where help is.
@@ -26,7 +35,7 @@ class RecipeParser(LightningArgumentParser):
         Raises:
             RecipeError: Always.
         """
-        raise RecipeError(f"{_tidy(message)} (`mambats COMMAND --help` lists the keys.)") from ex
+        raise RecipeError(f"{_tidy(message)}. {_HELP}") from ex
 
 
 def checked_words(words: Sequence[str]) -> tuple[list[str], str | None]:
@@ -68,6 +77,16 @@ def _config_files(words: Sequence[str]) -> list[str]:
 
 
 def _tidy(message: str) -> str:
-    """Make one paragraph of jsonargparse's indented reasons."""
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return re.sub(r"\s+", " ", " ".join(lines))
+    """Make one sentence of jsonargparse's nested reasons: the dotted place, then what is wrong there."""
+    text = message.replace(_HELP, "")
+    lines = [line.strip() for line in text.splitlines() if not _NOISE.match(line.strip())]
+    text = re.sub(r"\s+", " ", " ".join(line for line in lines if line))
+    text = text.replace("Does not validate against any of the Union subtypes", "")
+    keys: list[str] = []
+    while found := _PLACE.match(text):
+        # Each level of nesting repeats where it stands.
+        if not keys or keys[-1] != found[1]:
+            keys.append(found[1])
+        text = text[found.end() :]
+    place = f"{'.'.join(keys)}: " if keys else ""
+    return f"{place}{text.strip().rstrip('.')}"

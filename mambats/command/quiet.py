@@ -15,6 +15,7 @@ _HINTS = (
     ".*`training_step` returned `None`.*",
     ".*skip_none.*",
     ".*It is recommended to use `self.log.*sync_dist=True`.*",
+    ".*Be aware that when using `ckpt_path`.*",
     ".*contains `Trainer.callbacks`.*",
     ".*args parameter is intended to run from within Python.*",
 )

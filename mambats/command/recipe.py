@@ -94,6 +94,9 @@ class RecipeCLI(LightningCLI):
         self.folder = RunFolder(Path(config.runs), config.name)
         if self.subcommand != "fit" and config.ckpt_path is None:
             config.ckpt_path = str(self.folder.best_checkpoint())
+        if self.subcommand == "test":
+            # The report prints one table; Lightning's own would be a second.
+            config.verbose = False
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer of the recipe with what every run gets."""

@@ -147,6 +147,32 @@ def _rebuild(value: Any, allowed: tuple[str, ...], where: str) -> Any:
         ) from error
 
 
+def complete(spec: Any, allowed: Sequence[str] = ALLOWED) -> Any:
+    """Fill in arguments that a spec lacks because its class did not have them yet, with today's defaults.
+
+    Args:
+        spec: What `describe` wrote, perhaps with an older version.
+        allowed: Prefixes of class paths.
+
+    Raises:
+        RecipeError: If a class is not of an allowed package or does not exist.
+    """
+    if isinstance(spec, list | tuple):
+        return type(spec)(complete(v, allowed) for v in cast("Sequence[object]", spec))
+    if not isinstance(spec, Mapping):
+        return spec
+    filled = {str(k): complete(v, allowed) for k, v in cast("Mapping[str, object]", spec).items()}
+    if "class_path" in filled:
+        cls = find_class(str(filled["class_path"]), allowed)
+        missing = {
+            name: _describe(parameter.default, name)
+            for name, parameter in inspect.signature(cls).parameters.items()
+            if parameter.default is not parameter.empty and name not in (filled.get("init_args") or {})
+        }
+        filled["init_args"] = {**(filled.get("init_args") or {}), **missing}
+    return filled
+
+
 def find_class(path: str, allowed: Sequence[str] = ALLOWED, where: str = "recipe") -> type:
     """Import a class by its dotted path, only from packages that are allowed.
 

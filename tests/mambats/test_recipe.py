@@ -122,6 +122,12 @@ def test_the_first_difference_is_named():
     assert "b is 'absent', here 1" in str(first_difference({}, {"b": 1}))
 
 
+def test_arguments_a_class_got_since_are_filled_with_their_defaults():
+    old = {"class_path": "mambats.standin.Layer", "init_args": {"width": 3}}
+    assert recipe.complete([old]) == [describe(Layer(3))]
+    assert old["init_args"] == {"width": 3}
+
+
 GOOD = """
 name: x
 model: {class_path: mambats.forecast.ForecastTask, init_args: {loss: mse}}
