@@ -71,13 +71,15 @@ class WindowSampler(DistributedSampler[Numbers]):
                 f"batch_size is {batch_size} over {share.world_size} processes: choose a multiple, "
                 "so that each has an equal share of the gradient."
             )
-        if windows < share.world_size:
+        if not shuffle and windows < share.world_size:
             raise DataError(f"{windows} windows for {share.world_size} processes: use fewer processes or more data.")
 
     def __len__(self) -> int:
         """Return the number of steps, the same in every process."""
         if self.shuffle and self.trimmed:
             return max(1, self.windows // self.batch_size)
+        if self.shuffle:
+            return -(-self.windows // self.batch_size)
         # A short last step must still hold a window for each process.
         return min(-(-self.windows // self.batch_size), self.windows // self.share.world_size)
 
