@@ -145,3 +145,37 @@ def test_a_long_run_carries_its_state_without_drift():
         for chunk in x.split(500, 1):
             last, state = encoder(chunk, state=state)
     assert (last - whole[:, -500:]).abs().max() < 1e-5 * whole.abs().max()
+
+
+class Step(torch.nn.Module):
+    def __init__(self, encoder):
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, x, gap, observed, mask, state):
+        return self.encoder.step(x, gap, observed_t=observed, mask_t=mask, state=state)
+
+
+@pytest.mark.slow
+def test_a_step_exports_with_its_state_as_inputs_and_outputs():
+    encoder = CausalEncoder(2, 4, 2, mixer=SMALL).eval()
+    flags = torch.ones(1, 2, dtype=torch.bool)
+    row = (torch.randn(1, 2), torch.ones(1), flags, flags[:, 0], encoder.init_state(1))
+    program = torch.export.export(Step(encoder), row)
+    y, state = program.module()(*row)
+    expected, after = Step(encoder)(*row)
+    assert torch.equal(y, expected) and torch.equal(state.layers[1].ssm, after.layers[1].ssm)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ENCODERS)
+def test_absent_rows_are_taken_out_without_waiting_for_the_device(name):
+    encoder = ENCODERS[name](2, 8).cuda()
+    x, gaps, mask = (v.cuda() for v in (torch.randn(2, 33, 2), torch.rand(2, 33), torch.rand(2, 33) < 0.6))
+    encoder(x, gaps, mask=mask)[0].sum().backward()  # kernels are built on first use, and that may wait
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        encoder(x, gaps, mask=mask)[0].sum().backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
