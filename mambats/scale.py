@@ -115,7 +115,7 @@ def last_observed(values: Tensor, observed: Tensor, otherwise: Tensor) -> Tensor
 class RunningState(NamedTuple):
     """Sums of a running normaliser: decayed count, sum and sum of squares, each (B, C) float64."""
 
-    count: Tensor
+    count: Tensor  # pyright: ignore[reportIncompatibleMethodOverride]  # hides tuple.count, which no one needs
     total: Tensor
     square: Tensor
 
