@@ -30,6 +30,8 @@ _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 _MARKERS = ("o", "s", "^", "D", "v", "x")
 #: Units of time by nanoseconds, the longest first.
 _UNITS = ((86_400_000_000_000, "days"), (3_600_000_000_000, "hours"), (60_000_000_000, "minutes"), (10**9, "seconds"))
+_TRAIN: dict[str, Any] = {"color": _COLOURS[1], "linestyle": "-"}
+_VAL: dict[str, Any] = {"color": _COLOURS[0], "marker": "o"}
 _SMOOTH = 100  # points above which a training curve also shows a running mean
 
 
@@ -243,7 +245,7 @@ def _draw_view(axes: Any, view: ForecastView) -> None:
 def _draw_stages(axes: Any, name: str, stages: Mapping[str, tuple[Numbers, Numbers]]) -> None:
     """Draw the curves of one metric; the lowest validation value is marked."""
     for stage, (steps, values) in stages.items():
-        look = {"color": _COLOURS[1], "linestyle": "-"} if stage == "train" else {"color": _COLOURS[0], "marker": "o"}
+        look = _TRAIN | {"marker": "s" if len(values) == 1 else None} if stage == "train" else _VAL
         if stage == "train" and len(values) > _SMOOTH:
             axes.plot(steps, values, color="#B3CDE0", linewidth=0.6)
             width = len(values) // 25
@@ -279,8 +281,12 @@ def _read_curves(file: Path) -> dict[str, dict[str, tuple[Numbers, Numbers]]]:
 
 def _top(curves: Sequence[Sequence[float]]) -> float:
     """Return where the vertical axis ends."""
-    first, whole = np.nanmax(curves[0]), np.nanmax(np.concatenate([np.asarray(curve) for curve in curves]))
-    return float(min(1.05 * whole, 2.5 * first)) or 1.0
+    values = np.concatenate([np.asarray(curve, dtype=np.float64) for curve in curves])
+    ends = [1.05 * values[np.isfinite(values)].max(initial=0.0)]
+    first = np.asarray(curves[0], dtype=np.float64)
+    if np.isfinite(first).any():
+        ends.append(2.5 * first[np.isfinite(first)].max())
+    return float(min(ends)) or 1.0
 
 
 def _look(index: int) -> dict[str, Any]:

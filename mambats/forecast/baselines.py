@@ -6,13 +6,12 @@ A missing value inside the lookback is the last observed one before it, the chan
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol, Self
 
 import torch
 from torch import Tensor
-from torchmetrics import MetricCollection
 
 from mambats.series import Window
 
@@ -166,30 +165,6 @@ def fit_baselines(
         "seasonal_naive": SeasonalNaive(season),
         "ridge": Ridge(lookback=ridge_lookback).fit(train),
     }
-
-
-def score_baselines(
-    baselines: Mapping[str, Baseline], windows: Iterable[Window], metrics: MetricCollection
-) -> dict[str, dict[str, Tensor]]:
-    """Score all baselines in one pass over the windows.
-
-    Args:
-        baselines: By name.
-        windows: The batches that the model is scored on.
-        metrics: Metrics of point forecasts; used as a pattern, not changed.
-
-    Returns:
-        Values by baseline and metric, each a scalar or a curve of K values, float64.
-    """
-    scores = {name: metrics.clone() for name in baselines}
-    for metric in scores.values():
-        metric.reset()
-    for window in windows:
-        for name, baseline in baselines.items():
-            scores[name].to(window.values.device).update(
-                baseline.forecast(window), window.target, observed=target_present(window), series=window.series
-            )
-    return {name: metric.compute() for name, metric in scores.items()}
 
 
 def target_present(window: Window) -> Tensor | None:

@@ -102,6 +102,14 @@ def test_error_by_horizon(tmp_path, figures):
     assert len(styles) == 3
 
 
+def test_a_run_that_failed_is_drawn_too(tmp_path):
+    nan = float("nan")
+    assert is_png(draw_error_by_horizon({"mine": [nan, nan], "ridge": [1.0, 2.0]}, tmp_path / "h.png"))
+    assert is_png(draw_error_by_horizon({"mine": [nan]}, tmp_path / "h.png"))
+    (tmp_path / "metrics.csv").write_text("step,train_loss,val_loss\n0,1.0,\n1,,2.0\n")
+    assert is_png(draw_training(tmp_path / "metrics.csv", tmp_path / "t.png"))
+
+
 @pytest.mark.parametrize(
     ("period", "rows", "unit"),
     [(None, 96, "rows"), (HOUR, 96, "days"), (HOUR, 24, "hours"), (HOUR // 4, 4, "minutes"), (10**6, 5, "rows")],
