@@ -68,6 +68,11 @@ class AveragedWeights(EMAWeightAveraging):
             pl_module.setup(stage)
         super().setup(trainer, pl_module, stage)
 
+    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Restore the mean when a fit goes on; a test reads the mean from the checkpoint's weights."""
+        if self._average_model is not None:
+            super().on_load_checkpoint(trainer, pl_module, checkpoint)
+
 
 class Task(lightning.LightningModule, ABC):
     """Train any model that turns a batch into a loss.

@@ -12,6 +12,7 @@ from lightning.pytorch.cli import LightningCLI
 
 from mambats.command import setup
 from mambats.command.parser import RecipeParser, checked_words, dump
+from mambats.command.predict import PredictionFile
 from mambats.command.quiet import quieten
 from mambats.command.record import Record
 from mambats.command.run_folder import LastFit, RunFolder
@@ -80,6 +81,12 @@ class RecipeCLI(LightningCLI):
             default=None,
             help="Address of MLflow (http://host:5000); default: MLFLOW_TRACKING_URI, else sqlite in `runs`.",
         )
+        parser.add_argument(
+            "--season", type=int | None, default=None, help="Rows in a season, for baselines; default: a day."
+        )
+        parser.add_argument(
+            "--ridge_lookback", type=int | None, default=None, help="Rows the ridge baseline reads; default: lookback."
+        )
         parser.add_argument("--output", type=str | None, default=None, help="predict: file to write, .parquet or .csv.")
 
     def _parse_ckpt_path(self) -> None:
@@ -97,6 +104,9 @@ class RecipeCLI(LightningCLI):
         if self.subcommand == "test":
             # The report prints one table; Lightning's own would be a second.
             config.verbose = False
+        if self.subcommand == "predict":
+            # The callback writes them as they come.
+            config.return_predictions = False
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer of the recipe with what every run gets."""
@@ -135,6 +145,11 @@ class RecipeCLI(LightningCLI):
             logger.log_file(best, "checkpoints")
             logger.log_file(self.folder.metrics)
         print(f"best checkpoint: {best}" + (f" ({keeper.monitor} {score:.4g})" if score is not None else ""))
+
+    def before_predict(self) -> None:
+        """Write the forecasts to a file."""
+        output = self._get(self.config, "output") or self.folder.path / "predictions.parquet"
+        self.trainer.callbacks.append(PredictionFile(output))  # pyright: ignore[reportAttributeAccessIssue]
 
     def before_test(self) -> None:
         """Score beside the model its ablation, where that was trained, and the baselines."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,10 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from mambats.checkpoint import load_task
-from mambats.forecast.baselines import Baseline, fit_baselines
+from mambats.forecast.baselines import Baseline, Ridge, fit_baselines
+from mambats.forecast.cycle import Cycle
 from mambats.forecast.metrics import seasonal_naive_error
-from mambats.forecast.scoreboard import Scoreboard, forecast_baselines
+from mambats.forecast.scoreboard import Scoreboard, WithoutCycle, forecast_baselines, less_cycle
 from mambats.results import Mode, Row, rows_of, table, write_results
 from mambats.series import Window
 
@@ -67,7 +71,7 @@ class Report(Callback):
         """Fit the baselines on the training windows and load the companions."""
         data = trainer.datamodule
         self.kept, self.windows = [], 0
-        self._baselines = fit_baselines(training_windows(data, self.ridge_lookback), self.season)
+        self._baselines = self._fit_baselines(data, pl_module.model.cycle)
         self._others = {name: load_task(path).to(pl_module.device) for name, path in (self.companions or {}).items()}
         for other in self._others.values():
             other.on_test_epoch_start()
@@ -100,6 +104,48 @@ class Report(Callback):
         self.rows = self._rows(trainer.datamodule, "online" if pl_module.model.streams else "offline")
         write_results(self.folder / "results.json", self.rows)
         print(table(self.rows))
+        self._draw(trainer, pl_module)
+
+    def _fit_baselines(self, data: Any, cycle: Cycle | None) -> dict[str, Baseline]:
+        windows = training_windows(data, self.ridge_lookback)
+        baselines: dict[str, Baseline] = dict(fit_baselines(windows, self.season, ridge_lookback=self.ridge_lookback))
+        if cycle is not None:
+            # Fitted where the training windows lie, on the CPU; the model's own cycle may be on a GPU.
+            course = deepcopy(cycle).cpu()
+            windows = (less_cycle(w, course) for w in training_windows(data, self.ridge_lookback))
+            baselines["ridge_cycle"] = WithoutCycle(Ridge(lookback=self.ridge_lookback).fit(windows), cycle)
+        return baselines
+
+    def _draw(self, trainer: Any, task: Any) -> None:
+        data, board = trainer.datamodule, self.board
+        if board is None or find_spec("matplotlib") is None:
+            return
+        plots = import_module("mambats.plots")
+        folder, title = self.folder / "pictures", f"{self.name}, {data.name}"
+        views: list[Any] = []
+        for number, sample in enumerate(self.kept):
+            channel = (len(data.channels) - 1 - number) % len(data.channels)
+            window = sample.window
+            views.append(
+                plots.view_of(
+                    sample.values,
+                    sample.forecast,
+                    channel,
+                    deepcopy(task.scaler).cpu(),
+                    quantiles=task.model.quantiles,
+                    observed=None if window.observed is None else window.observed[0],
+                    others={"ridge": self._baselines["ridge"].forecast(window)[0]},
+                    stamps=data.window_stamps(window, "test")[0],
+                )
+            )
+        paths = [plots.draw_forecasts(views, folder / "forecasts.png", title=title)] if views else []
+        curves = board.by_step()
+        paths.append(
+            plots.draw_error_by_horizon(curves, folder / "error_by_horizon.png", period_ns=data.period_ns, title=title)
+        )
+        if (self.folder / "metrics.csv").exists():
+            paths.append(plots.draw_training(self.folder / "metrics.csv", folder / "training.png", title=title))
+        print("pictures: " + ", ".join(str(path) for path in paths))
 
     def _rows(self, data: Any, mode: Mode) -> list[Row]:
         if self.board is None:
@@ -112,7 +158,7 @@ class Report(Callback):
                 model=model,
                 source=data.name,
                 split="test",
-                lookback=(self.ridge_lookback or data.lookback) if model == "ridge" else data.lookback,
+                lookback=(self.ridge_lookback or data.lookback) if model.startswith("ridge") else data.lookback,
                 horizon=data.horizon,
                 windows=self.board.windows,
                 seed=int(seed) if seed and model not in self._baselines else None,
