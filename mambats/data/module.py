@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -15,6 +16,7 @@ import torch.distributed
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mambats.data.fitted import from_state, to_state
 from mambats.data.missing import MISSING, Missing
 from mambats.data.origin import forecast_panel
 from mambats.data.panel import Panel, build_panel
@@ -154,6 +156,32 @@ class WindowDataModule(L.LightningDataModule):
         self.scalers, self.period_ns = replace(self.scalers, target=fitted), period_ns
         self._ahead = None
         self._prepare()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return scalers, period and calendar for the checkpoint (Lightning calls this)."""
+        return to_state(self.scalers, self.period_ns, self.calendar) if self._ready else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Scale targets and covariates as the model of the checkpoint was trained (Lightning calls this).
+
+        Raises:
+            DataError: If the checkpoint has other channels than the data.
+        """
+        if not state_dict or not self._ready:
+            return
+        fitted = from_state(state_dict)
+        covariates = ("past", "future", "static")
+        for part in covariates:
+            wanted, here = getattr(fitted, part), getattr(self.scalers, part)
+            if (wanted and wanted.channels) != (here and here.channels):
+                raise DataError(
+                    f"the model was trained on {part} columns {wanted and list(wanted.channels)}; {self.name} has "
+                    f"{here and list(here.channels)}. Give the same columns in the same order."
+                )
+        self.scalers = replace(fitted, target=self.scalers.target)
+        self.adopt(fitted.target, int(state_dict["period_ns"]))
+        if any(getattr(fitted, part) for part in covariates):
+            self._prepare()
 
     def windows(self, split: str, lookback: int | None = None) -> Windows:
         """Return all windows of `train`, `val`, `test`, or of `predict`: the one at the end of each series.
