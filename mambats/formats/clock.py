@@ -38,11 +38,10 @@ EPOCHS = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3))
 
 
 def date_formats(column: pl.Series) -> list[str]:
-    """Return the formats that read every one of the first cells, best guess first."""
+    """Return the formats that read at least half of the first cells, best first; a few bad cells still count."""
     head = column.drop_nulls().head(HEAD).str.strip_chars()
-    if head.len() == 0:
-        return []
-    return [form for form in DATE_FORMATS if _parse(head, form).null_count() == 0]
+    failed = {form: _parse(head, form).null_count() for form in DATE_FORMATS} if head.len() else {}
+    return sorted((form for form in failed if 2 * failed[form] <= head.len()), key=lambda form: failed[form])
 
 
 def to_stamps(column: pl.Series, where: str) -> Stamps:
@@ -83,7 +82,7 @@ def _from_text(column: pl.Series, where: str) -> Stamps:
     whole = [stamps for stamps in read if stamps.null_count() == 0]
     if not whole:
         best = min(read, key=lambda stamps: stamps.null_count())
-        _refuse(best.is_null().to_numpy(), column, where, "is not a time like those above it")
+        _refuse(best.is_null().to_numpy(), column, where, "is not a time like the others")
     rising = [stamps for stamps in whole if stamps.is_sorted()]
     return (rising or whole)[0].to_physical().to_numpy().astype(np.int64)
 

@@ -121,7 +121,7 @@ def test_a_failed_build_leaves_nothing_and_keeps_what_was(tmp_path, monkeypatch)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "save", full)
-    with pytest.raises(DataError, match="No space left on device.*nothing was left behind"):
+    with pytest.raises(DataError, match=r"No space left on device.*nothing was left behind"):
         write_cache(build_panel("y", SOURCE.recordings()), folder)
     assert (folder / "meta.json").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
