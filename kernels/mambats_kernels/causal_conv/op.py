@@ -116,7 +116,7 @@ def causal_conv(
     Dao-AILab/causal-conv1d, but channels last.
     """
     check_conv(x, weight, bias, activation, cu_seqlens, initial_state)
-    if cu_seqlens is None:
+    if cu_seqlens is None:  # what lies behind packed sequences may be anything
         needs_numbers({"x": x})
     if x.numel() == 0 or chosen_backend("causal_conv", x.device, x.dtype) == "reference":
         return reference.causal_conv(

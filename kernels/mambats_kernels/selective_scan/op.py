@@ -159,7 +159,7 @@ def selective_scan(
         cu_seqlens=cu_seqlens, initial_state=initial_state, reverse=reverse,
     )  # fmt: skip
     needs_numbers({"x": core.x, "dt": core.delta, "B": core.B, "C": core.C})
-    needs_gaps(gaps)
+    needs_gaps(gaps, cu_seqlens)
     # Autocast would round the states: the state's dtype is part of the contract.
     with torch.autocast(x.device.type, enabled=False):
         if x.numel() == 0 or chosen_backend("selective_scan", x.device, x.dtype) == "reference":
