@@ -2,8 +2,8 @@
 
     PYTHONPATH=kernels python kernels/bench.py --cpu --threads 1 --csv bench.csv
 
-The cost of a call is the median over rounds, in which the back-ends take turns, so that a busy neighbour meets all alike. With
-one CPU thread it is processor time, which a neighbour hardly moves; else wall time, on a GPU after synchronising.
+A call's cost is the median over rounds in which the back-ends take turns, so that a busy neighbour meets all alike. With one
+CPU thread it is processor time, which a neighbour hardly moves; else wall time, on a GPU after synchronising.
 """
 
 import argparse
@@ -11,12 +11,15 @@ import csv
 import platform
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from mambats_kernels import selective_step
 from mambats_kernels.backend import BACKENDS, explain_backend, use_backend
+from mambats_kernels.case import Arguments, Case
 from mambats_kernels.causal_conv import cases as conv_cases
 from mambats_kernels.selective_scan import cases as scan_cases
 
@@ -24,7 +27,8 @@ CASES = [*scan_cases.BENCHES, *conv_cases.BENCHES]
 FIELDS = ["device", "torch", "threads", "case", "dtype", "backend", "pass", "ms", "ratio"]
 
 
-def machine(device):
+def machine(device: torch.device) -> str:
+    """Name the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     info = Path("/proc/cpuinfo")
@@ -33,27 +37,31 @@ def machine(device):
     return names[0] if names else platform.processor()
 
 
-def clock(device):
+def clock(device: torch.device) -> float:
     """Seconds: of the processor on one thread, else of the wall."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.process_time() if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter()
 
 
-def call(case, arguments, leaves, weights, backward):
+def call(case: Case, arguments: Arguments, leaves: Arguments, weights: list[Tensor], backward: bool) -> list[Tensor]:
+    """Run a case once, with all gradients if asked; give its outputs."""
     with torch.set_grad_enabled(backward):
         y, final = case.op(**{**arguments, **leaves})
         if backward:
             torch.autograd.grad([y, final], list(leaves.values()), weights)
-    return y, final
+    return [y, final]
 
 
-def time_case(case, device, dtype, rounds):
-    """Milliseconds by (back-end, pass)."""
+def time_case(case: Case, device: torch.device, dtype: torch.dtype, rounds: int) -> dict[tuple[str, str], float]:
+    """Give milliseconds by (back-end, pass)."""
     arguments = case.make(0, dtype, device)
     leaves = {n: v.requires_grad_() for n, v in arguments.items() if torch.is_tensor(v) and v.is_floating_point()}
-    weights = [torch.randn_like(v) for v in call(case, arguments, leaves, None, False)]
-    seconds = {(backend, step): [] for backend in BACKENDS[case.family] for step in ("forward", "forward+backward")}
+    weights = [torch.randn_like(v) for v in call(case, arguments, leaves, [], False)]
+    passes = ("forward", "forward+backward")
+    seconds: dict[tuple[str, str], list[float]] = {
+        (name, step): [] for name in BACKENDS[case.family] for step in passes
+    }
     for turn in range(rounds + 1):
         for (backend, step), found in seconds.items():
             with use_backend(backend):
@@ -65,11 +73,11 @@ def time_case(case, device, dtype, rounds):
     return {key: 1e3 * statistics.median(found) for key, found in seconds.items()}
 
 
-def time_step(device, rounds=2000):
-    """Milliseconds of one eager step: batch 1, D = 128, N = 16, without gradients."""
+def time_step(device: torch.device, rounds: int = 2000) -> float:
+    """Give milliseconds of one eager step: batch 1, D = 128, N = 16, without gradients."""
     x, b = torch.randn(1, 128, device=device), torch.randn(1, 16, device=device)
     a, state, gap = -torch.rand(128, 16, device=device), torch.zeros(1, 128, 16, device=device), x.new_ones(1)
-    found = []
+    found: list[float] = []
     with torch.inference_mode():
         for _ in range(rounds):
             begin = clock(device)
@@ -78,8 +86,9 @@ def time_step(device, rounds=2000):
     return 1e3 * statistics.median(found)
 
 
-def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line, time, print, write."""
+    parser = argparse.ArgumentParser(description="Time the kernels' benchmark cases against the unbind loop.")
     parser.add_argument("--cpu", action="store_true", help="time on the CPU even where there is a GPU")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--rounds", type=int, default=5, help="timed calls of each kind; the median counts")
@@ -92,7 +101,7 @@ def main(arguments=None):
     dtype = torch.bfloat16 if given.bf16 else torch.float32
     head = {"device": machine(device), "torch": torch.__version__, "threads": given.threads}
     print(f"{head['device']}, {given.threads} thread(s), python {platform.python_version()}\n{explain_backend()}\n")
-    rows = []
+    rows: list[dict[str, object]] = []
     for case in (case for case in CASES if given.only in case.name):
         found = time_case(case, device, dtype, given.rounds)
         for (backend, step), spent in found.items():

@@ -102,9 +102,10 @@ def needs_gaps(gaps: Tensor | None, cu_seqlens: Tensor | None) -> None:
     """Refuse NaN and negative gaps before the tail of a packed batch, where values may be read."""
     if gaps is None or not looks_at(gaps):
         return
+    gaps = gaps.detach()
     if cu_seqlens is not None:
         gaps = gaps[:, : int(cu_seqlens[-1])]
-    if gaps.numel() and not float(gaps.detach().min()) >= 0:
+    if gaps.numel() and not float(gaps.min()) >= 0:
         place = tuple(int(k) for k in (~(gaps >= 0)).nonzero()[0])
         raise ValueError(
             f"gaps is {float(gaps[place])} at {place}, needed times since the token before, >= 0: "

@@ -151,7 +151,7 @@ def _check_weights(name: str, weights: Tensor, leading: tuple[int, ...], size: i
         )
     if weights.dim() == axes + 2 and (weights.shape[-2] == 0 or width % weights.shape[-2]):
         raise ValueError(
-            f"{name} has G = {weights.shape[-2]} groups, which do not divide D = {width}: change one of them."
+            f"{name} has G = {weights.shape[-2]} groups, needed G that divides D = {width}: change one of them."
         )
 
 
