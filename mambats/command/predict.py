@@ -12,7 +12,6 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from mambats.forecast.metrics import point_forecast
-from mambats.formats.long import write_long
 from mambats.series import Window
 
 
@@ -52,6 +51,9 @@ class PredictionFile(Callback):
             torch.distributed.all_gather_object(shares, parts)
             parts = [part for share in shares for part in share]
         if trainer.is_global_zero and parts:
+            # Only here: a machine without polars can still fit and test from a cache.
+            from mambats.formats.long import write_long
+
             columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
             print(f"predictions: {write_long(self.path, columns, columns.pop('ds'))} ({len(columns['step'])} rows)")
 
