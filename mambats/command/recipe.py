@@ -37,10 +37,15 @@ def run(words: list[str], command: str) -> int:
         words: Command line after the command.
         command: Which of them.
     """
+    run_recipe(words, command)
+    return 0
+
+
+def run_recipe(words: list[str], command: str) -> RecipeCLI:
+    """Run a command on a recipe and return what did it: folder, model, data and trainer."""
     quieten()
     kept, name = checked_words(words)
-    RecipeCLI([command, *kept], name or "run")
-    return 0
+    return RecipeCLI([command, *kept], name or "run")
 
 
 class RecipeCLI(LightningCLI):
@@ -145,6 +150,8 @@ class RecipeCLI(LightningCLI):
             logger.log_file(best, "checkpoints")
             logger.log_file(self.folder.metrics)
         print(f"best checkpoint: {best}" + (f" ({keeper.monitor} {score:.4g})" if score is not None else ""))
+        if logger is not None:
+            print(f"MLflow run: {logger.run_id} at {logger.address}")
 
     def before_predict(self) -> None:
         """Write the forecasts to a file."""
