@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
-from mambats.formats.columns import Columns, open_columns
 from mambats.formats.error import DataError
 from mambats.formats.roles import Reading
 from mambats.series import Recording, Stream
 from mambats_datasets.source import SourceRecord, locate
+
+if TYPE_CHECKING:
+    from mambats.formats.columns import Columns
 
 RECORD = SourceRecord(
     name="BeijingPM25",
@@ -49,6 +51,8 @@ class BeijingPM25:
 
     def recordings(self) -> list[Recording]:
         """Return one recording with stream `target` (pm2.5) and, unless left out, `past`."""
+        from mambats.formats.columns import open_columns
+
         columns = open_columns(locate(RECORD, self.root), Reading()).collect()
         stamps = _stamps(columns)
         dust = columns.numbers("pm2.5")[:, None]
@@ -68,6 +72,8 @@ class BeijingPM25:
 
 
 def _stamps(columns: Columns) -> np.ndarray:
+    import polars as pl
+
     year, month, day, hour = (columns.column(name).cast(pl.Int64) for name in ("year", "month", "day", "hour"))
     parts = pl.DataFrame([year, month, day, hour])
     return (

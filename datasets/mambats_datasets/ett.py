@@ -8,7 +8,6 @@ from typing import Literal
 from mambats.data.split import Borders
 from mambats.formats.error import DataError
 from mambats.formats.roles import Roles
-from mambats.formats.table import read_table
 from mambats.series import Recording
 from mambats_datasets.source import SourceRecord, locate
 
@@ -70,5 +69,7 @@ class ETT:
 
     def recordings(self) -> list[Recording]:
         """Return one recording of seven channels."""
+        from mambats.formats.table import read_table
+
         [recording] = read_table(locate(self.record, self.root), Roles(time="date", targets=CHANNELS))
         return [replace(recording, name=self.name)]

@@ -10,7 +10,6 @@ import numpy as np
 
 from mambats.formats.error import DataError
 from mambats.formats.roles import Roles
-from mambats.formats.table import read_table
 from mambats.series import Recording, Stream
 from mambats_datasets.source import NotFoundError, SourceRecord, verify
 
@@ -64,6 +63,8 @@ class VegaTemperature:
 
 
 def _read(record: SourceRecord) -> Stream:
+    from mambats.formats.table import read_table
+
     spec = importlib.util.find_spec("vega_datasets")
     if spec is None or not spec.submodule_search_locations:
         raise NotFoundError(f"{record.name}: vega_datasets is not installed. Run: pip install 'mambats[demo]'")

@@ -72,9 +72,9 @@ class Cached:
         if not self._there:
             self._build(folder)
         panel, made_from = read_cache(folder, verify=self.verify)
-        if self.source is not None and made_from != _origin(self.source):
+        if self.source is not None and made_from != origin(self.source):
             raise DataError(
-                f"{folder}: the cache was made from {made_from}, asked for is {_origin(self.source)}. "
+                f"{folder}: the cache was made from {made_from}, asked for is {origin(self.source)}. "
                 "Delete the folder to build it again, or name another one."
             )
         return panel
@@ -93,7 +93,7 @@ class Cached:
             return
         name = str(getattr(self.source, "name", type(self.source).__name__))
         borders = getattr(self.source, "borders", None)
-        write_cache(build_panel(name, self.source.recordings()), folder, _origin(self.source), borders)
+        write_cache(build_panel(name, self.source.recordings()), folder, origin(self.source), borders)
 
 
 def write_cache(panel: Panel, folder: Path | str, made_from: str = "", borders: Borders | None = None) -> None:
@@ -181,8 +181,13 @@ def _open(folder: Path, name: str, facts: dict[str, Any], verify: bool) -> Any:
     return array
 
 
-def _origin(source: Source) -> str:
-    return repr(source) if type(source).__repr__ is not object.__repr__ else f"{type(source).__name__} {vars(source)}"
+def origin(source: Source) -> str:
+    """Write a source's settings as JSON text: what a cache was made from. Where its files lay does not count."""
+
+    def plain(value: Any) -> Any:
+        return {type(value).__name__: {key: item for key, item in vars(value).items() if key != "root"}}
+
+    return json.dumps(source, default=plain)
 
 
 def _recording(panel: Panel, index: int) -> Recording:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from mambats.data.cache import finish
+from mambats.data.cache import finish, origin
 from mambats.data.stage import staged
 from mambats.formats.columns import Columns, open_columns
 from mambats.formats.roles import Reading
@@ -43,7 +43,7 @@ def cache_table(table: Table, folder: Path) -> None:
         names = {part: names for part, names in layout.parts.items() if names}
         for part in names:
             _write_part(stage, columns, layout, part, order)
-        finish(stage, {"name": table.name, "ids": layout.ids, "made_from": repr(table), "borders": None}, names)
+        finish(stage, {"name": table.name, "ids": layout.ids, "made_from": origin(table), "borders": None}, names)
 
 
 def _by_column(columns: Columns, spill: Path) -> Columns:

@@ -24,7 +24,7 @@ from mambats.data.prepare import IN_MEMORY, Scalers, fit_scalers, prepare, refer
 from mambats.data.run import Run, cut_run
 from mambats.data.sampler import Share, WindowSampler
 from mambats.data.split import SPLITS, Fractions, Split
-from mambats.data.windows import WindowIndex, Windows
+from mambats.data.windows import WindowIndex, WindowLoader, Windows
 from mambats.formats.error import DataError
 from mambats.protocols import Source
 from mambats.scale import Scaler
@@ -44,6 +44,8 @@ class Loading:
         workers: Loader processes; 0 because one gather is faster than sending a batch between processes.
         eval_batch_size: Windows of one validation, test or predict step, or None for `batch_size`; it changes no score.
         period_ns: Reference period of time gaps in nanoseconds, or None for the median step.
+        clock: Give windows their clock, which models with a cycle read; without it one-channel windows come out about
+            twice as fast.
         in_memory: Bytes up to which columns are scaled once into memory; larger ones stay on disk.
     """
 
@@ -53,6 +55,7 @@ class Loading:
     workers: int = 0
     eval_batch_size: int | None = None
     period_ns: int | None = None
+    clock: bool = True
     in_memory: int = IN_MEMORY
 
 
@@ -274,6 +277,7 @@ class WindowDataModule(L.LightningDataModule):
             calendar=self.calendar,
             missing=self._missing,
             in_memory=self._loading.in_memory,
+            clock=self._loading.clock,
         )
 
     def _find_borders(self, to_score: bool) -> Numbers:
@@ -339,7 +343,7 @@ class WindowDataModule(L.LightningDataModule):
 
     def _loader(self, windows: Windows, sampler: WindowSampler) -> DataLoader[Window]:
         # batch_size None: the sampler yields whole batches of window numbers, and a batch is gathered, not collated.
-        return DataLoader(windows, batch_size=None, sampler=sampler, num_workers=self._loading.workers)
+        return WindowLoader(windows, batch_size=None, sampler=sampler, num_workers=self._loading.workers)
 
     def _share(self) -> Share:
         if self.trainer is not None:

@@ -81,6 +81,7 @@ def prepare(
     calendar: Sequence[str] = (),
     missing: Missing = "absent",
     in_memory: int = IN_MEMORY,
+    clock: bool = True,
 ) -> Lanes:
     """Make what windows are cut from.
 
@@ -90,6 +91,7 @@ def prepare(
         period_ns: Reference period of the gaps, nanoseconds.
         calendar: Calendar features to append to the future covariates.
         missing: What becomes of values that were not measured.
+        clock: Give windows their clock.
         in_memory: Scale columns up to this many bytes at once, larger ones on the way out.
 
     Raises:
@@ -107,7 +109,7 @@ def prepare(
         past=panel.past and scalers.past and _lane(panel, panel.past, scalers.past, in_memory, filled=True),
         future=_future(panel, scalers, calendar, in_memory),
         static=static,
-        stamps=panel.stamps,
+        stamps=panel.stamps if clock else None,
         period_ns=period_ns,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from mambats.series import Flags, Stamps, Window
 
@@ -89,7 +90,7 @@ class Lanes:
         past: Covariates known up to now.
         future: Covariates known in advance, calendar included.
         static: Facts, shape (series, S).
-        stamps: Times, shape (rows,) int64 nanoseconds.
+        stamps: Times, shape (rows,) int64 nanoseconds, or None to give no clock.
         period_ns: Reference period, nanoseconds.
     """
 
@@ -165,6 +166,19 @@ class Windows(Dataset[Window]):
         gaps = _cut(self.lanes.gaps[None], rows, length)[:, 0]
         gaps[:, 0] = 1.0  # A window starts from a fresh state, whose first gap is 1.
         return torch.from_numpy(gaps)
+
+
+class WindowLoader(DataLoader[Window]):
+    """A loader whose sampler yields whole batches; without workers it asks the windows directly.
+
+    torch's own iterator adds 80 us a batch (measured), as much as gathering 32 windows of 608 rows.
+    """
+
+    def __iter__(self) -> Iterator[Window]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Yield batches."""
+        if self.num_workers or self.pin_memory:
+            return super().__iter__()
+        return (self.dataset[numbers] for numbers in self.sampler)
 
 
 def _cut(values: npt.NDArray[Kind], starts: Numbers, length: int) -> npt.NDArray[Kind]:

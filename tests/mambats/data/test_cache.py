@@ -50,6 +50,7 @@ def test_training_from_a_cache_needs_no_polars_and_no_mlflow(tmp_path):
         "import sys\n"
         "for name in ('polars', 'mlflow', 'pooch', 'platformdirs'): sys.modules[name] = None\n"
         "from mambats.data import Cached, WindowDataModule\n"
+        "from mambats_datasets import ETT, BeijingPM25, VegaTemperature\n"
         f"data = WindowDataModule(Cached({str(tmp_path / 'c')!r}), 24, 8)\n"
         "data.setup()\n"
         "print(len(next(iter(data.train_dataloader()))))\n"
