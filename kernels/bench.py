@@ -2,8 +2,8 @@
 
     PYTHONPATH=kernels python kernels/bench.py --cpu --threads 1 --csv bench.csv
 
-A call's cost is the median over rounds in which the back-ends take turns, so that a busy neighbour meets all alike. With one
-CPU thread it is processor time, which a neighbour hardly moves; else wall time, on a GPU after synchronising.
+A call's cost is the median over rounds in which the back-ends take turns, so that a busy neighbour meets all alike.
+With one CPU thread it is processor time, which a neighbour hardly moves; else wall time, on a GPU after synchronising.
 """
 
 import argparse

@@ -7,7 +7,7 @@ from mambats_kernels import causal_conv, selective_scan
 from mambats_kernels.backend import BACKENDS, use_backend
 from mambats_kernels.case import Case
 from mambats_kernels.causal_conv import cases as conv_cases
-from mambats_kernels.selective_scan import adjoint, chunked, op
+from mambats_kernels.selective_scan import adjoint, chunked, op, tokens
 from mambats_kernels.selective_scan import cases as scan_cases
 from mambats_kernels.selective_scan.plan import Plan
 
@@ -84,6 +84,14 @@ def test_the_cut_does_not_matter(case, cut, monkeypatch):
     for module in (chunked, adjoint, op):
         monkeypatch.setattr(module, "plan", forced(*CUTS[cut]))
     compare(case, torch.float32, "torch", seed=1)
+
+
+@pytest.mark.parametrize("case", scan_cases.CASES, ids=lambda case: case.name)
+def test_the_way_that_never_reads_the_device_is_right(case, monkeypatch):
+    monkeypatch.setattr(tokens, "on_cpu", lambda tensor: False)
+    for module in (chunked, adjoint, op):
+        monkeypatch.setattr(module, "plan", forced(9, 4, 2))
+    compare(case, torch.float32, "torch", seed=2)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -22,6 +22,7 @@ def between(given_arguments, lo, hi):
 
 def close(found, wanted, bound=1e-5):
     assert found.shape == wanted.shape
+    found, wanted = found.detach(), wanted.detach()
     assert float((found - wanted).abs().max()) <= bound * float(wanted.abs().max().clamp(min=1e-3))
 
 

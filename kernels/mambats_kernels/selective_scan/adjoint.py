@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mambats_kernels.selective_scan.chunked import Sweep, join
 from mambats_kernels.selective_scan.plan import Plan, fold, plan, unfold
-from mambats_kernels.selective_scan.tokens import Tokens, find, fold_state, fold_tokens, unfold_state
+from mambats_kernels.selective_scan.tokens import Tokens, find, fold_state, fold_tokens, multiply, unfold_state
 
 
 class Gradients(NamedTuple):
@@ -72,11 +72,11 @@ class Adjoint(Sweep):
         """Gradients of C, B and u: sums over channels or states, as batched products."""
         i, count = self.tokens, hi - lo
         state, slope = self.state[:count].flatten(0, 2), self.slope[:count].flatten(0, 2)
-        torch.bmm(state, self.dy[lo:hi].flatten(0, 2).mT, out=out.c[lo:hi].flatten(0, 2))
+        multiply(state, self.dy[lo:hi].flatten(0, 2).mT, out.c[lo:hi].flatten(0, 2))
         if self.held is not None:
             slope = slope * self.held[:count].flatten(0, 2)
-        torch.bmm(slope, i.u[lo:hi].flatten(0, 2).mT, out=out.b[lo:hi].flatten(0, 2))
-        torch.bmm(i.b[lo:hi].flatten(0, 2).mT, slope, out=out.u[lo:hi].flatten(0, 2))
+        multiply(slope, i.u[lo:hi].flatten(0, 2).mT, out.b[lo:hi].flatten(0, 2))
+        multiply(i.b[lo:hi].flatten(0, 2).mT, slope, out.u[lo:hi].flatten(0, 2))
 
     def decay_gradient(self, lo: int, hi: int, before: Tensor, out: Gradients) -> None:
         """Gradients of span and A through the exponent, and of the initial states of sequences that begin here.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mambats_kernels.selective_scan.plan import Plan, plan, unfold
-from mambats_kernels.selective_scan.tokens import Found, Tokens, find, fold_state, fold_tokens, unfold_state
+from mambats_kernels.selective_scan.tokens import Found, Tokens, find, fold_state, fold_tokens, multiply, unfold_state
 
 
 class Sweep:
@@ -94,7 +94,7 @@ class Sweep:
             carry.copy_(self.states[hi - lo - 1])
             state = self.state[: hi - lo]
             if y is not None:
-                torch.bmm(i.c[lo:hi].flatten(0, 2), state.flatten(0, 2), out=y[lo:hi].flatten(0, 2))
+                multiply(i.c[lo:hi].flatten(0, 2), state.flatten(0, 2), y[lo:hi].flatten(0, 2))
             if final is not None and i.end is not None:
                 found = find(i.end, lo, hi, self.cut)
                 final.index_add_(0, found.sequence, state.flatten(0, 1)[found.place] * found.there)

@@ -126,7 +126,7 @@ def scan_tokens(core: Core, hold: bool = False, reverse: bool = False) -> tuple[
     start = core.x.new_zeros((rows, *shape)) if core.initial is None else core.initial.reshape(rows, *shape)
     if tokens == 0:
         return torch.zeros_like(core.x), start.reshape(rows, width, size).clone()
-    a = core.A.view(shape)
+    a, on_cpu = core.A.view(shape), core.x.device.type == "cpu"
     # unbind, never x[:, t]: the gradient of each such slice is a tensor of full length, quadratic in T.
     channels = (v.reshape(batch, tokens, *shape[:2], 1).unbind(1) for v in (core.x, core.delta, core.span))
     x, delta, span = channels
@@ -141,7 +141,8 @@ def scan_tokens(core: Core, hold: bool = False, reverse: bool = False) -> tuple[
             h = torch.where(entry[t], enter[t], h)
         weight = hold_weight(span[t], a) if hold else delta[t]
         h = torch.exp(span[t] * a) * h + weight * x[t] * b[t]
-        y[t] = torch.matmul(h, c[t])
+        # Elsewhere than on a CPU a matrix product may round to TF32, if the process allows it.
+        y[t] = torch.matmul(h, c[t]) if on_cpu else (h * c[t].mT).sum(-1, keepdim=True)
         states[t] = h
     if segment is not None:
         h = torch.where(segment.length.view(-1, 1, 1, 1) > 0, torch.cat(states)[segment.leave], start)

@@ -89,12 +89,30 @@ def unfold_state(state: Tensor) -> Tensor:
     return state.transpose(-1, -2).flatten(1, 2).contiguous()
 
 
+def on_cpu(tensor: Tensor) -> bool:
+    """Whether values may be read without waiting, and matrix products keep their precision."""
+    return tensor.device.type == "cpu"
+
+
+def multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
+    """Fill `out` with the products of (M, i, k) and (M, k, j), where i or j is 1.
+
+    Elsewhere than on a CPU a matrix product may round to TF32 if the process allows it, which costs two digits.
+    """
+    if on_cpu(left):
+        torch.bmm(left, right, out=out)
+    elif left.shape[1] == 1:
+        torch.sum(left.mT * right, 1, keepdim=True, out=out)
+    else:
+        torch.sum(left * right.mT, 2, keepdim=True, out=out)
+
+
 def find(position: Tensor, lo: int, hi: int, cut: Plan) -> Found:
     """Find which of the tokens (n,) lie at lo <= step < hi of their run; -1 lies nowhere."""
     run, step = position.div(cut.length, rounding_mode="floor"), position % cut.length
     there = (position >= 0) & (step >= lo) & (step < hi)
     place = (step - lo) * cut.runs + run
-    if position.device.type == "cpu":  # on a GPU, asking how many there are would wait for the device
+    if on_cpu(position):  # elsewhere, asking how many there are would wait for the device
         sequence = there.nonzero().squeeze(1)
         return Found(sequence, place[sequence], there.new_ones((), dtype=torch.float32))
     sequence = torch.arange(position.shape[0], device=position.device)
