@@ -6,7 +6,7 @@ import torch
 from lightning import LightningModule, Trainer
 from torch import nn
 
-from mambats.data import Borders, DataError, Loading, WindowDataModule
+from mambats.data import Borders, DataError, Dates, Loading, Reading, Table, WindowDataModule
 from mambats.data.sampler import Share, WindowSampler
 from mambats.scale import Scaler
 from mambats.series import Recording, Stream, Window
@@ -242,3 +242,15 @@ def test_a_channel_never_measured_in_training_is_named():
     stream = Stream(recording.streams["target"].stamps, values, ("a", "b"), np.isfinite(values))
     with pytest.raises(DataError, match="given: channel 'b' has no observed value in the 280 training rows"):
         opened(Given(Recording("a", {"target": stream})))
+
+
+def test_a_data_module_is_written_down_and_built_again():
+    from mambats.recipe import describe, rebuild
+
+    data = WindowDataModule(
+        Table("a.csv", targets=["x"], reading=Reading(encoding="latin-1")), 96, 24, split=Dates("2020", "2021"),
+        calendar=["hour_of_day"], loading=Loading(seed=3),
+    )  # fmt: skip
+    written = describe(data)
+    assert written["class_path"] == "mambats.data.WindowDataModule"
+    assert describe(rebuild(written)) == written
