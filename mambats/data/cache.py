@@ -71,12 +71,9 @@ class Cached:
         folder = Path(self.path)
         if not self._there:
             self._build(folder)
-        panel, made_from = read_cache(folder, verify=self.verify)
-        if self.source is not None and made_from != origin(self.source):
-            raise DataError(
-                f"{folder}: the cache was made from {made_from}, asked for is {origin(self.source)}. "
-                "Delete the folder to build it again, or name another one."
-            )
+        panel = read_cache(folder, verify=self.verify)
+        if self.source is not None:
+            _check_source(folder, self.source)
         return panel
 
     def recordings(self) -> list[Recording]:
@@ -116,8 +113,8 @@ def write_cache(panel: Panel, folder: Path | str, made_from: str = "", borders: 
         finish(stage, facts, {part: block.names for part, block in panel.blocks.items()})
 
 
-def read_cache(folder: Path, *, verify: bool = True) -> tuple[Panel, str]:
-    """Open a panel as memory maps; returns it and the recipe it was made from.
+def read_cache(folder: Path, *, verify: bool = True) -> Panel:
+    """Open a panel as memory maps.
 
     Raises:
         DataError: If a file is missing, damaged, or of another format version.
@@ -127,7 +124,7 @@ def read_cache(folder: Path, *, verify: bool = True) -> tuple[Panel, str]:
     panel = _panel(meta, arrays)
     # Written with the data, which was verified just now: the data need not be read again to name it.
     panel.__dict__["fingerprint"] = meta["fingerprint"]
-    return panel, str(meta["made_from"])
+    return panel
 
 
 def finish(stage: Path, facts: Mapping[str, Any], names: Mapping[str, tuple[str, ...]]) -> None:
@@ -188,6 +185,18 @@ def origin(source: Source) -> str:
         return {type(value).__name__: {key: item for key, item in vars(value).items() if key != "root"}}
 
     return json.dumps(source, default=plain)
+
+
+def _check_source(folder: Path, source: Source) -> None:
+    meta = _read_meta(folder)
+    if meta["made_from"] != origin(source):
+        raise DataError(
+            f"{folder}: the cache was made from {meta['made_from']}, asked for is {origin(source)}. "
+            "Delete the folder to build it again, or name another one."
+        )
+    state = getattr(source, "state", lambda: None)()
+    if state is not None and state != meta.get("state", state):
+        raise DataError(f"{folder}: the file it was made from has changed. Delete the folder to build it again.")
 
 
 def _recording(panel: Panel, index: int) -> Recording:

@@ -43,7 +43,8 @@ def cache_table(table: Table, folder: Path) -> None:
         names = {part: names for part, names in layout.parts.items() if names}
         for part in names:
             _write_part(stage, columns, layout, part, order)
-        finish(stage, {"name": table.name, "ids": layout.ids, "made_from": origin(table), "borders": None}, names)
+        facts = {"name": table.name, "ids": layout.ids, "made_from": origin(table), "state": table.state()}
+        finish(stage, facts | {"borders": None}, names)
 
 
 def _by_column(columns: Columns, spill: Path) -> Columns:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from mambats.data.panel import Panel, build_panel
 from mambats.data.prepare import IN_MEMORY, Scalers, fit_scalers, prepare, reference_period
 from mambats.data.run import Run, cut_run
 from mambats.data.sampler import Share, WindowSampler
-from mambats.data.split import SPLITS, Fractions, Split
+from mambats.data.split import SPLITS, Fractions, Split, check_count, find_borders
 from mambats.data.windows import WindowIndex, WindowLoader, Windows
 from mambats.formats.error import DataError
 from mambats.protocols import Source
@@ -131,7 +130,8 @@ class WindowDataModule(L.LightningDataModule):
         if self._ready:
             return
         self.panel = open_panel(self.source)
-        self.borders = self._find_borders(to_score=stage != "predict")
+        split = self.split or getattr(self.source, "borders", None) or Fractions()
+        self.borders = find_borders(self.panel, split, self.lookback, self.horizon, to_score=stage != "predict")
         self.scalers = fit_scalers(self.panel, self.borders[:, 0])
         self.period_ns = self._loading.period_ns or reference_period(self.panel)
         self._prepare()
@@ -200,7 +200,7 @@ class WindowDataModule(L.LightningDataModule):
         first, last = self._ranges(split, lookback)
         stride = self._loading.stride if split == "train" else 1
         index = WindowIndex.over(first, last, lookback + self.horizon, stride)
-        self._check_count(split, index, first, last)
+        check_count(self.panel, split, index, last - first, (lookback, self.horizon))
         return Windows(self._lanes, index, lookback, self.horizon, filled=filled)
 
     def train_dataloader(self) -> DataLoader[Window]:
@@ -280,22 +280,6 @@ class WindowDataModule(L.LightningDataModule):
             clock=self._loading.clock,
         )
 
-    def _find_borders(self, to_score: bool) -> Numbers:
-        split = self.split or getattr(self.source, "borders", None) or Fractions()
-        lengths = self.panel.lengths
-        short = np.flatnonzero(lengths < self.lookback + self.horizon)
-        if short.size and not to_score:
-            # A file to forecast from needs no split: whatever is there counts as known.
-            return np.stack([lengths] * 3, axis=1)
-        if short.size:
-            series = int(short[0])
-            raise DataError(
-                f"{self.name}: series {self.panel.ids[series]!r} has {lengths[series]} rows, lookback {self.lookback} "
-                f"+ horizon {self.horizon} need {self.lookback + self.horizon} ({short.size} such series). "
-                "Leave it out, or choose a shorter lookback or horizon."
-            )
-        return np.array([split.borders(self.panel.stamps[self.panel.rows(i)]) for i in range(len(self.panel))])
-
     def _targets(self, split: str) -> tuple[Numbers, Numbers]:
         """Rows of each series that are targets of a split: from, to."""
         if split not in SPLITS:
@@ -308,19 +292,6 @@ class WindowDataModule(L.LightningDataModule):
         """Rows of each series that windows of a split may touch: evaluation looks back over its border."""
         begin, end = self._targets(split)
         return np.maximum(0, begin - lookback), end
-
-    def _check_count(self, split: str, index: WindowIndex, first: Numbers, last: Numbers) -> None:
-        empty = np.flatnonzero(np.diff(index.ends, prepend=0) == 0)
-        if len(index) == 0:
-            longest = int(np.max(last - first))
-            raise DataError(
-                f"{self.name}: split {split!r} holds no window: its longest series has {longest} rows (lookback "
-                f"included), lookback {self.lookback} + horizon {self.horizon} need {self.lookback + self.horizon}. "
-                "Choose a shorter lookback or horizon, or another split."
-            )
-        if empty.size:
-            names = ", ".join(self.panel.ids[i] for i in empty[:3])
-            warnings.warn(f"{empty.size} series are too short for a window in {split!r}: {names}", stacklevel=3)
 
     def _forecast_panel(self) -> Panel:
         if self._ahead is None:

@@ -126,9 +126,11 @@ def build_panel(name: str, recordings: Sequence[Recording]) -> Panel:
     if not recordings:
         raise DataError(f"{name}: the source gave no recordings. Give at least one series.")
     ids = tuple(recording.name for recording in recordings)
-    for index, recording in enumerate(recordings):
-        if recording.name in ids[:index]:
+    seen: set[str] = set()
+    for recording in recordings:
+        if recording.name in seen:
             raise DataError(f"{name}: series {recording.name!r} comes twice. Give each series its own name.")
+        seen.add(recording.name)
         _check_like_first(name, recording, recordings[0])
     offsets = np.concatenate([[0], np.cumsum([len(r.streams["target"]) for r in recordings])]).astype(np.int64)
     stamps = np.concatenate([np.asarray(r.streams["target"].stamps, dtype=np.int64) for r in recordings])

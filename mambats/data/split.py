@@ -7,14 +7,19 @@ first row of the split), so no row is a target of two splits.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 
+from mambats.data.panel import Panel
+from mambats.data.windows import WindowIndex
 from mambats.formats.error import DataError
 from mambats.series import Stamps
 
+Numbers = npt.NDArray[np.int64]
 SPLITS = ("train", "val", "test")
 
 
@@ -99,3 +104,55 @@ class Dates:
             raise DataError(f"validation starts at {self.val}, after testing at {self.test}: give them in order.")
         train, val = (int(row) for row in np.searchsorted(stamps, moments))
         return train, val, len(stamps)
+
+
+def find_borders(panel: Panel, split: Split, lookback: int, horizon: int, *, to_score: bool) -> Numbers:
+    """Return the rows after the last target of train, val and test of every series, shape (series, 3).
+
+    Args:
+        panel: The series.
+        split: Where they are cut.
+        lookback: Rows to read.
+        horizon: Rows to forecast.
+        to_score: Whether windows will be scored; else a series may be too short for a window, and all of it counts
+            as known.
+
+    Raises:
+        DataError: If a series is too short, or the split does not fit it.
+    """
+    short = np.flatnonzero(panel.lengths < lookback + horizon)
+    if short.size and not to_score:
+        return np.stack([panel.lengths] * 3, axis=1)
+    if short.size:
+        series = int(short[0])
+        raise DataError(
+            f"{panel.name}: series {panel.ids[series]!r} has {panel.lengths[series]} rows, lookback {lookback} + "
+            f"horizon {horizon} need {lookback + horizon} ({short.size} such series). Leave it out, or choose a "
+            "shorter lookback or horizon."
+        )
+    return np.array([split.borders(panel.stamps[panel.rows(index)]) for index in range(len(panel))])
+
+
+def check_count(panel: Panel, split: str, index: WindowIndex, rows: Numbers, size: tuple[int, int]) -> None:
+    """Refuse a split without windows, and name the series that give it none.
+
+    Args:
+        panel: The series.
+        split: Name of the split.
+        index: Its windows.
+        rows: Rows its windows may touch, of each series.
+        size: Lookback and horizon.
+
+    Raises:
+        DataError: If there is no window at all.
+    """
+    if len(index) == 0:
+        raise DataError(
+            f"{panel.name}: split {split!r} holds no window: its longest series has {int(rows.max())} rows (lookback "
+            f"included), lookback {size[0]} + horizon {size[1]} need {sum(size)}. Choose a shorter lookback or "
+            "horizon, or another split."
+        )
+    empty = np.flatnonzero(np.diff(index.ends, prepend=0) == 0)
+    if empty.size:
+        names = ", ".join(panel.ids[series] for series in empty[:3])
+        warnings.warn(f"{empty.size} series are too short for a window in {split!r}: {names}", stacklevel=3)

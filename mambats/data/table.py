@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mambats.formats.roles import Reading, Roles
 from mambats.series import Recording
+
+WHOLE, END = 256 * 2**20, 2**20
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,23 @@ class Table:
         from mambats.formats.table import read_table
 
         return read_table(self.path, self.roles, frequency=self.frequency, reading=self.reading)
+
+    def state(self) -> str | None:
+        """Return a checksum of the file as it is now, or None where it is not here.
+
+        Of a file beyond 256 MiB only the size and both ends are read, so that opening its cache stays quick.
+        """
+        path = Path(self.path)
+        if not path.is_file():
+            return None
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            if size <= WHOLE:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.sha256(str(size).encode() + file.read(END))
+            file.seek(-END, os.SEEK_END)
+            digest.update(file.read(END))
+        return digest.hexdigest()
 
     def write_cache(self, folder: Path) -> None:
         """Lay the file out as a panel on disk, one column in memory at a time; `Cached` calls this."""

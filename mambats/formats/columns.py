@@ -64,14 +64,15 @@ class Columns:
             DataError: If a cell is no number, with its row.
         """
         column = self.column(name)
-        if column.dtype != pl.String:
-            return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        numbers = column.str.strip_chars().cast(pl.Float64, strict=False)
-        bad = np.flatnonzero((numbers.is_null() & column.is_not_null()).to_numpy())
+        text = column.dtype == pl.String
+        numbers = (column.str.strip_chars() if text else column).cast(pl.Float64, strict=False)
+        bad = np.flatnonzero(
+            ((numbers.is_null() & column.is_not_null()) | numbers.is_infinite().fill_null(False)).to_numpy()
+        )
         if bad.size:
             row = int(bad[0])
             raise DataError(
-                f"{self.path}, column {name!r}, row {row + 1}: {column[row]!r} is not a number ({bad.size} such "
+                f"{self.path}, column {name!r}, row {row + 1}: {column[row]!r} is not a finite number ({bad.size} such "
                 "cells). Correct it, leave it empty if it was not measured, or choose other columns."
             )
         return numbers.fill_null(float("nan")).to_numpy()

@@ -109,6 +109,18 @@ def test_a_cache_of_another_source_is_refused(tmp_path):
         Cached(str(tmp_path / "c"), Oscillators(rows=200, series=3, absent=0.1, covariates=True, seed=1)).panel()
 
 
+def test_a_cache_of_a_file_that_changed_is_refused(tmp_path):
+    path = tmp_path / "long.csv"
+    path.write_text(LONG)
+    cached = Cached(str(tmp_path / "c"), Table(str(path)))
+    cached.panel()
+    path.write_text(LONG.replace("124", "125"))
+    with pytest.raises(DataError, match="the file it was made from has changed"):
+        cached.panel()
+    path.unlink()
+    assert cached.panel().ids == ("b", "a"), "where the file is not, the cache stands alone"
+
+
 def test_no_cache_and_no_source_is_said(tmp_path):
     with pytest.raises(DataError, match="there is no cache here"):
         Cached(str(tmp_path / "c")).panel()
@@ -154,6 +166,6 @@ def test_a_table_goes_to_the_cache_column_by_column_with_the_same_content(tmp_pa
 def test_a_bad_cell_on_the_way_to_the_cache_is_named_and_leaves_nothing(tmp_path):
     path = tmp_path / "long.csv"
     path.write_text(LONG.replace("2020-01-02 03:00:00,124,", "2020-01-02 03:00:00,oops,"))
-    with pytest.raises(DataError, match=r"column 'y', row 56: 'oops' is not a number"):
+    with pytest.raises(DataError, match=r"column 'y', row 56: 'oops' is not a finite number"):
         Cached(str(tmp_path / "c"), Table(str(path))).panel()
     assert [path.name for path in tmp_path.iterdir()] == ["long.csv"]
