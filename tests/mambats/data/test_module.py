@@ -254,3 +254,10 @@ def test_a_data_module_is_written_down_and_built_again():
     written = describe(data)
     assert written["class_path"] == "mambats.data.WindowDataModule"
     assert describe(rebuild(written)) == written
+
+
+def test_workers_give_the_same_batches():
+    here, there = (opened(loading=Loading(workers=workers)).train_dataloader() for workers in (0, 1))
+    for one, other in zip(here, there, strict=True):
+        assert torch.equal(one.values, other.values)
+        assert torch.equal(one.start, other.start)
