@@ -83,6 +83,10 @@ class Forecaster(nn.Module):
         mirror: float = 0.0,
     ) -> None:
         super().__init__()
+        if head.width != encoder.width:
+            raise ValueError(
+                f"the head reads tokens of width {head.width}, the encoder gives {encoder.width}: set head.width to it."
+            )
         if skip is not None and skip.horizon != head.horizon:
             raise ValueError(f"skip forecasts {skip.horizon} rows, head {head.horizon}: give both the same horizon.")
         if norm.streams and not encoder.causal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from importlib import import_module
@@ -99,12 +100,16 @@ class Report(Callback):
 
     def on_test_end(self, trainer: Any, pl_module: Any) -> None:
         """Write results.json, draw the pictures, print the table."""
-        if self.board is None or not trainer.is_global_zero:
+        if self.board is None:
             return
+        # Every process takes part in adding up; only then may the others leave.
         self.rows = self._rows(trainer.datamodule, "online" if pl_module.model.streams else "offline")
+        curves = self.board.by_step()
+        if not trainer.is_global_zero:
+            return
         write_results(self.folder / "results.json", self.rows)
         print(table(self.rows))
-        self._draw(trainer, pl_module)
+        self._draw(trainer, pl_module, curves)
 
     def _fit_baselines(self, data: Any, cycle: Cycle | None) -> dict[str, Baseline]:
         windows = training_windows(data, self.ridge_lookback)
@@ -116,9 +121,10 @@ class Report(Callback):
             baselines["ridge_cycle"] = WithoutCycle(Ridge(lookback=self.ridge_lookback).fit(windows), cycle)
         return baselines
 
-    def _draw(self, trainer: Any, task: Any) -> None:
-        data, board = trainer.datamodule, self.board
-        if board is None or find_spec("matplotlib") is None:
+    def _draw(self, trainer: Any, task: Any, curves: Mapping[str, list[float]]) -> None:
+        data = trainer.datamodule
+        if find_spec("matplotlib") is None:
+            print("matplotlib is not installed: no pictures.")
             return
         plots = import_module("mambats.plots")
         folder, title = self.folder / "pictures", f"{self.name}, {data.name}"
@@ -139,11 +145,10 @@ class Report(Callback):
                 )
             )
         paths = [plots.draw_forecasts(views, folder / "forecasts.png", title=title)] if views else []
-        curves = board.by_step()
         paths.append(
             plots.draw_error_by_horizon(curves, folder / "error_by_horizon.png", period_ns=data.period_ns, title=title)
         )
-        if (self.folder / "metrics.csv").exists():
+        with suppress(FileNotFoundError, ValueError):  # A checkpoint from elsewhere comes without its curves.
             paths.append(plots.draw_training(self.folder / "metrics.csv", folder / "training.png", title=title))
         print("pictures: " + ", ".join(str(path) for path in paths))
 
@@ -151,6 +156,7 @@ class Report(Callback):
         if self.board is None:
             return []
         seed = os.environ.get("PL_GLOBAL_SEED")
+        windows = self.board.total()
         rows: list[Row] = []
         for model, values in self.board.values().items():
             rows += rows_of(
@@ -160,7 +166,7 @@ class Report(Callback):
                 split="test",
                 lookback=(self.ridge_lookback or data.lookback) if model.startswith("ridge") else data.lookback,
                 horizon=data.horizon,
-                windows=self.board.windows,
+                windows=windows,
                 seed=int(seed) if seed and model not in self._baselines else None,
                 mode=mode,
             )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import torch
+import torch.distributed
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
@@ -38,6 +40,14 @@ class Scoreboard:
             device = window.values.device
             self.scores[name].to(device).update(forecast, window.target, observed=observed, series=window.series)
             self.steps[name].to(device).update(forecast, window.target, observed)
+
+    def total(self) -> int:
+        """Return the windows added, over all processes."""
+        if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+            return self.windows
+        shares: list[int] = [0] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(shares, self.windows)
+        return sum(shares)
 
     def values(self) -> dict[str, dict[str, float]]:
         """Return values by contestant and metric."""
