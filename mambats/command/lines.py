@@ -77,6 +77,20 @@ def nanoseconds(cell: object, where: str) -> int:
         DataError: If it is no time.
     """
     text = str(cell).strip()
+    stamp = _count(text)
+    if stamp is None:
+        moment = _moment(text)
+        if moment is None:
+            raise DataError(f"{where}: {cell!r} is not a time that can be read. Write times as 2016-07-01 00:00:00.")
+        since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
+        stamp = (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1000
+    if not -(2**63) <= stamp < 2**63:
+        raise DataError(f"{where}: {cell!r} is outside the years 1677 to 2262, which nanoseconds reach. Correct it.")
+    return stamp
+
+
+def _count(text: str) -> int | None:
+    """Return a bare number as nanoseconds: whole steps or an epoch, or seconds with a fraction."""
     try:
         whole = int(text)
         return whole * next((factor for bound, factor in _EPOCHS if abs(whole) < bound), 1)
@@ -85,12 +99,7 @@ def nanoseconds(cell: object, where: str) -> int:
     try:
         return round(float(text) * 1e9)
     except (ValueError, OverflowError):
-        pass
-    moment = _moment(text)
-    if moment is None:
-        raise DataError(f"{where}: {cell!r} is not a time that can be read. Write times as 2016-07-01 00:00:00.")
-    since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1000
+        return None
 
 
 def is_time(cell: object) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Sequence
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,10 +15,12 @@ from mambats.recipe import RecipeError, load_recipe
 
 _CONFIG = ("--config", "-c")
 _TRUST = "--trusted"
+#: How jsonargparse begins when none of the types a slot allows fits.
+WRAPPED = "Does not validate against any of the Union subtypes"
 _HELP = "Check the spelling; `mambats COMMAND --help` lists the keys."
 # Lines of jsonargparse that repeat what was given or name types.
 _NOISE = re.compile(r"Subtypes:|Errors:|- Expected a <class 'NoneType'>|Given value|Problem with given class_path.*:$")
-_PLACE = re.compile(r'[\s-]*Parser key "([^"]+)":\s*')
+_PLACE = re.compile(r'[\s-]*(?:Parser key "([^"]+)"|([\w.]+)):\s+')
 
 
 class RecipeParser(LightningArgumentParser):
@@ -35,7 +37,7 @@ class RecipeParser(LightningArgumentParser):
         Raises:
             RecipeError: Always.
         """
-        raise RecipeError(f"{_tidy(message)}. {_HELP}") from ex
+        raise RecipeError(f"{tidy(message)}. {_HELP}") from ex
 
 
 def checked_words(words: Sequence[str]) -> tuple[list[str], str | None]:
@@ -62,10 +64,29 @@ def checked_words(words: Sequence[str]) -> tuple[list[str], str | None]:
     return kept, name
 
 
+def locate(message: str, words: Sequence[str]) -> str:
+    """Put file and line before a message that quotes a key or a value of a recipe file.
+
+    Args:
+        message: Words of the parser; the name it complains of stands in quotes.
+        words: Command line, for the recipe files on it.
+    """
+    quoted = re.findall(r"'([\w.]+)'", message)
+    if not quoted:
+        return message
+    wanted = re.compile(rf"(?<![\w]){re.escape(quoted[-1].rpartition('.')[2])}(?![\w])")
+    for file in reversed(_config_files(words)):
+        for number, line in enumerate(Path(file).read_text(encoding="utf-8").splitlines(), 1):
+            if wanted.search(line.partition("#")[0]):
+                return f"{file}, line {number}: {message}"
+    return message
+
+
 def dump(parser: LightningArgumentParser, config: Any) -> str:
     """Return a resolved recipe as YAML, with what is None written out."""
     # jsonargparse 4.49 renamed the switch and warns about the old name.
-    switch = "skip_unset" if "skip_unset" in inspect.signature(parser.dump).parameters else "skip_none"
+    renamed = tuple(int(part) for part in version("jsonargparse").split(".")[:2]) >= (4, 49)
+    switch = "skip_unset" if renamed else "skip_none"
     options: dict[str, Any] = {switch: False}
     return str(parser.dump(config, **options))
 
@@ -76,17 +97,18 @@ def _config_files(words: Sequence[str]) -> list[str]:
     return files + joined
 
 
-def _tidy(message: str) -> str:
+def tidy(message: str) -> str:
     """Make one sentence of jsonargparse's nested reasons: the dotted place, then what is wrong there."""
     text = message.replace(_HELP, "")
     lines = [line.strip() for line in text.splitlines() if not _NOISE.match(line.strip())]
     text = re.sub(r"\s+", " ", " ".join(line for line in lines if line))
-    text = text.replace("Does not validate against any of the Union subtypes", "")
+    text = text.replace(WRAPPED, "")
     keys: list[str] = []
     while found := _PLACE.match(text):
         # Each level of nesting repeats where it stands.
-        if not keys or keys[-1] != found[1]:
-            keys.append(found[1])
+        key = found[1] or found[2]
+        if not keys or keys[-1] != key:
+            keys.append(key)
         text = text[found.end() :]
     place = f"{'.'.join(keys)}: " if keys else ""
-    return f"{place}{text.strip().rstrip('.')}"
+    return f"{place}{text.strip().lstrip('- ').rstrip('.')}"

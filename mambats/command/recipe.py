@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningCLI
 
 from mambats.command import setup
-from mambats.command.parser import RecipeParser, checked_words, dump
+from mambats.command.parser import WRAPPED, RecipeParser, checked_words, dump, locate, tidy
 from mambats.command.predict import PredictionFile
 from mambats.command.quiet import quieten
 from mambats.command.record import Record
@@ -19,6 +21,7 @@ from mambats.command.run_folder import LastFit, RunFolder
 from mambats.experiment import MLflow
 from mambats.forecast.report import Report
 from mambats.forecast.task import ForecastTask
+from mambats.recipe import RecipeError
 
 DAY_NS = 86_400 * 10**9
 #: Trainer settings a recipe may override.
@@ -45,7 +48,10 @@ def run_recipe(words: list[str], command: str) -> RecipeCLI:
     """Run a command on a recipe and return what did it: folder, model, data and trainer."""
     quieten()
     kept, name = checked_words(words)
-    return RecipeCLI([command, *kept], name or "run")
+    try:
+        return RecipeCLI([command, *kept], name or "run")
+    except RecipeError as error:
+        raise RecipeError(locate(str(error), kept)) from error
 
 
 class RecipeCLI(LightningCLI):
@@ -113,6 +119,20 @@ class RecipeCLI(LightningCLI):
             # The callback writes them as they come.
             config.return_predictions = False
 
+    def instantiate_classes(self) -> None:
+        """Build model and data; what a constructor refuses is the recipe's mistake.
+
+        Raises:
+            RecipeError: With the constructor's words.
+        """
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            # jsonargparse tries every type a slot allows and wraps the reasons.
+            if not str(error).startswith(WRAPPED):
+                raise
+            raise RecipeError(tidy(str(error)) + ".") from error
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer of the recipe with what every run gets."""
         given = dict(self._get(self.config_init, "trainer", default={}))
@@ -120,7 +140,7 @@ class RecipeCLI(LightningCLI):
         tracking_uri = self._get(self.config_init, "tracking_uri")
         given["logger"] = setup.loggers(given.get("logger"), self.folder, command, tracking_uri)
         given["callbacks"] = setup.callbacks(given.get("callbacks") or [], self.folder, command)
-        given["callbacks"].append(self._record(command))
+        given["callbacks"].append(Record(self.folder, dump(self._parser(command), self.config[command])))
         given["plugins"] = setup.plugins(given.get("plugins"))
         given["default_root_dir"] = given.get("default_root_dir") or self.folder.path
         if given.get("enable_progress_bar") is None:
@@ -128,6 +148,10 @@ class RecipeCLI(LightningCLI):
         if given.get("enable_model_summary") is None:
             given["enable_model_summary"] = command == "fit" and setup.is_terminal()
         return Trainer(**{**given, **kwargs})
+
+    def before_fit(self) -> None:
+        """Start the clock."""
+        self._began = time.monotonic()
 
     def after_fit(self) -> None:
         """Note which checkpoint was the best and hand the files to MLflow."""
@@ -149,6 +173,7 @@ class RecipeCLI(LightningCLI):
         if logger is not None:
             logger.log_file(best, "checkpoints")
             logger.log_file(self.folder.metrics)
+        print(f"fit took {time.monotonic() - self._began:.0f} s{peak_memory()}")
         print(f"best checkpoint: {best}" + (f" ({keeper.monitor} {score:.4g})" if score is not None else ""))
         if logger is not None:
             print(f"MLflow run: {logger.run_id} at {logger.address}")
@@ -183,9 +208,12 @@ class RecipeCLI(LightningCLI):
     def _mlflow(self) -> MLflow | None:
         return next((each for each in self.trainer.loggers if isinstance(each, MLflow)), None)
 
-    def _record(self, command: str) -> Record:
-        parser, config = self._parser(command), self.config[command]
-        return Record(self.folder, dump(parser, config), command)
+
+def peak_memory() -> str:
+    """Return what the GPU's memory came to, as the end of a sentence; nothing on a CPU."""
+    if not torch.cuda.is_available():
+        return ""
+    return f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB at most on {torch.cuda.get_device_name()}"
 
 
 def season_rows(period_ns: int) -> int:
@@ -196,5 +224,9 @@ def season_rows(period_ns: int) -> int:
 def _without_mixer(config: Any) -> bool:
     """Say whether any part of the recipe has no_mixer true."""
     if hasattr(config, "items"):
-        return any((key == "no_mixer" and value is True) or _without_mixer(value) for key, value in config.items())
+        # A Namespace yields its leaves by dotted keys.
+        pairs = config.items()
+        return any(
+            (value is True and key.split(".")[-1] == "no_mixer") or _without_mixer(value) for key, value in pairs
+        )
     return isinstance(config, list) and any(_without_mixer(each) for each in config)

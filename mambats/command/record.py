@@ -12,26 +12,27 @@ from mambats.experiment import MLflow
 
 
 class Record(Callback):
-    """Write config.yaml once the data has been read, so that bad input leaves an earlier run's file alone.
+    """Write config.yaml once a first step was taken, so that a mistake leaves an earlier run's file alone.
 
     Args:
         folder: The run's folder.
         config: The resolved recipe as YAML.
-        command: `fit`, `test`, ...; only a fit writes config.yaml.
     """
 
-    def __init__(self, folder: RunFolder, config: str, command: str) -> None:
-        self.folder, self.config, self.command = folder, config, command
+    def __init__(self, folder: RunFolder, config: str) -> None:
+        self.folder, self.config, self.written = folder, config, False
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write the files and tag the MLflow run; Lightning calls this after the data's setup."""
-        if not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write the files and describe the run in MLflow, once a first step has shown that the recipe works."""
+        if self.written or not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
             return
-        if self.command == "fit":
-            self.folder.path.mkdir(parents=True, exist_ok=True)
-            self.folder.config.write_text(self.config, encoding="utf-8")
+        self.written = True
+        self.folder.path.mkdir(parents=True, exist_ok=True)
+        self.folder.config.write_text(self.config, encoding="utf-8")
         for logger in trainer.loggers:
-            if isinstance(logger, MLflow) and self.command == "fit":
+            if isinstance(logger, MLflow):
                 logger.log_hyperparams(self._parameters())
                 logger.log_tags(_facts(getattr(trainer, "datamodule", None)))
                 logger.log_file(self.folder.config)
