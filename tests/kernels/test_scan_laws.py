@@ -192,8 +192,8 @@ def test_nothing_comes_from_the_future(backend, reverse):
 def test_no_memory_without_gradients():
     from mambats_kernels.selective_scan.op import scan_forward
 
-    span, b = torch.rand(2, 64, 8), torch.randn(2, 64, 1, 4)
+    span, b = torch.rand(2, 512, 8), torch.randn(2, 512, 1, 4)
     for save in (False, True):
         saved = scan_forward(span, span, -torch.rand(8, 4), b, b, None, None, False, False, save)[2]
         assert bool(saved.numel()) == save
-        assert saved.numel() <= 2 * 64 * 8 * 4 // 4  # a quarter of all states at most
+        assert saved.numel() <= 2 * 512 * 8 * 4 // 8  # an eighth of all states at most
