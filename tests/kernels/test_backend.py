@@ -73,8 +73,9 @@ def test_a_gpu_gets_few_launches(batch, tokens, state):
     assert cut.block * batch * cut.runs * state <= 2**26
 
 
-def test_a_cpu_gets_blocks_that_fit_its_cache():
+@pytest.mark.parametrize("threads", [1, 2, 8])
+def test_a_cpu_gets_blocks_that_fit_its_cache(threads):
     for batch, tokens, state in ((32, 512, 2048), (8, 128, 2048), (4, 8192, 2048), (1, 3072, 2048), (256, 96, 2048)):
-        cut = plan(CPU, batch, tokens, state)
-        assert cut.runs == 1 and cut.block * min(cut.rows, batch) * state <= 2**19
-    assert plan(CPU, 1, 8192, 64).runs > 1
+        cut = plan(CPU, batch, tokens, state, threads)
+        assert cut.runs == 1 and cut.block * min(cut.rows, batch) * state <= 2**17 * threads**2
+    assert plan(CPU, 1, 8192, 64, threads).runs > 1

@@ -70,9 +70,11 @@ def _backward(ctx: Any, dy: Tensor | None, dfinal: Tensor | None, _: Tensor | No
     span, u, A, B, C, initial, borders, saved = ctx.saved_tensors
     dy = torch.zeros_like(span) if dy is None else dy
     dfinal = span.new_zeros(ctx.final) if dfinal is None else dfinal
-    *slopes, first = scan_backward(
-        dy, dfinal, span, u, A, B, C, initial, borders, saved, ctx.hold, ctx.reverse
-    )  # fmt: skip
+    # Who calls backward inside autocast must get the same gradients.
+    with torch.autocast(span.device.type, enabled=False):
+        *slopes, first = scan_backward(
+            dy, dfinal, span, u, A, B, C, initial, borders, saved, ctx.hold, ctx.reverse
+        )  # fmt: skip
     return *slopes, None if initial is None else first, None, None, None, None
 
 
@@ -158,7 +160,7 @@ def selective_scan(
         x, dt, A, B, C, dt_bias=dt_bias, dt_softplus=dt_softplus, gaps=gaps,
         cu_seqlens=cu_seqlens, initial_state=initial_state, reverse=reverse,
     )  # fmt: skip
-    needs_numbers({"x": core.x, "dt": core.delta, "B": core.B, "C": core.C})
+    needs_numbers({"x": core.x, "dt": core.delta, "B": core.B, "C": core.C, "z": z if cu_seqlens is None else None})
     needs_gaps(gaps, cu_seqlens)
     # Autocast would round the states: the state's dtype is part of the contract.
     with torch.autocast(x.device.type, enabled=False):

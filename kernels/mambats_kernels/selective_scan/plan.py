@@ -5,6 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+# Taken once: forward, backward and a compiled graph must cut alike, whatever is set in between.
+THREADS = min(torch.get_num_threads(), 8)
+
 
 class Plan(NamedTuple):
     """Cut of a batch into shares of `rows`, and of T tokens into `runs` of `length`, walked `block` tokens at a time.
@@ -35,7 +38,7 @@ class Plan(NamedTuple):
         return [(lo, min(lo + self.block, self.length)) for lo in range(0, self.length, self.block)]
 
 
-def plan(device: torch.device, batch: int, tokens: int, state: int) -> Plan:
+def plan(device: torch.device, batch: int, tokens: int, state: int, threads: int = THREADS) -> Plan:
     """Choose the cut by what the device is short of: memory traffic on a CPU, launches on a GPU.
 
     Args:
@@ -43,24 +46,26 @@ def plan(device: torch.device, batch: int, tokens: int, state: int) -> Plan:
         batch: B, rows that run side by side anyway.
         tokens: T >= 1.
         state: Numbers in the state of one row, D * N.
+        threads: Of the CPU.
 
     Returns:
         The plan. Runs cost a second sweep over time, so there are none below four.
     """
     if device.type == "cpu":
-        # A launch costs about 1 us, the time of 2**12 numbers. Buffers of 2**17 stay in the L2 cache of one core, but
-        # torch splits no launch under 2**15 numbers over threads: shares of 2**16 cost 5 % on one thread and gain 40 %
-        # on two over shares of 2**15 (32 rows, D = 128, N = 16).
-        busy, room, rows = 2**12, 2**17, min(batch, max(1, 2**16 // state))
+        # A launch costs about 1 us, the time of 2**12 numbers. Buffers of 2**17 stay in a core's L2 cache, and torch
+        # splits no launch under 2**15 numbers over threads: on two threads shares of 2**16 take 60 % of the time of
+        # shares of 2**15, on one 105 % (32 rows, D = 128, N = 16).
+        busy, room, least = 2**12, 2**17 * threads, 4 * threads
+        rows = min(batch, max(1, 2**15 * threads // state))
     else:
         # A launch costs about 5 us, in which an H100 moves some 2**22 numbers; three buffers of 2**25 take 400 MB.
-        busy, room, rows = 2**22, 2**25, batch
+        busy, room, least, rows = 2**22, 2**25, 4, batch
     lanes = max(rows * state, 1)
     # 2 T / S + S launches are fewest at S = sqrt(2 T).
     runs = min(busy // lanes, int((2 * tokens) ** 0.5))
     runs = runs if runs >= 4 else 1
     length = -(-tokens // runs)
-    block = max(8, room // (lanes * runs))  # at least 8: an eighth of the states is saved for the backward pass
+    block = max(least, room // (lanes * runs))  # at most a quarter of the states is saved for the backward pass
     return Plan(rows, runs, length, min(block, length))
 
 
