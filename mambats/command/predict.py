@@ -41,7 +41,7 @@ class PredictionFile(Callback):
         data: Any = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
         stamps = data.window_stamps(batch, "predict")[:, batch.lookback :]
         ids = [data.panel.ids[int(series)] for series in ([] if batch.series is None else batch.series.tolist())]
-        self.parts.append(_long(outputs.cpu(), ids, stamps, data.channels, pl_module.model.quantiles))  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
+        self.parts.append(long_columns(outputs.cpu(), ids, stamps, data.channels, pl_module.model.quantiles))  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gather what the ranks forecast and write the file."""
@@ -52,20 +52,27 @@ class PredictionFile(Callback):
             parts = [part for share in shares for part in share]
         if trainer.is_global_zero and parts:
             # Only here: a machine without polars can still fit and test from a cache.
-            from mambats.formats.long import write_long
 
             columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
             print(f"predictions: {write_long(self.path, columns, columns.pop('ds'))} ({len(columns['step'])} rows)")
 
 
-def _long(
+def long_columns(
     forecast: torch.Tensor,
     ids: Sequence[str],
     stamps: np.ndarray,
     channels: Sequence[str],
     quantiles: tuple[float, ...] | None,
 ) -> dict[str, Any]:
-    """Lay (B, K, C[, Q]) out as columns of B * C * K rows."""
+    """Lay forecasts out as columns of B * C * K rows: series, then channel, then step.
+
+    Args:
+        forecast: Shape (B, K, C[, Q]), in the data's units.
+        ids: Name of each window's series.
+        stamps: Times of the rows forecast, int64 nanoseconds, shape (B, K).
+        channels: Names of the channels.
+        quantiles: Levels of the last axis, or None.
+    """
     count, horizon = stamps.shape
     width = len(channels)
     points = point_forecast(forecast, quantiles)

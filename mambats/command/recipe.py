@@ -72,6 +72,7 @@ class RecipeCLI(LightningCLI):
             save_config_callback=None,
             trainer_defaults=TRAINER_DEFAULTS,
             seed_everything_default=0,
+            parser_kwargs={"prog": "mambats"},
             parser_class=RecipeParser,
             subclass_mode_model=True,
             subclass_mode_data=True,

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mambats.checkpoint import CheckpointMissingError
+from mambats.recipe import RecipeError
+
+_NAME = re.compile(r"\w[\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,11 @@ class RunFolder:
 
     runs: Path
     name: str
+
+    def __post_init__(self) -> None:
+        """Check that the name is one of a folder, not a way out of `runs`."""
+        if not _NAME.fullmatch(self.name):
+            raise RecipeError(f"name is {self.name!r}: a run's name is letters, digits, '_', '-' and '.'. Rename it.")
 
     @property
     def path(self) -> Path:

@@ -24,7 +24,7 @@ class EpochLine(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print epoch, step and the metrics the progress bar would show."""
-        if trainer.sanity_checking or not trainer.is_global_zero:
+        if trainer.state.fn != "fit" or trainer.sanity_checking or not trainer.is_global_zero:
             return
         shown = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith(("val_", "train_"))}
         numbers = "  ".join(f"{name} {value:.4g}" for name, value in sorted(shown.items()))

@@ -105,6 +105,27 @@ def test_predict_writes_the_next_rows_in_their_units(fitted):
     assert again["forecast"].to_list() == pytest.approx(table["forecast"].to_list(), rel=1e-6)
 
 
+def test_quantiles_are_columns_of_a_prediction():
+    import numpy as np
+    import torch
+
+    from mambats.command.predict import long_columns
+
+    forecast = torch.arange(2 * 3 * 2 * 3.0).reshape(2, 3, 2, 3)  # 2 series, 3 steps, 2 channels, 3 levels
+    stamps = np.arange(6).reshape(2, 3)
+    columns = long_columns(forecast, ["x", "y"], stamps, ("a", "b"), (0.05, 0.5, 0.95))
+    row = 7  # series y, channel a, step 2
+    found = [columns[name][row] for name in ("unique_id", "ds", "channel", "step", "forecast", "q0.05", "q0.95")]
+    assert found == ["y", 4, "a", 2, forecast[1, 1, 0, 1], forecast[1, 1, 0, 0], forecast[1, 1, 0, 2]]
+    assert all(len(column) == 12 for column in columns.values())
+
+
+def test_validate_scores_the_validation_rows(fitted, capsys):
+    _, words = fitted
+    assert main(["validate", *words]) == 0
+    assert "val_mse" in capsys.readouterr().out
+
+
 def test_a_new_file_is_scaled_as_the_model_was_trained(fitted, tmp_path):
     """The last lookback alone, moved into a file of its own, must give the same forecast."""
     import polars as pl
@@ -143,6 +164,7 @@ KEYS = "--model.init_args.model.init_args."
         (["--trainer.max_epoch", "3"], "trainer.max_epoch"),
         ([KEYS + "encoder.init_args.widht", "3"], "Option 'widht' is not accepted"),
         ([KEYS + "encoder.class_path", "mambats.encoders.CausalEncodr"], "CausalEncodr"),
+        (["--name", "../elsewhere"], "name is '../elsewhere'"),
         (["--config", "nowhere.yaml"], "nowhere.yaml: there is no such recipe"),
         (["--data.source.init_args.path", "nowhere.csv"], "nowhere.csv: no such file"),
         (["--data.init_args.lookback", "1000"], "has 400 rows, lookback 1000"),

@@ -71,7 +71,7 @@ def _source(table, name):
     return {"class_path": "mambats.data.Table", "init_args": {"path": str(table), "frequency": frequency}}
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.rglob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(RECIPES.rglob("*.yaml")), ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_a_recipe_says_what_it_is_and_names_only_what_it_may(path):
     content = load_recipe(path)
     assert path.read_text().startswith("#")
