@@ -81,6 +81,8 @@ class ForecastTask(Task):
         """Take the channels and the reference period of the data, before weights are loaded."""
         self.scaler = Scaler(channels).to(self.device)
         self.period_ns = period_ns
+        if self.model.cycle is not None:
+            self.model.cycle.adapt(len(channels), period_ns)
 
     def setup(self, stage: str) -> None:
         """Take scaling, channels and cycle from the data module (Lightning calls this after the data's setup)."""
@@ -91,6 +93,7 @@ class ForecastTask(Task):
             self.scaler, self.period_ns = deepcopy(data.scaler), data.period_ns
             self.source, self.fingerprint = data.name, data.fingerprint
             if self.model.cycle is not None:
+                self.model.cycle.adapt(len(data.channels), data.period_ns)
                 self.model.cycle.fit(*data.train_rows())
         elif self.scaler is not None and tuple(self.scaler.channels) != tuple(data.channels):
             raise ValueError(

@@ -194,3 +194,17 @@ def test_mirroring_is_undone_and_only_in_training() -> None:
     assert (quantile.train()(batch).diff(dim=-1) >= 0).all()
     with pytest.raises(ValueError, match="symmetric"):
         Forecaster(CausalEncoder(1, 8, 1), DirectHead(8, 5, quantiles=(0.1, 0.5)), InstanceNorm(), mirror=0.5)
+
+
+@pytest.mark.parametrize(
+    ("period_ns", "rows"), [(3600 * 10**9, 24), (900 * 10**9, 96), (7000 * 10**9, 1), (86400 * 10**9, 1)]
+)
+def test_cycle_takes_a_day_of_the_data(period_ns: int, rows: int) -> None:
+    cycle = Cycle()
+    cycle.adapt(CHANNELS, period_ns)
+    assert cycle.profile.shape == (rows, CHANNELS)
+    cycle.fit(torch.randn(500, CHANNELS), torch.arange(500))
+    if rows == 1:  # no cycle: nothing is taken out
+        assert cycle(torch.arange(9)).abs().max() < 1e-6
+    with pytest.raises(ValueError, match="set cycle.channels"):
+        Cycle(24, 2).adapt(CHANNELS, period_ns)
