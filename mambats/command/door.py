@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -12,6 +13,8 @@ from types import TracebackType
 INTERRUPTED = 130
 # Errors of others that speak of the user's input: by name, so that the door imports nothing.
 _INPUT_ERRORS = {"MisconfigurationException", "ArgumentError"}
+# The disk is full, over quota, read-only, or a file may not grow.
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 
 class UsageError(ValueError):
@@ -51,6 +54,8 @@ def is_users(error: BaseException) -> bool:
         return True
     if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError):
         return True
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return True
     if type(error) in (ValueError, ModuleNotFoundError):
         return _raised_by_us(error.__traceback__)
     return type(error).__name__ in _INPUT_ERRORS
@@ -59,7 +64,9 @@ def is_users(error: BaseException) -> bool:
 def message(error: BaseException) -> str:
     """Return the words of an error; a bare system error names its file."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}. Check the path."
+        where = f"{error.filename}: " if error.filename else ""
+        todo = "Free some space; what was saved before is whole" if error.errno in _DISK else "Check the path"
+        return f"{where}{error.strerror}. {todo}."
     return str(error)
 
 

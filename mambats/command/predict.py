@@ -53,6 +53,9 @@ class PredictionFile(Callback):
         if trainer.is_global_zero and parts:
             # Only here: a machine without polars can still fit and test from a cache.
 
+            # Only here: a machine without polars can still fit and test from a cache.
+            from mambats.formats.long import write_long
+
             columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
             print(f"predictions: {write_long(self.path, columns, columns.pop('ds'))} ({len(columns['step'])} rows)")
 

@@ -1,5 +1,6 @@
 """The command line: help at once, one message and the right exit code for every mistake, a run's folder whole."""
 
+import errno
 import importlib.util
 import json
 import os
@@ -60,6 +61,17 @@ def test_help_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT)
     assert done.stdout.rstrip().endswith("[]"), done.stderr
+
+
+def test_fitting_needs_neither_polars_nor_mlflow_and_a_robot_no_lightning():
+    code = "import sys, {}; print([m for m in {} if m in sys.modules])"
+    for module, absent in (
+        ("mambats.command.recipe", ("polars", "mlflow")),
+        ("mambats.command.lines, mambats.forecast.model, mambats.recipe", ("polars", "mlflow", "lightning")),
+    ):
+        words = [sys.executable, "-c", code.format(module, absent)]
+        done = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT)
+        assert done.stdout.strip() == "[]", (module, done.stdout, done.stderr)
 
 
 def test_version_and_unknown_commands(capsys):
@@ -272,6 +284,15 @@ def test_a_full_disk_ends_the_fit_with_a_message_and_keeps_the_old_checkpoint(fi
     assert "could not be saved: No space left" in said(capsys, ["fit", *words])
     assert _content(folder / "runs" / "tiny" / "checkpoints") == before
     assert (folder / "runs" / "tiny" / "config.yaml").read_text() == config
+
+
+@pytest.mark.parametrize("code", ["ENOSPC", "EDQUOT", "EFBIG"])
+def test_a_full_disk_anywhere_is_a_message(capsys, code):
+    def write():
+        raise OSError(getattr(errno, code), "it is full", "results.json")
+
+    assert through(write) == 2
+    assert "results.json: it is full. Free some space" in capsys.readouterr().err
 
 
 def test_the_door_gives_defects_a_traceback_and_interrupts_their_code(capsys):
