@@ -212,8 +212,8 @@ def selective_step(
         ValueError: If a shape, dtype or device does not fit.
 
     Example:
-        state = torch.zeros(2, 4, 3)
-        y, state = selective_step(torch.randn(2, 4), torch.rand(2, 4), -torch.ones(4, 3), b, c, state=state)
+        x, dt, b, c = torch.randn(2, 4), torch.rand(2, 4), torch.randn(2, 3), torch.randn(2, 3)
+        y, state = selective_step(x, dt, -torch.ones(4, 3), b, c, state=torch.zeros(2, 4, 3))
 
     Source: as `selective_scan`.
     """
