@@ -23,12 +23,13 @@ class MetricsFile(Logger):
 
     Args:
         path: The file.
+        resume: Go on with what the file holds, for a fit that starts from a checkpoint.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, resume: bool = False) -> None:
         super().__init__()
         self.path = Path(path)
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[dict[str, Any]] = _read(self.path) if resume else []
         self.written = 0.0
 
     @property
@@ -77,3 +78,13 @@ class MetricsFile(Logger):
             writer.writeheader()
             writer.writerows(self.rows)
         draft.replace(self.path)
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            {name: int(cell) if name == "step" else float(cell) for name, cell in row.items() if cell}
+            for row in csv.DictReader(file)
+        ]

@@ -139,7 +139,9 @@ class RecipeCLI(LightningCLI):
         given = dict(self._get(self.config_init, "trainer", default={}))
         command = str(self.subcommand)
         tracking_uri = self._get(self.config_init, "tracking_uri")
-        given["logger"] = setup.loggers(given.get("logger"), self.folder, command, tracking_uri)
+        given["logger"] = setup.loggers(
+            given.get("logger"), self.folder, command, tracking_uri, resume=self.config[command].ckpt_path is not None
+        )
         given["callbacks"] = setup.callbacks(given.get("callbacks") or [], self.folder, command)
         given["callbacks"].append(Record(self.folder, dump(self._parser(command), self.config[command])))
         given["plugins"] = setup.plugins(given.get("plugins"))

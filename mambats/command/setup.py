@@ -33,7 +33,9 @@ class EpochLine(Callback):
         )
 
 
-def loggers(given: object, folder: RunFolder, command: str, tracking_uri: str | None) -> list[Logger]:
+def loggers(
+    given: object, folder: RunFolder, command: str, tracking_uri: str | None, *, resume: bool = False
+) -> list[Logger]:
     """Return the loggers of a run: the curves always, MLflow unless `trainer.logger` is false or it is not installed.
 
     Args:
@@ -41,6 +43,7 @@ def loggers(given: object, folder: RunFolder, command: str, tracking_uri: str | 
         folder: The run's folder.
         command: `fit`, `test`, ...; only a fit writes metrics.csv.
         tracking_uri: Address of MLflow, or None.
+        resume: Whether the fit starts from a checkpoint; the curves then go on.
     """
     listed = _as_list(given)
     if given is not False and command in ("fit", "test") and not any(isinstance(each, MLflow) for each in listed):
@@ -52,7 +55,7 @@ def loggers(given: object, folder: RunFolder, command: str, tracking_uri: str | 
         if isinstance(each, MLflow):
             _place(each, folder, command, tracking_uri)
     if command == "fit":
-        listed.insert(0, MetricsFile(folder.metrics))
+        listed.insert(0, MetricsFile(folder.metrics, resume))
     return listed
 
 

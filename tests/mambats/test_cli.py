@@ -167,6 +167,20 @@ def test_the_ablation_has_its_own_folder_and_a_row_in_the_table(fitted, tmp_path
     assert scores["no_mixer"] != scores["tiny"]
 
 
+def test_a_fit_goes_on_from_a_checkpoint_with_its_curves(fitted, tmp_path):
+    import csv
+    import shutil
+
+    folder, words = fitted
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    more = ["--runs", str(tmp_path / "runs"), "--trainer.max_epochs", "2", "--ckpt_path", "last"]
+    assert main(["fit", *words, *more]) == 0
+    with (tmp_path / "runs" / "tiny" / "metrics.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["val_mse"]]
+    assert [float(row["epoch"]) for row in rows] == [0, 1]
+    assert int(rows[1]["step"]) > int(rows[0]["step"])
+
+
 KEYS = "--model.init_args.model.init_args."
 
 
