@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mambats.data.cache import Cached, write_cache
     from mambats.data.calendar import calendar_features
+    from mambats.data.frame import Frame
     from mambats.data.module import Loading, Run, WindowDataModule
     from mambats.data.panel import Panel
     from mambats.data.split import Borders, Dates, Fractions
@@ -25,6 +26,7 @@ __all__ = [
     "DataError",
     "Dates",
     "Fractions",
+    "Frame",
     "Loading",
     "Panel",
     "Reading",
@@ -41,6 +43,7 @@ _HOMES = {
     "DataError": "mambats.formats.error",
     "Dates": "mambats.data.split",
     "Fractions": "mambats.data.split",
+    "Frame": "mambats.data.frame",
     "Loading": "mambats.data.module",
     "Panel": "mambats.data.panel",
     "Reading": "mambats.formats.roles",

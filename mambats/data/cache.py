@@ -184,7 +184,13 @@ def origin(source: Source) -> str:
     def plain(value: Any) -> Any:
         return {type(value).__name__: {key: item for key, item in vars(value).items() if key != "root"}}
 
-    return json.dumps(source, default=plain)
+    try:
+        return json.dumps(source, default=plain)
+    except TypeError as error:
+        raise DataError(
+            f"{type(source).__name__} holds what cannot be written down ({error}), so no cache can say what it was made "
+            "from. Save the data as Parquet and make the cache from a Table."
+        ) from error
 
 
 def _check_source(folder: Path, source: Source) -> None:

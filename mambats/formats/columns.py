@@ -36,7 +36,7 @@ class Columns:
         self.names: list[str] = (frame.collect_schema() if isinstance(frame, pl.LazyFrame) else frame.schema).names()
         self.head: pl.DataFrame = _collect(frame.head(HEAD), path)
         if self.head.height == 0:
-            raise DataError(f"{path}: the file has no rows. Give a table with a header line and one row a time step.")
+            raise DataError(f"{path}: the table has no rows. Give a header line and one row a time step.")
 
     def collect(self) -> Columns:
         """Return the same columns, read into memory in one pass."""

@@ -15,7 +15,7 @@ from mambats.formats.error import DataError
 from mambats.formats.roles import Reading, Roles
 from mambats.series import Recording, Stamps, Stream
 
-__all__ = ["Layout", "Reading", "Roles", "find_layout", "read_table"]
+__all__ = ["Layout", "Reading", "Roles", "find_layout", "read_columns", "read_table"]
 
 Rows = npt.NDArray[np.int64]
 
@@ -60,9 +60,16 @@ def read_table(
     if isinstance(columns.frame, pl.LazyFrame):
         # One pass over the text; `cache_table` is the way for files that do not fit in memory.
         columns = columns.collect()
-    layout = find_layout(columns, roles or Roles(), frequency, reading.duplicates)
+    return read_columns(columns, roles, frequency=frequency, reading=reading)
+
+
+def read_columns(
+    columns: Columns, roles: Roles | None = None, *, frequency: str | None = None, reading: Reading | None = None
+) -> list[Recording]:
+    """Read columns that are in memory into recordings, one a series; see `read_table`."""
+    layout = find_layout(columns, roles or Roles(), frequency, (reading or Reading()).duplicates)
     values = {name: columns.numbers(name) for part in layout.parts.values() for name in part}
-    return [_recording(layout, index, values, str(path)) for index in range(len(layout.ids))]
+    return [_recording(layout, index, values, str(columns.path)) for index in range(len(layout.ids))]
 
 
 def find_layout(columns: Columns, roles: Roles, frequency: str | None, duplicates: str) -> Layout:

@@ -150,7 +150,7 @@ LONG = "unique_id,ds,y\na,1,1\nb,1,1\na,2,2\nb,2,2\n"
     ("text", "options", "message"),
     [
         ("", {}, "table.csv: the file is empty. Give a table"),
-        ("date,a\n", {}, "the file has no rows"),
+        ("date,a\n", {}, "the table has no rows"),
         ("\n", {}, "line 1: no column names"),
         ("date,a,a\n2020-01-01,1,2\n", {}, "line 1: column 'a' stands there 2 times"),
         ("1,2,3\n4,5,6\n", {}, "line 1: '1,2,3' are values, not column names"),
