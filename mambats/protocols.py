@@ -66,6 +66,8 @@ class Encoder(nn.Module, ABC):
     causal: bool = True
     #: Rows of look-ahead of a bidirectional encoder; None means the whole sequence, 0 means causal.
     lookahead: int | None = 0
+    #: Whether it reads regular rows only and takes what is missing through `observed`, not through a mask.
+    grid: bool = False
 
     @abstractmethod
     def forward(

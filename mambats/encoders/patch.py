@@ -44,6 +44,8 @@ class PatchEncoder(Encoder):
     Source: Nie et al., A Time Series is Worth 64 Words (PatchTST), ICLR 2023, with non-overlapping patches.
     """
 
+    grid = True
+
     def __init__(self, encoder: Encoder, patch: int) -> None:
         super().__init__()
         if patch < 1 or encoder.channels % patch:

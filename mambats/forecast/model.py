@@ -178,7 +178,7 @@ class Forecaster(nn.Module):
         location, scale, norm = self.norm(row.values, row.gaps, row.observed, state.norm)
         x, observed = self._inputs(row, location, scale)
         fold = None if self.mixing else row.values.shape[2]
-        gap, mask = (_fold(v, fold) for v in (row.gaps, row.mask))
+        gap, mask = (_fold(v, fold) for v in (row.gaps, None if self.encoder.grid else row.mask))
         token, encoder = self.encoder.step(
             x[:, 0],
             None if gap is None else gap[:, 0],
@@ -248,7 +248,8 @@ class Forecaster(nn.Module):
     def _encode(self, rows: Rows, location: Tensor, scale: Tensor, state: Any) -> tuple[Tensor, Any]:
         x, observed = self._inputs(rows, location, scale)
         fold = None if self.mixing else rows.values.shape[2]
-        gaps, mask = (_fold(v, fold) for v in (rows.gaps, rows.mask))
+        # On a grid an absent row keeps its place: none of its values is observed.
+        gaps, mask = (_fold(v, fold) for v in (rows.gaps, None if self.encoder.grid else rows.mask))
         return self.encoder(x, gaps, observed=observed, mask=mask, state=state)
 
     def _decode(self, tokens: Tensor, base: Tensor, scale: Tensor, rows: Rows, at: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mambats.encoders import CausalEncoder
+from mambats.encoders import CausalEncoder, PatchEncoder
 from mambats.forecast import Cycle, DirectHead, Forecaster, LinearSkip, Rows, StreamingError
 from mambats.scale import InstanceNorm, RunningNorm
 from mambats.series import Window
@@ -208,3 +208,15 @@ def test_cycle_takes_a_day_of_the_data(period_ns: int, rows: int) -> None:
         assert cycle(torch.arange(9)).abs().max() < 1e-6
     with pytest.raises(ValueError, match="set cycle.channels"):
         Cycle(24, 2).adapt(CHANNELS, period_ns)
+
+
+def test_an_encoder_on_a_grid_takes_missing_rows_as_unobserved() -> None:
+    torch.manual_seed(0)
+    model = Forecaster(PatchEncoder(CausalEncoder(4, 8, 1), 4), DirectHead(8, HORIZON), InstanceNorm()).eval()
+    values = torch.randn(2, LOOKBACK + HORIZON, CHANNELS)
+    mask = torch.rand(2, LOOKBACK + HORIZON) > 0.3
+    observed = mask[..., None].expand_as(values)
+    with torch.no_grad():
+        marked = model(Window(values * observed, LOOKBACK, observed, mask=mask))
+        plain = model(Window(values * observed, LOOKBACK, observed))
+    torch.testing.assert_close(marked, plain)
