@@ -188,8 +188,8 @@ def origin(source: Source) -> str:
         return json.dumps(source, default=plain)
     except TypeError as error:
         raise DataError(
-            f"{type(source).__name__} holds what cannot be written down ({error}), so no cache can say what it was made "
-            "from. Save the data as Parquet and make the cache from a Table."
+            f"{type(source).__name__} holds what cannot be written down ({error}), so no cache can say what it was "
+            "made from. Save the data as Parquet and make the cache from a Table."
         ) from error
 
 
