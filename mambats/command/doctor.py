@@ -6,6 +6,7 @@ import argparse
 import importlib.metadata
 import os
 import platform
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ def run(words: list[str], command: str) -> int:
     from mambats_kernels.backend import explain_backend
 
     print(explain_backend())
+    print(f"one eager step of CausalEncoder(1, 64, 2), batch 1, one thread: {1e3 * step_seconds():.2f} ms (median)")
     checks = examine()
     for check in checks:
         verdict = "ok" if check.passed else f"WRONG (more than {TOLERANCE:.0e})"
@@ -81,6 +83,27 @@ def devices() -> list[str]:
         facts = torch.cuda.get_device_properties(index)
         lines.append(f"cuda:{index} {facts.name}, {facts.total_memory / 2**30:.0f} GiB, sm_{facts.major}{facts.minor}")
     return lines
+
+
+def step_seconds(steps: int = 200) -> float:
+    """Return the median time of one step of a default encoder on the CPU, one series, one thread."""
+    import torch
+
+    from mambats.encoders import CausalEncoder
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        encoder, row, times = CausalEncoder(1, 64, 2).eval(), torch.randn(1, 1), list[float]()
+        with torch.inference_mode():
+            state = encoder.init_state(1)
+            for _ in range(steps):
+                start = time.perf_counter()
+                _, state = encoder.step(row, state=state)
+                times.append(time.perf_counter() - start)
+    finally:
+        torch.set_num_threads(threads)
+    return statistics.median(times)
 
 
 def examine() -> list[Check]:
