@@ -15,6 +15,8 @@ from mambats.recipe import RecipeError, load_recipe
 
 _CONFIG = ("--config", "-c")
 _TRUST = "--trusted"
+#: `--data.root FOLDER` is short for the root of the source: what a user with the files already gives most.
+_ROOT, _SOURCE_ROOT = re.compile(r"^--data\.root(?==|$)"), "--data.init_args.source.init_args.root"
 #: How jsonargparse begins when none of the types a slot allows fits.
 WRAPPED = "Does not validate against any of the Union subtypes"
 _HELP = "Check the spelling; `mambats COMMAND --help` lists the keys."
@@ -53,7 +55,7 @@ def checked_words(words: Sequence[str]) -> tuple[list[str], str | None]:
         RecipeError: If a file is missing, not plain YAML, or names what it may not.
     """
     trusted = _TRUST in words
-    kept = [word for word in words if word != _TRUST]
+    kept = [_ROOT.sub(_SOURCE_ROOT, word) for word in words if word != _TRUST]
     name: str | None = None
     for index, file in enumerate(_config_files(kept)):
         content = load_recipe(file, trusted=trusted)

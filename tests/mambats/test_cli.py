@@ -15,6 +15,7 @@ import pytest
 from mambats.checkpoint import verify
 from mambats.cli import main
 from mambats.command.door import through
+from mambats.command.parser import checked_words
 
 _spec = importlib.util.spec_from_file_location("tiny_run", Path(__file__).with_name("tiny_run.py"))
 tiny_run = importlib.util.module_from_spec(_spec)
@@ -365,3 +366,10 @@ def test_two_processes_train_the_same_model_as_one(tmp_path):
     assert states[0].keys() == states[1].keys()
     for name in states[0]:
         torch.testing.assert_close(states[0][name], states[1][name], rtol=1e-5, atol=1e-5, msg=name)
+
+
+def test_data_root_is_short_for_the_root_of_the_source() -> None:
+    words = ["--data.root", "here", "--data.root=there", "--data.rooted", "x"]
+    kept, _ = checked_words(words)
+    long = "--data.init_args.source.init_args.root"
+    assert kept == [long, "here", f"{long}=there", "--data.rooted", "x"]
