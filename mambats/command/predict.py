@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch.distributed
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from mambats.forecast.metrics import point_forecast
+from mambats.forecast.ahead import long_columns
 from mambats.series import Window
 
 
@@ -52,40 +51,7 @@ class PredictionFile(Callback):
             parts = [part for share in shares for part in share]
         if trainer.is_global_zero and parts:
             # Only here: a machine without polars can still fit and test from a cache.
-
-            # Only here: a machine without polars can still fit and test from a cache.
             from mambats.formats.long import write_long
 
             columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
             print(f"predictions: {write_long(self.path, columns, columns.pop('ds'))} ({len(columns['step'])} rows)")
-
-
-def long_columns(
-    forecast: torch.Tensor,
-    ids: Sequence[str],
-    stamps: np.ndarray,
-    channels: Sequence[str],
-    quantiles: tuple[float, ...] | None,
-) -> dict[str, Any]:
-    """Lay forecasts out as columns of B * C * K rows: series, then channel, then step.
-
-    Args:
-        forecast: Shape (B, K, C[, Q]), in the data's units.
-        ids: Name of each window's series.
-        stamps: Times of the rows forecast, int64 nanoseconds, shape (B, K).
-        channels: Names of the channels.
-        quantiles: Levels of the last axis, or None.
-    """
-    count, horizon = stamps.shape
-    width = len(channels)
-    points = point_forecast(forecast, quantiles)
-    columns: dict[str, Any] = {
-        "unique_id": np.repeat(np.array(ids), width * horizon),
-        "ds": np.repeat(stamps[:, None], width, axis=1).ravel(),
-        "channel": np.tile(np.repeat(np.array(channels), horizon), count),
-        "step": np.tile(np.arange(1, horizon + 1), count * width),
-        "forecast": points.transpose(1, 2).flatten().numpy(),
-    }
-    for index, level in enumerate(quantiles or ()):
-        columns[f"q{level:g}"] = forecast[..., index].transpose(1, 2).flatten().numpy()
-    return columns

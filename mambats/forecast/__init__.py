@@ -1,7 +1,7 @@
 """Forecasting: the model, its head and losses, its metrics and its Lightning task.
 
-`ForecastTask`, `Dense` and the report need Lightning; they are loaded when first asked for, so that a robot that
-runs a forecaster does not need it.
+`ForecastTask`, `Dense`, `forecast_ahead` and the report need Lightning; they are loaded when first asked for, so that a
+robot that runs a forecaster does not need it.
 """
 
 from importlib import import_module
@@ -15,6 +15,7 @@ from mambats.forecast.online import OnlineRun
 from mambats.forecast.skip import LinearSkip
 
 if TYPE_CHECKING:
+    from mambats.forecast.ahead import forecast_ahead
     from mambats.forecast.report import Report
     from mambats.forecast.task import Dense, ForecastTask
 
@@ -34,10 +35,11 @@ __all__ = [
     "Report",
     "Rows",
     "StreamingError",
+    "forecast_ahead",
     "rows_of",
 ]
 
-_LAZY = {"ForecastTask": "task", "Dense": "task", "Report": "report"}
+_LAZY = {"ForecastTask": "task", "Dense": "task", "Report": "report", "forecast_ahead": "ahead"}
 
 
 def __getattr__(name: str) -> Any:

@@ -44,6 +44,19 @@ class Rows(NamedTuple):
     static: Tensor | None = None
     clock: Tensor | None = None
 
+    def part(self, begin: int, end: int) -> Rows:
+        """Return rows from `begin` up to `end`: a chunk for `roll`, or one row for `step`."""
+
+        def cut(value: Tensor | None) -> Tensor | None:
+            return None if value is None else value[:, begin:end]
+
+        values, future = self.values[:, begin:end], self.future
+        if future is not None:
+            # Each row comes with the K rows after it.
+            future = future[:, begin : end + future.shape[1] - self.values.shape[1]]
+        gaps, observed, mask, past, clock = map(cut, (self.gaps, self.observed, self.mask, self.past, self.clock))
+        return Rows(values, gaps, observed, mask, past, future, self.static, clock)
+
 
 class Course(NamedTuple):
     """What was taken from the rows: the cycle over each horizon (B, R, K, C), and the sign (B, 1, C) of mirroring."""

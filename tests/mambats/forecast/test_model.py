@@ -53,10 +53,12 @@ def some_rows(length: int, *, irregular: bool = False, absent: bool = False, fut
     return Rows(values if observed is None else values * observed, gaps, observed, None, None, known, None, clock)
 
 
-def part(rows: Rows, begin: int, end: int) -> Rows:
-    cut = [None if v is None else v[:, begin:end] for v in rows]
-    future = None if rows.future is None else rows.future[:, begin : end + HORIZON]
-    return Rows(*cut)._replace(future=future)
+def test_a_part_brings_the_covariates_ahead_and_the_facts() -> None:
+    rows = some_rows(13, future=2)._replace(static=torch.randn(2, 5))
+    row = rows.part(4, 5)
+    assert torch.equal(row.values, rows.values[:, 4:5])
+    assert torch.equal(row.future, rows.future[:, 4 : 5 + HORIZON])
+    assert row.static is rows.static and row.gaps is None
 
 
 @pytest.mark.parametrize("mixing", [False, True])
@@ -72,7 +74,7 @@ def test_step_by_step_equals_one_roll(
         whole, _ = model.roll(rows, model.init_state(2, CHANNELS))
         state, steps = model.init_state(2, CHANNELS), []
         for t in range(13):
-            out, state = model.step(part(rows, t, t + 1), state)
+            out, state = model.step(rows.part(t, t + 1), state)
             steps.append(out)
     torch.testing.assert_close(torch.stack(steps, 1), whole, rtol=1e-5, atol=1e-5)
 
@@ -87,7 +89,7 @@ def test_any_chunking_equals_one_roll(cuts: list[int], irregular: bool) -> None:
         whole, _ = model.roll(rows, model.init_state(2, CHANNELS))
         state, parts = model.init_state(2, CHANNELS), []
         for begin, end in pairwise(edges):
-            out, state = model.roll(part(rows, begin, end), state)
+            out, state = model.roll(rows.part(begin, end), state)
             parts.append(out)
     torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-5, atol=1e-5)
 
