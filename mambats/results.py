@@ -251,11 +251,16 @@ def _cell(values: Sequence[float], best: float | None, markdown: bool) -> str:
     if not values:
         return "-" if markdown else "- "
     mean = statistics.fmean(values)
-    spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 and math.isfinite(mean) else ""
-    text = f"{mean:.4f}{spread}"
+    spread = f" ± {_number(statistics.stdev(values))}" if len(values) > 1 and math.isfinite(mean) else ""
+    text = f"{_number(mean)}{spread}"
     if mean != best:
         return text if markdown else text + " "
     return f"**{text}**" if markdown else text + "*"
+
+
+def _number(value: float) -> str:
+    """Return four digits after the point, or two that count where four would leave none."""
+    return f"{value:.2g}" if 0 < abs(value) < 0.005 else f"{value:.4f}"
 
 
 def _columns(lines: Sequence[Sequence[str]]) -> str:

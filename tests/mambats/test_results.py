@@ -154,3 +154,8 @@ def test_markdown():
         "| mine | 96 | offline | **0.3000** |",
         "| ridge | 96 | offline | 0.4000 |",
     ]
+
+
+def test_small_numbers_keep_digits_that_count():
+    text = table([row(value=0.0002589), row("other", value=0.3)])
+    assert "0.00026*" in text and "0.3000" in text
