@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import lightning
@@ -169,3 +170,39 @@ def test_other_channels_are_refused(tmp_path: Path) -> None:
 def test_dense_training_needs_a_model_that_streams() -> None:
     with pytest.raises(ValueError, match="RunningNorm"):
         ForecastTask(model(), dense=Dense())
+
+
+@pytest.mark.parametrize("mixing", [False, True])
+def test_covariates_calendar_and_facts_reach_the_model(tmp_path: Path, mixing: bool) -> None:
+    """Past covariates, known-future ones with the calendar, and many series of unequal length, end to end."""
+    source = Oscillators(rows=300, series=2, covariates=True)
+    module = WindowDataModule(source, LOOKBACK, HORIZON, batch_size=32, calendar=("hour_of_day",))
+    module.setup()
+    batch = module.windows("train")[torch.arange(4).numpy()]
+    assert batch.past is not None and batch.future is not None
+    known = batch.future.shape[-1]
+    channels = (2 if mixing else 1) + batch.past.shape[-1] + known
+    head = DirectHead(8, HORIZON, outputs=2 if mixing else 1, future=known)
+    task = ForecastTask(
+        Forecaster(CausalEncoder(channels, 8, 1), head, RunningNorm(), mixing=mixing), dense=Dense(8, 4)
+    )
+    fit = trainer(tmp_path)
+    fit.fit(task, module)
+    assert torch.isfinite(fit.callback_metrics["val_mse"])
+    task.eval()
+    later = batch.future.clone()
+    later[:, LOOKBACK:] += 1
+    changed = batch.past.clone()
+    changed[:, LOOKBACK:] += 1
+    with torch.no_grad():
+        plain = task.model(batch)
+        assert not torch.allclose(plain, task.model(replace(batch, future=later)))
+        torch.testing.assert_close(plain, task.model(replace(batch, past=changed)), rtol=0, atol=0)
+    # The online run over both series equals fresh parallel starts where a series begins.
+    windows = module.windows("test")
+    everything = windows[torch.arange(len(windows)).numpy()]
+    forecast = OnlineRun(task.model).forecast(everything)
+    assert forecast.shape[0] == len(windows) and forecast.isfinite().all()
+    begin = int((everything.series == 1).nonzero()[0])
+    with torch.no_grad():
+        torch.testing.assert_close(forecast[begin], task.model(everything.take([begin]))[0], rtol=1e-5, atol=1e-5)
