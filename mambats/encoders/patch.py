@@ -32,7 +32,8 @@ class PatchEncoder(Encoder):
     """Group `patch` rows to a token and encode the tokens; every row reads the last complete patch.
 
     On regular rows only: patches sit on the grid of rows, so time gaps and row masks are refused; a missing value is
-    said with `observed`. Eight rows a token made ETTh1 both cheaper and better than one row a token (README).
+    said with `observed`. In trials on ETTh1 eight rows a token scored better than one row a token, with an eighth of
+    the steps of the scan.
 
     Args:
         encoder: Encoder of tokens; it reads patch * C channels, row after row of a patch.
