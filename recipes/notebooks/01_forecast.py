@@ -26,6 +26,8 @@ import torch
 from lightning import Trainer, seed_everything
 from vega_datasets import local_data
 
+from mambats.checkpoint import load_task
+from mambats.checkpoint.plugin import SafeCheckpointIO
 from mambats.data import Frame, WindowDataModule
 from mambats.encoders import CausalEncoder
 from mambats.forecast import (
@@ -104,7 +106,7 @@ model = Forecaster(
 #
 # `ForecastTask` joins the model with what training needs: the loss, the optimiser, and `Dense`, which asks for
 # forecasts from 64 rows of each window at once. It is a Lightning module, so Lightning's `Trainer` does the rest.
-# `Report` will score the test.
+# `Report` will score the test, and `SafeCheckpointIO` keeps the model with a checksum beside it.
 
 # %%
 task = ForecastTask(model, Pinball(QUANTILES), Optimiser(lr=1e-2, warmup=0.1), Dense(rows=64, warm=95))
@@ -113,6 +115,7 @@ trainer = Trainer(
     max_steps=STEPS,
     gradient_clip_val=1.0,
     callbacks=[Report("mamba", FOLDER, season=24, ridge_lookback=96)],
+    plugins=[SafeCheckpointIO()],
     logger=False,
     enable_checkpointing=False,
     enable_progress_bar=False,
@@ -198,8 +201,24 @@ print(f"largest difference from the parallel pass: {difference:.1e} of the large
 # %% [markdown]
 # The two agree to rounding. What was trained on windows is what runs beside the sensor.
 #
-# Where to go on: `mambats demo` does the same from a recipe, with checkpoints and an experiment log; `mambats fit
-# --config recipes/forecast/table.yaml --data.source.init_args.path FILE` trains on a file of yours.
+# ## 9. Keep it
+#
+# The file holds the tensors, the recipe of the model and the scaling, so it needs nothing of this notebook. The sum
+# beside it is checked before the file is used.
+
+# %%
+trainer.save_checkpoint(FOLDER / "model.ckpt")
+kept = load_task(FOLDER / "model.ckpt")
+same = pl.DataFrame(forecast_ahead(kept, data)).equals(ahead)
+print(f"kept in {FOLDER / 'model.ckpt'}, loaded again, the same forecast: {same}")
+
+# %% [markdown]
+# Where to go on:
+#
+# - `mambats stream --checkpoint runs/01_forecast/model.ckpt --input rows.csv` writes a forecast after each row of a
+#   file, or of standard input (`--input -`). The columns are those of the table.
+# - `mambats fit --config recipes/forecast/table.yaml --data.source.init_args.path FILE` trains on a file of yours.
+# - `mambats demo` does from a recipe what was done here, with checkpoints and an experiment log.
 
 # %%
 print(f"done in {time.perf_counter() - began:.0f} s")

@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom in a process of its own, and what it says it shows is there."""
+"""Every notebook, and the example of the README, runs in a process of its own and shows what it says it shows."""
 
 import json
 import os
@@ -15,12 +15,12 @@ NOTEBOOKS = sorted((ROOT / "recipes" / "notebooks").glob("*.py"))
 LONGEST_CELL = 30
 
 
-def execute(notebook, folder, quick):
-    """Run a notebook in a folder; return what it printed."""
+def execute(script, folder, quick=True):
+    """Run a script in a folder; return what it printed."""
     paths = [str(ROOT / part) for part in ("", "kernels", "datasets")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONIOENCODING": "utf-8"}
     environment |= {"MAMBATS_QUICK": "1" if quick else "", "MPLBACKEND": "Agg"}
-    command = [sys.executable, str(notebook)]
+    command = [sys.executable, str(script)]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
@@ -51,6 +51,7 @@ def check_forecast(out, folder):
         assert city in ("seattle", "san_francisco")
         assert float(fahrenheit) == pytest.approx(32 + 1.8 * float(celsius), abs=0.2)
         assert 10 < float(fahrenheit) < 90
+    assert "loaded again, the same forecast: True" in out
     assert number(r"largest difference from the parallel pass: (\S+) of", out) <= 1e-5
 
 
@@ -59,7 +60,7 @@ def test_there_are_notebooks():
 
 
 def test_the_forecast_notebook_runs_from_top_to_bottom(tmp_path):
-    out = execute(NOTEBOOKS[0], tmp_path, quick=True)
+    out = execute(NOTEBOOKS[0], tmp_path)
     check_forecast(out, tmp_path)
     assert "trained 20 steps" in out
 
@@ -87,3 +88,16 @@ def test_a_notebook_opens_as_cells_of_one_idea(notebook):
     long = [cell.source.splitlines()[0] for cell in cells if len(cell.source.splitlines()) > LONGEST_CELL]
     # The first code cell imports.
     assert [first for first in long if not first.startswith("import")] == []
+
+
+def test_the_example_of_the_readme_runs(tmp_path):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.split("## In Python\n")[1].split("\n## ")[0]
+    if "LEAD:" in section:
+        pytest.skip("the README has no example yet")
+    code = "\n".join(line[4:] for line in section.splitlines() if line.startswith("    ") or not line)
+    assert "max_epochs=1," in code
+    script = tmp_path / "example.py"
+    script.write_text(code.replace("max_epochs=1,", "max_steps=2, enable_progress_bar=False,"), encoding="utf-8")
+    out = execute(script, tmp_path)
+    assert "shape: (24, 5)" in out and "2011-01-01 23:00:00" in out
