@@ -51,6 +51,9 @@ STEPS = 20 if os.environ.get("MAMBATS_QUICK") else 400
 FOLDER = Path("runs/01_forecast")
 began = time.perf_counter()
 seed_everything(0, verbose=False)
+# A model this small gives a second thread nothing to do, and where the cores are busy threads wait for each other:
+# one thread took 21 s of training, two 112 s on a busy machine.
+torch.set_num_threads(1)
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # less talk while training
 warnings.filterwarnings("ignore", module="lightning")
 
