@@ -128,6 +128,11 @@ class TestPandas:
         with pytest.raises(DataError, match=r"load, column 'a', row 2: 'x' is not a finite number"):
             Frame(self.pd.DataFrame({"ds": [1, 2, 3], "a": [1, "x", 2]}), "load").recordings()
 
+    def test_numbers_written_in_two_ways_are_read(self):
+        [recording] = Frame(self.pd.DataFrame({"ds": [1, 2, 3], "a": [None, "3", 4]})).recordings()
+        target = recording.streams["target"]
+        assert target.observed.tolist() == [[False], [True], [True]] and target.values[1:].tolist() == [[3.0], [4.0]]
+
     def test_a_repeated_column_is_named(self):
         frame = self.pd.DataFrame([[1, 2, 3]], columns=["ds", "a", "a"])
         with pytest.raises(DataError, match="column 'a' stands there 2 times"):
