@@ -43,7 +43,7 @@ def main() -> None:
     with torch.no_grad():
         whole, states = long_run(model, rows, given.horizon, LAST - given.steps)
         fresh = fresh_starts(model, rows, given.horizon)
-        stepped = by_steps(model, part(rows, LAST - given.steps, LAST), states, given.horizon)
+        stepped = by_steps(model, rows.part(LAST - given.steps, LAST), states, given.horizon)
     after, before = error(whole, truth), error(fresh, truth)
     difference = (stepped - whole[-given.steps :]).abs().max() / whole.abs().max()
     print(f"device {device}, rows {FIRST} to {LAST}, horizon {given.horizon}, mode online")
@@ -62,11 +62,6 @@ def read(source: object, horizon: int, device: torch.device) -> tuple[Rows, Tens
     return Rows(values[None, :LAST], clock=clock), truth
 
 
-def part(rows: Rows, begin: int, end: int) -> Rows:
-    """Return a stretch of rows."""
-    return Rows(*(None if value is None else value[:, begin:end] for value in rows))
-
-
 def long_run(model: Forecaster, rows: Rows, horizon: int, keep: int) -> tuple[Tensor, ForecasterState]:
     """Return forecasts after rows FIRST to LAST of one run from row 0, and the state before row `keep`."""
     state = kept = model.init_state(1, rows.values.shape[2])
@@ -75,7 +70,7 @@ def long_run(model: Forecaster, rows: Rows, horizon: int, keep: int) -> tuple[Te
     for begin, end in pairwise(edges):
         kept = state if begin == keep else kept
         at = None if begin >= FIRST else torch.tensor([end - begin - 1], device=rows.values.device)
-        forecast, state = model.roll(part(rows, begin, end), state, at)
+        forecast, state = model.roll(rows.part(begin, end), state, at)
         if begin >= FIRST:
             out.append(forecast[0, :, :horizon])
     return torch.cat(out), kept
@@ -97,7 +92,7 @@ def by_steps(model: Forecaster, rows: Rows, state: ForecasterState, horizon: int
     """Return the forecast after each row, one row at a time."""
     out: list[Tensor] = []
     for row in range(rows.values.shape[1]):
-        forecast, state = model.step(part(rows, row, row + 1), state)
+        forecast, state = model.step(rows.part(row, row + 1), state)
         out.append(forecast[0, :horizon])
     return torch.stack(out)
 

@@ -47,6 +47,7 @@ def run(words: list[str], command: str) -> int:
 def run_recipe(words: list[str], command: str) -> RecipeCLI:
     """Run a command on a recipe and return what did it: folder, model, data and trainer."""
     quieten()
+    setup.settle_threads()
     kept, name = checked_words(words)
     try:
         return RecipeCLI([command, *kept], name or "run")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
@@ -87,6 +89,17 @@ def callbacks(given: Iterable[Callback], folder: RunFolder, command: str) -> lis
 def plugins(given: object) -> list[Any]:
     """Return the plugins of a run: those of the recipe and the safe way to save."""
     return [*_as_list(given), SafeCheckpointIO()]
+
+
+def settle_threads() -> None:
+    """Use the cores that are free, unless OMP_NUM_THREADS says how many.
+
+    Threads that wait for a busy core at the end of every small operation cost more than they bring: with both of two
+    cores busy, two threads trained five times as long as one (112 s against 21 s).
+    """
+    if "OMP_NUM_THREADS" in os.environ or not hasattr(os, "getloadavg"):
+        return
+    torch.set_num_threads(max(1, torch.get_num_threads() - round(os.getloadavg()[0])))
 
 
 def is_terminal() -> bool:
