@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from mambats_kernels import selective_step
-from mambats_kernels.backend import BACKENDS, explain_backend, use_backend
+from mambats_kernels.backend import BACKENDS, explain_backend, obstacle, use_backend
 from mambats_kernels.case import Arguments, Case
 from mambats_kernels.causal_conv import cases as conv_cases
 from mambats_kernels.selective_scan import cases as scan_cases
@@ -60,7 +60,7 @@ def time_case(case: Case, device: torch.device, dtype: torch.dtype, rounds: int)
     weights = [torch.randn_like(v) for v in call(case, arguments, leaves, [], False)]
     passes = ("forward", "forward+backward")
     seconds: dict[tuple[str, str], list[float]] = {
-        (name, step): [] for name in BACKENDS[case.family] for step in passes
+        (name, step): [] for name in BACKENDS[case.family] if obstacle(name, device) is None for step in passes
     }
     for turn in range(rounds + 1):
         for (backend, step), found in seconds.items():

@@ -6,12 +6,15 @@ from contextlib import contextmanager
 
 import torch
 
+from mambats_kernels import native
+
 # Per family, in order of preference. "reference" is the equation itself and takes everything.
 BACKENDS: dict[str, tuple[str, ...]] = {
-    "selective_scan": ("torch", "reference"),
+    "selective_scan": ("native", "torch", "reference"),
     "causal_conv": ("torch", "reference"),
 }
 _WHAT = {
+    "native": "C++ with vector instructions, for CPUs; once differentiable; not for float64",
     "reference": "the equation token by token; twice differentiable; any dtype and device",
     "torch": "torch operations only, no compiler and no GPU needed; once differentiable; not for float64",
 }
@@ -32,6 +35,15 @@ _environment = _checked(os.environ.get(ENVIRONMENT), ENVIRONMENT)
 _argument: str | None = None
 
 
+def obstacle(name: str, device: torch.device) -> str | None:
+    """Say what keeps a back-end from running on a device; None if nothing does."""
+    if name != "native":
+        return None
+    if device.type != "cpu":
+        return "native is for CPUs"
+    return native.missing or None
+
+
 @contextmanager
 def use_backend(name: str | None) -> Generator[None]:
     """Force a back-end inside a `with` block; it goes before the environment. None gives the choice back.
@@ -39,17 +51,20 @@ def use_backend(name: str | None) -> Generator[None]:
     A compiled function is compiled anew under another back-end. The choice is the process's, not the thread's.
 
     Args:
-        name: "reference", "torch" or None.
+        name: "native", "reference", "torch" or None.
 
     Raises:
-        ValueError: If no back-end has that name.
+        ValueError: If no back-end has that name, or it is "native" and its library is not there.
 
     Example:
         with use_backend("reference"):
             y, state = selective_scan(x, dt, A, B, C)
     """
     global _argument
-    before, _argument = _argument, _checked(name, "use_backend's name")
+    checked = _checked(name, "use_backend's name")
+    if checked == "native" and native.missing:
+        raise ValueError(f"use_backend's name is 'native', but {native.missing}; or take another back-end.")
+    before, _argument = _argument, checked
     try:
         yield
     finally:
@@ -79,19 +94,23 @@ def _choice(family: str, device: torch.device, dtype: torch.dtype) -> tuple[str,
     if dtype == torch.float64:
         return "reference", "float64 is for judging: always the reference"
     for name, source in ((_argument, "use_backend"), (_environment, ENVIRONMENT)):
-        if name is not None and name in BACKENDS[family]:
+        if name is not None and name in BACKENDS[family] and obstacle(name, device) is None:
             return name, f"forced by {source}"
-    return BACKENDS[family][0], f"first of {', '.join(BACKENDS[family])} for {device.type}"
+    for name in BACKENDS[family]:
+        if obstacle(name, device) is None:
+            return name, f"first that can of {', '.join(BACKENDS[family])} on {device.type}"
+    return "reference", "nothing else can"
 
 
 def explain_backend() -> str:
     """Say for every family and each device at hand what runs and why.
 
     Returns:
-        Lines of text: torch's version and threads, then one line a family, device and dtype.
+        Lines of text: torch's version and threads, the native library, then one line a family, device and dtype.
     """
     devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
     lines = [f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads, {ENVIRONMENT}={_environment or ''}"]
+    lines.append(native.told())
     for family in BACKENDS:
         for device in devices:
             for dtype in (torch.float32, torch.float64):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import mambats_kernels
+from mambats_kernels import native
 from mambats_kernels.backend import chosen_backend, explain_backend, use_backend
 from mambats_kernels.selective_scan import op
 from mambats_kernels.selective_scan.cases import arguments
@@ -18,26 +19,28 @@ CPU = torch.device("cpu")
 
 
 def test_the_fast_path_is_chosen_and_can_be_forced(monkeypatch):
-    assert chosen_backend("selective_scan", "cpu", torch.float32) == "torch"
+    usual = chosen_backend("selective_scan", "cpu", torch.float32)
+    assert usual == os.environ.get("MAMBATS_BACKEND") or usual == ("torch" if native.library is None else "native")
     assert chosen_backend("causal_conv", CPU, torch.bfloat16) == "torch"
     with use_backend("reference"):
         assert chosen_backend("selective_scan", CPU, torch.float32) == "reference"
         with use_backend("torch"):
             assert chosen_backend("selective_scan", CPU, torch.float32) == "torch"
             assert chosen_backend("selective_scan", CPU, torch.float64) == "reference"
-    assert chosen_backend("selective_scan", CPU, torch.float32) == "torch"
+    assert chosen_backend("selective_scan", CPU, torch.float32) == usual
     called = []
     real = op.chunked_scan
     monkeypatch.setattr(op, "chunked_scan", lambda *given: called.append(1) or real(*given))
     with use_backend("reference"):
         mambats_kernels.selective_scan(**arguments(0, torch.float32, CPU))
     assert not called
-    mambats_kernels.selective_scan(**arguments(0, torch.float32, CPU))
+    with use_backend("torch"):
+        mambats_kernels.selective_scan(**arguments(0, torch.float32, CPU))
     assert called
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(ValueError, match="'gpu', known back-ends are reference, torch"), use_backend("gpu"):
+    with pytest.raises(ValueError, match="'gpu', known back-ends are native, reference, torch"), use_backend("gpu"):
         pass
     with pytest.raises(ValueError, match="family is 'attention'"):
         chosen_backend("attention", CPU, torch.float32)
@@ -47,7 +50,8 @@ def test_it_says_what_it_chose():
     with use_backend("reference"):
         assert "forced by use_backend" in explain_backend()
     text = explain_backend()
-    assert "selective_scan on cpu, float32: torch" in text and "float64: reference" in text
+    assert f"selective_scan on cpu, float32: {chosen_backend('selective_scan', CPU, torch.float32)}" in text
+    assert "float64: reference" in text and "native library: " in text
 
 
 def run(code, **environment):

@@ -1,14 +1,16 @@
 """The public selective scan: checks, choice of back-end, and the chunked scan as differentiable operators of torch."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mambats_kernels.backend import chosen_backend
-from mambats_kernels.checks import needs_gaps, needs_numbers
+from mambats_kernels.checks import looks_at, needs_gaps, needs_numbers
 from mambats_kernels.selective_scan import adjoint, chunked, reference
 from mambats_kernels.selective_scan.arguments import check_scan, check_step
+from mambats_kernels.selective_scan.native import native_scan
 from mambats_kernels.selective_scan.plan import plan
 from mambats_kernels.selective_scan.reference import Core
 
@@ -96,6 +98,18 @@ def chunked_scan(core: Core, hold: bool, reverse: bool) -> tuple[Tensor, Tensor]
     return y, final
 
 
+def _check_values(
+    tokens: Mapping[str, Tensor | None], dt_bias: Tensor | None, gaps: Tensor | None, cu_seqlens: Tensor | None
+) -> None:
+    """Refuse NaN and negative gaps; behind packed sequences there may be anything."""
+    if cu_seqlens is not None and looks_at(cu_seqlens):
+        end = int(cu_seqlens[-1])
+        tokens = {name: None if v is None else v[:, :end] for name, v in tokens.items()}
+    if cu_seqlens is None or looks_at(cu_seqlens):
+        needs_numbers({**tokens, "dt_bias": dt_bias})
+    needs_gaps(gaps, cu_seqlens)
+
+
 def selective_scan(
     x: Tensor,
     dt: Tensor,
@@ -156,6 +170,14 @@ def selective_scan(
     `hold` and packing are ours.
     """
     check_scan(x, dt, A, B, C, D, z, dt_bias, gaps, cu_seqlens, initial_state)
+    backend = "reference" if x.numel() == 0 else chosen_backend("selective_scan", x.device, x.dtype)
+    if backend == "native":
+        _check_values({"x": x, "dt": dt, "B": B, "C": C, "z": z}, dt_bias, gaps, cu_seqlens)
+        with torch.autocast("cpu", enabled=False):
+            return native_scan(
+                x, dt, A, B, C, D=D, z=z, dt_bias=dt_bias, dt_softplus=dt_softplus, gaps=gaps, hold=hold,
+                cu_seqlens=cu_seqlens, initial_state=initial_state, reverse=reverse,
+            )  # fmt: skip
     core = reference.resolve(
         x, dt, A, B, C, dt_bias=dt_bias, dt_softplus=dt_softplus, gaps=gaps,
         cu_seqlens=cu_seqlens, initial_state=initial_state, reverse=reverse,
@@ -164,7 +186,7 @@ def selective_scan(
     needs_gaps(gaps, cu_seqlens)
     # Autocast would round the states: the state's dtype is part of the contract.
     with torch.autocast(x.device.type, enabled=False):
-        if x.numel() == 0 or chosen_backend("selective_scan", x.device, x.dtype) == "reference":
+        if backend == "reference":
             y, final = reference.scan_tokens(core, hold, reverse)
         else:
             y, final = chunked_scan(core, hold, reverse)

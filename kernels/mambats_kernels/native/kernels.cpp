@@ -1,0 +1,20 @@
+// Compiled once for every instruction set, each time under another name: -DMAMBATS_ISA=avx2 -mavx2 ...
+#include "backward.h"
+#include "forward.h"
+
+#define MAMBATS_TEXT_(name) #name
+#define MAMBATS_TEXT(name) MAMBATS_TEXT_(name)
+
+namespace MAMBATS_ISA {
+
+static int64_t scratch(const MambatsScan &s, int64_t channels, bool backward) {
+    Chunk k;
+    Carried t;
+    return backward ? layout(s, channels, nullptr, k, t) : 2 * tiles_of(channels) * s.states * W;
+}
+
+// External linkage, but hidden: dispatch.cpp finds it, other libraries do not.
+extern const MambatsKernels kernels;
+const MambatsKernels kernels = {MAMBATS_TEXT(MAMBATS_ISA), scratch, forward_unit, backward_unit};
+
+}  // namespace MAMBATS_ISA
