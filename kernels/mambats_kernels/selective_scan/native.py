@@ -9,12 +9,19 @@ from mambats_kernels import native
 from mambats_kernels.native.scan import Scan, address, ready
 from mambats_kernels.selective_scan.reference import grouped
 
-CHUNK = 16  # tokens between saved states: what the backward pass recomputes stays in the first cache at N = 16
+
+def chunk(states: int) -> int:
+    """Give the tokens between saved states: what the backward pass recomputes fits the first cache up to N = 16.
+
+    Beyond that the saved states count more: at N = 64 and 16 tokens they take four times the room of x.
+    """
+    return 16 if states > 16 else min(32, max(8, 128 // max(states, 1)))
 
 
-def saved_states(rows: Any, tokens: Any, packed: bool) -> Any:
-    """How many states are saved: one every CHUNK tokens of a row; packed rows round up once each."""
-    return tokens // CHUNK + rows if packed else rows * ((tokens + CHUNK - 1) // CHUNK)
+def saved_states(rows: Any, tokens: Any, states: int, packed: bool) -> Any:
+    """How many states are saved: one every `chunk` tokens of a row; packed rows round up once each."""
+    each = chunk(states)
+    return tokens // each + rows if packed else rows * ((tokens + each - 1) // each)
 
 
 def _call(name: str, block: Scan) -> None:
@@ -35,7 +42,7 @@ def _block(
     reverse: bool,
 ) -> Scan:
     (_, tokens, width), (groups, states) = x.shape, B.shape[2:]
-    block = Scan(rows, tokens, width, groups, states, CHUNK, torch.get_num_threads(), softplus, hold, reverse)
+    block = Scan(rows, tokens, width, groups, states, chunk(states), torch.get_num_threads(), softplus, hold, reverse)
     block.x, block.A, block.B = x.data_ptr(), A.data_ptr(), B.data_ptr()
     return block
 
@@ -63,7 +70,9 @@ def scan_forward(
     kept = [ready(v) for v in (x, dt, A, B, C, D, z, dt_bias, gaps, initial)]
     borders = None if borders is None else borders.to(torch.int64).contiguous()
     y, final = x.new_empty(x.shape), x.new_empty((rows, *A.shape))
-    saved = x.new_empty((saved_states(rows, x.shape[1], borders is not None) if save else 0, A.shape[1], x.shape[2]))
+    chunks = saved_states(rows, x.shape[1], A.shape[1], borders is not None) if save else 0
+    # Between packed rows a place may stay unused; two runs must agree there too.
+    saved = (x.new_empty if borders is None else x.new_zeros)((chunks, A.shape[1], x.shape[2]))
     block = _block(x, A, B, rows, softplus, hold, reverse)
     block.x, block.dt, block.A, block.B, block.C, block.D, block.z, block.bias, block.gaps, block.initial = map(
         address, kept
@@ -93,7 +102,7 @@ def _(
     save: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     rows = x.shape[0] if borders is None else borders.shape[0] - 1
-    chunks = saved_states(rows, x.shape[1], borders is not None) if save else 0
+    chunks = saved_states(rows, x.shape[1], A.shape[1], borders is not None) if save else 0
     final, saved = x.new_empty((rows, *A.shape)), x.new_empty((chunks, A.shape[1], x.shape[2]))
     return x.new_empty(x.shape), final, saved
 
