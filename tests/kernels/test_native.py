@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mambats_kernels import native, selective_scan
+from mambats_kernels import native, selective_scan, selective_step
 from mambats_kernels.backend import use_backend
 from mambats_kernels.native import build
 from mambats_kernels.selective_scan import cases, reference
@@ -82,6 +82,55 @@ def test_any_shape_and_option_is_right(
         arguments |= {} if plain else {"dt_bias": arguments["dt_bias"].abs()}
     found = errors(arguments)
     assert not {name: error for name, error in found.items() if not error < 1e-5}
+
+
+def token(groups, masked, dtype=torch.float32):
+    made = cases.arguments(3, dtype, CPU, shape=(5, 1, 18, 7), groups=groups)
+    mask = torch.tensor([True, False, True, True, False]) if masked else None
+    first = {name: made[name][:, 0] for name in ("x", "dt", "B", "C", "z", "gaps")}
+    if masked:
+        first["x"][1] = torch.nan
+    rest = {"dt_softplus": True, "mask": mask, **{name: made[name] for name in ("A", "D", "dt_bias")}}
+    return {f"{'gap' if name == 'gaps' else name}_t": value for name, value in first.items()} | rest | {
+        "state": made["initial_state"].mT.contiguous().mT
+    }  # fmt: skip
+
+
+@built
+@pytest.mark.parametrize("masked", [False, True], ids=["all", "masked"])
+@pytest.mark.parametrize("hold", [False, True], ids=["event", "hold"])
+@pytest.mark.parametrize("groups", [None, 3])
+def test_a_step_is_right(groups, hold, masked):
+    made = {**token(groups, masked), "hold": hold}
+    wide = {n: v.double() if torch.is_tensor(v) and v.is_floating_point() else v for n, v in made.items()}
+    before = made["state"].clone()
+    with use_backend("native"):
+        found = selective_step(**made)
+    wanted = reference.selective_step(**wide)
+    for one, other in zip(found, wanted, strict=True):
+        assert float((one - other).norm() / other.norm()) < 1e-6
+    assert torch.equal(made["state"], before)
+
+
+@built
+def test_a_step_keeps_the_dtype_and_leaves_transforms_to_torch():
+    with use_backend("native"):
+        made = token(None, False, torch.bfloat16)
+        y, state = selective_step(**made)
+        assert y.dtype == torch.bfloat16 and state.dtype == torch.float32
+        made = token(None, False)
+        rows = {name: made.pop(name) for name in ("x_t", "dt_t", "B_t", "C_t", "state", "z_t", "gap_t")}
+
+        def one(**row):
+            y, state = selective_step(**made, **{name: v.unsqueeze(0) for name, v in row.items()})
+            return y[0], state[0]
+
+        wanted = selective_step(**made, **rows)
+        mapped = torch.vmap(lambda *given: one(**dict(zip(rows, given, strict=True))))(*rows.values())
+        for other, value in zip(mapped, wanted, strict=True):
+            torch.testing.assert_close(other, value)
+        rows["state"].requires_grad_()
+        assert selective_step(**made, **rows)[1].requires_grad
 
 
 @built

@@ -26,4 +26,6 @@ def address(tensor: Tensor | None) -> int | None:
 
 def ready(tensor: Tensor | None) -> Tensor | None:
     """The same numbers as the library reads them: contiguous float32 on the CPU."""
-    return None if tensor is None else tensor.to(torch.float32).contiguous()
+    if tensor is None or (tensor.dtype == torch.float32 and tensor.is_contiguous()):
+        return tensor
+    return tensor.to(torch.float32).contiguous()

@@ -189,6 +189,38 @@ def _backward(ctx: Any, dy: Tensor | None, dfinal: Tensor | None, _: Tensor | No
 scan_forward.register_autograd(_backward, setup_context=_remember)
 
 
+def native_step(
+    x_t: Tensor,
+    dt_t: Tensor,
+    A: Tensor,
+    B_t: Tensor,
+    C_t: Tensor,
+    *,
+    state: Tensor,
+    D: Tensor | None,
+    z_t: Tensor | None,
+    dt_bias: Tensor | None,
+    dt_softplus: bool,
+    gap_t: Tensor | None,
+    hold: bool,
+    mask: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Advance one token without gradients and without the dispatcher: a scan of one token a row."""
+    (batch, width), states, dtype = x_t.shape, A.shape[1], x_t.dtype
+    given = (x_t, dt_t, A, B_t, C_t, D, z_t, dt_bias, gap_t, state)
+    kept = [ready(v) for v in given]
+    mask = None if mask is None else mask.contiguous()
+    y = torch.empty((batch, width), dtype=torch.float32)
+    final = torch.empty((batch, width, states), dtype=torch.float32)
+    groups = 1 if B_t.dim() == 2 else B_t.shape[1]
+    block = Scan(
+        batch, 1, width, groups, states, 1, 1, dt_softplus, hold, False,
+        *[None if v is None else v.data_ptr() for v in kept], None, address(mask), y.data_ptr(), final.data_ptr(),
+    )  # fmt: skip
+    _call("mambats_scan_forward", block)
+    return y if dtype == torch.float32 else y.to(dtype), final
+
+
 def native_scan(
     x: Tensor,
     dt: Tensor,
