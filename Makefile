@@ -9,7 +9,7 @@ EXTRAS := train,mlflow,plot,demo,dev
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1 && echo $$p && break; done)
 
-.PHONY: help setup demo test test-slow test-gpu lint types format clean
+.PHONY: help setup demo test test-slow test-gpu lint types format wheel clean
 
 help:
 	@echo 'make setup      virtual environment in .venv with pinned versions'
@@ -18,6 +18,7 @@ help:
 	@echo 'make test-slow  tests that take longer'
 	@echo 'make test-gpu   tests that need a GPU, with the python on PATH'
 	@echo 'make lint       ruff, pyright and the floors'
+	@echo 'make wheel      a wheel in dist/, with the native library if there is a C++ compiler'
 
 setup: $(READY)
 
@@ -52,6 +53,9 @@ types: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+wheel: setup
+	$(BIN)/python -m build --wheel --outdir dist .
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
