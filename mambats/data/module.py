@@ -23,7 +23,7 @@ from mambats.data.prepare import IN_MEMORY, Scalers, fit_scalers, prepare, refer
 from mambats.data.run import Run, cut_run
 from mambats.data.sampler import Share, WindowSampler
 from mambats.data.split import SPLITS, Fractions, Split, check_count, find_borders
-from mambats.data.windows import WindowIndex, WindowLoader, Windows
+from mambats.data.windows import Lanes, WindowIndex, WindowLoader, Windows
 from mambats.formats.error import DataError
 from mambats.protocols import Source
 from mambats.scale import Scaler
@@ -201,7 +201,13 @@ class WindowDataModule(L.LightningDataModule):
         stride = self._loading.stride if split == "train" else 1
         index = WindowIndex.over(first, last, lookback + self.horizon, stride)
         check_count(self.panel, split, index, last - first, (lookback, self.horizon))
-        return Windows(self._lanes, index, lookback, self.horizon, filled=filled)
+        return Windows(self._needed_lanes(), index, lookback, self.horizon, filled=filled)
+
+    def _needed_lanes(self) -> Lanes:
+        """Return the lanes without the clock where a trainer's task says that it does not read it: twice the rate."""
+        task = None if self.trainer is None else self.trainer.lightning_module
+        unread = task is not None and not getattr(task, "reads_clock", True)
+        return replace(self._lanes, stamps=None) if unread else self._lanes
 
     def train_dataloader(self) -> DataLoader[Window]:
         """Yield training batches, in a new order each epoch."""

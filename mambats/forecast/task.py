@@ -77,6 +77,11 @@ class ForecastTask(Task):
         """What is minimised."""
         return MSE() if self.loss is None else self.loss
 
+    @property
+    def reads_clock(self) -> bool:
+        """Whether the model reads the time of rows, which costs the data module half its rate."""
+        return self.model.cycle is not None
+
     def adopt(self, channels: tuple[str, ...], period_ns: int) -> None:
         """Take the channels and the reference period of the data, before weights are loaded."""
         self.scaler = Scaler(channels).to(self.device)

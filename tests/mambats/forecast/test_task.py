@@ -25,6 +25,7 @@ from mambats.forecast import (
     rows_of,
 )
 from mambats.scale import InstanceNorm, RunningNorm
+from mambats.series import Window
 from mambats.task import AveragedWeights, Optimiser, parameter_groups
 from mambats_datasets import Oscillators
 
@@ -206,3 +207,16 @@ def test_covariates_calendar_and_facts_reach_the_model(tmp_path: Path, mixing: b
     begin = int((everything.series == 1).nonzero()[0])
     with torch.no_grad():
         torch.testing.assert_close(forecast[begin], task.model(everything.take([begin]))[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("cycle", [False, True])
+def test_windows_carry_the_clock_where_the_model_reads_it(tmp_path: Path, cycle: bool) -> None:
+    module, seen = data(), []
+
+    class Look(lightning.Callback):
+        def on_train_batch_start(self, trainer: object, pl_module: object, batch: Window, batch_idx: int) -> None:
+            seen.append(batch.clock is not None)
+
+    task = ForecastTask(model(cycle=Cycle(24, 2) if cycle else None))
+    trainer(tmp_path, 1, callbacks=[Look()]).fit(task, module)
+    assert set(seen) == {cycle}
