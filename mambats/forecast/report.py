@@ -71,7 +71,7 @@ class Report(Callback):
     def on_test_start(self, trainer: Any, pl_module: Any) -> None:
         """Fit the baselines on the training windows and load the companions."""
         data = trainer.datamodule
-        self.kept, self.windows = [], 0
+        self.kept = []
         self._baselines = self._fit_baselines(data, pl_module.model.cycle)
         self._others = {name: load_task(path).to(pl_module.device) for name, path in (self.companions or {}).items()}
         for other in self._others.values():
