@@ -167,7 +167,7 @@ def draw_error_by_horizon(
     axes = figure.subplots()
     step, unit = _step(period_ns, max(len(curve) for curve in curves.values()))
     for index, (name, curve) in enumerate(curves.items()):
-        look, label = _look(index), f"{name}\n(mean {np.mean(curve):.3f})"
+        look, label = _look(index), f"{name}\n(mean {np.mean(curve):.3g})"
         ahead = step * np.arange(1, len(curve) + 1)
         marks = max(1, len(curve) // 8)
         # Markers of different lines stand at different places, so that lines on top of each other are both seen.

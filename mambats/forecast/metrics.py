@@ -97,8 +97,8 @@ class EntryMetric(Metric, ABC):
         steps = errors.double().sum(0).sum(-1)
         count = torch.full_like(steps, errors[:, 0].numel()) if weights is None else weights.double().sum(0).sum(-1)
         # Not in place: a task validated under inference mode may be fitted next.
-        self.total = self.total + steps.sum() if self.horizon is None else steps
-        self.count = self.count + count.sum() if self.horizon is None else count
+        self.total = self.total + (steps.sum() if self.horizon is None else steps)
+        self.count = self.count + (count.sum() if self.horizon is None else count)
 
 
 class MSE(EntryMetric):
