@@ -1,0 +1,75 @@
+"""Compile kernels for the emulator: what NVRTC would get, with emulated.h in the place of device.cuh."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import mambats_kernels
+
+HERE = Path(__file__).parent
+KERNELS = Path(mambats_kernels.__file__).parent
+RUNTIME = ("machine.cpp", "barriers.cpp")
+# Contraction off: the same numbers on every machine. No exceptions: threads are abandoned, not unwound, after an error.
+FLAGS = ("-std=c++17", "-fPIC", "-g1", "-ffp-contract=off", "-fno-exceptions", "-U_FORTIFY_SOURCE", "-w", f"-I{HERE}")
+# So that a launch finds the kernel's parameter without knowing its type.
+END = """
+template <class A> static void emulated_call(void (*kernel)(A), const void* arguments) {{ kernel(*(const A*)arguments); }}
+template <class A> static constexpr long long emulated_size_of(void (*)(A)) {{ return sizeof(A); }}
+void emulated::enter(const void* arguments) {{ emulated_call({name}, arguments); }}
+const long long emulated::arguments_size = emulated_size_of({name});
+"""
+
+
+def compiler() -> str | None:
+    """The C++ compiler that `CXX` names, else g++ or clang++ where one is installed."""
+    return shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="emulated-")
+
+
+def _run(*words: str) -> None:
+    made = subprocess.run(words, capture_output=True, text=True)
+    if made.returncode:
+        raise RuntimeError(f"the emulator's compiler refused the kernel:\n{made.stderr}")
+
+
+@cache
+def _runtime(program: str) -> tuple[str, ...]:
+    objects = tuple(str(Path(_folder().name, name).with_suffix(".o")) for name in RUNTIME)
+    for name, made in zip(RUNTIME, objects, strict=True):
+        _run(program, *FLAGS, "-O2", "-c", str(HERE / name), "-o", made)
+    return objects
+
+
+def text_of(source: "mambats_kernels.cuda.Source") -> str:
+    """The text of one translation unit; `#line` keeps the places that errors name those of the kernel's own files."""
+    parts = [f"#define {name} {value}" for name, value in source.defines]
+    parts.append('#include "emulated.h"')
+    for name in source.files:
+        if Path(name).name != "device.cuh":
+            parts += [f'#line 1 "{name}"', (KERNELS / name).read_text()]
+    return "\n".join([*parts, '#line 1 "emulated launcher"', END.format(name=source.name)])
+
+
+@cache
+def built(text: str) -> Path:
+    """The library made of that text, once a session.
+
+    Raises:
+        RuntimeError: If there is no compiler, or it refuses the text; its words are in the message.
+    """
+    program = compiler()
+    if program is None:
+        raise RuntimeError("no C++ compiler: install g++ or name one in CXX")
+    stem = Path(_folder().name, hashlib.sha256(text.encode()).hexdigest()[:16])
+    stem.with_suffix(".cpp").write_text(text)
+    _run(program, *FLAGS, "-O1", "-c", str(stem.with_suffix(".cpp")), "-o", str(stem.with_suffix(".o")))
+    _run(program, "-shared", str(stem.with_suffix(".o")), *_runtime(program), "-Wl,-Bsymbolic", "-o", f"{stem}.so")
+    return stem.with_suffix(".so")

@@ -1,0 +1,59 @@
+// Takes the place of device.cuh where a .cu is compiled by a C++ compiler: the same words, run by threads that are
+// fibers (runtime.cpp). Arithmetic is IEEE: the approximate words are exact here, up to the rounding of libm.
+#pragma once
+#include <cmath>
+#include <cstring>
+#include <type_traits>
+
+#include "runtime.h"
+
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef long long i64;
+
+#define __device__
+#define __host__
+#define __global__
+#define __grid_constant__
+#define __constant__ static const
+#define __forceinline__ inline
+#define __noinline__ __attribute__((noinline))
+#define __launch_bounds__(...)
+#define __align__(bytes) alignas(bytes)
+#define __shared__ emulated_has_only_dynamic_shared_memory_use_SHARED
+#define DEVICE static inline
+#define KERNEL extern "C" void
+#define PARAMETER const
+#define BOUNDS(threads, blocks)
+#define SHARED(name) char* const name = emulated::now->shared
+
+#define threadIdx (emulated::now->thread)
+#define blockIdx (emulated::now->block)
+#define blockDim (emulated::now->threads)
+#define gridDim (emulated::now->blocks)
+#define warpSize 32
+
+#include "vectors.h"
+#include "arithmetic.h"
+#include "warp.h"
+
+// Copies land when they are waited for or earlier: the order of the threads decides (runtime.cpp).
+DEVICE void copy16(void* to, const void* from, bool there, EMULATED_HERE) { emulated::copy(to, from, 16, there, site); }
+DEVICE void copy4(void* to, const void* from, bool there, EMULATED_HERE) { emulated::copy(to, from, 4, there, site); }
+DEVICE void commit_copies() { emulated::commit(); }
+template <int open> DEVICE void wait_copies() { emulated::wait_groups(open); }
+
+#if MAMBATS_CLUSTER > 1
+DEVICE u32 cluster_rank() { return emulated::now->rank; }
+DEVICE void store_remote(float4* place, u32 rank, float4 v, EMULATED_HERE) {
+  emulated::store_far(place, rank, &v, sizeof v, site);
+}
+DEVICE void cluster_arrive(EMULATED_HERE) { emulated::arrive_cluster(site); }
+DEVICE void cluster_wait(EMULATED_HERE) { emulated::wait_cluster(site); }
+#else
+DEVICE u32 cluster_rank() { return 0; }
+DEVICE void store_remote(float4* place, u32, float4 v) { *place = v; }
+DEVICE void cluster_arrive() {}
+DEVICE void cluster_wait() {}
+#endif

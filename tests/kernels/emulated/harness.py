@@ -1,0 +1,95 @@
+"""Run CUDA kernels on the CPU: the interface of `mambats_kernels.cuda.load`, for tests and for debugging."""
+
+import ctypes
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.kernels.emulated.build import built, text_of
+
+if TYPE_CHECKING:
+    from mambats_kernels.cuda import Source
+
+# The limits of compute capability 9.0, so that what runs here can be launched there.
+MOST_SHARED = 232_448
+MOST_THREADS = 1024
+MOST_CLUSTER = 8
+FORWARD, REVERSE = 0, 1
+
+_order = [FORWARD]
+
+
+class EmulationError(RuntimeError):
+    """What a kernel did that it may not do, with block, thread and line."""
+
+
+@contextmanager
+def thread_order(order: int) -> Iterator[None]:
+    """Run the threads of every launch inside in that order: FORWARD, REVERSE, or mixed by a seed of 2 or more.
+
+    A kernel without races gives the same bits in every order. Forward, asynchronous copies land as late as they may;
+    in reverse, at once; mixed, some so and some so.
+    """
+    _order.append(order)
+    try:
+        yield
+    finally:
+        _order.pop()
+
+
+def _refuse(grid: tuple[int, int, int], threads: int, cluster: int, shared: int) -> None:
+    if not 1 <= threads <= MOST_THREADS:
+        raise EmulationError(f"{threads} threads a block: a GPU takes 1 to {MOST_THREADS}")
+    if not 0 <= shared <= MOST_SHARED:
+        raise EmulationError(f"{shared} bytes of shared memory: a block gets at most {MOST_SHARED}")
+    if not 1 <= cluster <= MOST_CLUSTER or grid[0] % cluster:
+        raise EmulationError(f"clusters of {cluster} along a grid of {grid[0]}: give 1 to {MOST_CLUSTER}, a divisor")
+    if min(grid) < 1 or max(grid[1:]) > 65_535:
+        raise EmulationError(f"a grid of {grid}: each side is at least 1, the second and third at most 65535")
+
+
+@dataclass(frozen=True)
+class EmulatedKernel:
+    """A kernel compiled for the CPU; stands where `mambats_kernels.cuda.Kernel` does."""
+
+    library: ctypes.PyDLL  # holds the lock of the interpreter: one launch at a time, as its memory is the library's
+    name: str
+    shared: int
+    registers: int = 0
+    spilled: int = 0
+
+    def launcher(
+        self, grid: tuple[int, int, int], threads: int, cluster: int = 1
+    ) -> Callable[[ctypes.Structure, int], None]:
+        """A function of the argument structure and a stream, which is ignored: the kernel has run when it returns."""
+        _refuse(grid, threads, cluster, self.shared)
+
+        def launch(arguments: ctypes.Structure, stream: int) -> None:
+            size = ctypes.c_longlong(ctypes.sizeof(arguments))
+            shared = ctypes.c_longlong(self.shared)
+            if self.library.emulate(ctypes.byref(arguments), size, *grid, threads, cluster, shared, _order[-1]):
+                raise EmulationError(f"kernel {self.name}: {self.library.emulated_report().decode()}")
+
+        return launch
+
+
+_loaded: dict[tuple[object, int], EmulatedKernel] = {}
+
+
+def emulated_load(source: "Source", device: int = 0, shared: int = 0) -> EmulatedKernel:
+    """Compile a kernel for the CPU, once a session.
+
+    Args:
+        source: Its files, defines and name. `device.cuh` among the files is replaced by the emulator's words.
+        device: Ignored: there is one machine.
+        shared: Dynamic shared memory in bytes; exactly that much is there, filled with not-a-number.
+
+    Raises:
+        RuntimeError: If there is no C++ compiler or it refuses the source.
+    """
+    if (source, shared) not in _loaded:
+        library = ctypes.PyDLL(str(built(text_of(source))))
+        library.emulated_report.restype = ctypes.c_char_p
+        _loaded[source, shared] = EmulatedKernel(library, source.name, shared)
+    return _loaded[source, shared]
