@@ -11,7 +11,7 @@ from mambats_kernels import native
 # Per family, in order of preference. "reference" is the equation itself and takes everything.
 BACKENDS: dict[str, tuple[str, ...]] = {
     "selective_scan": ("native", "torch", "reference"),
-    "causal_conv": ("torch", "reference"),
+    "causal_conv": ("native", "torch", "reference"),
 }
 _WHAT = {
     "native": "C++ with vector instructions, for CPUs; once differentiable; not for float64",

@@ -7,7 +7,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from mambats_kernels import causal_conv, causal_conv_step, selective_scan, selective_step
 from mambats_kernels.backend import BACKENDS, obstacle, use_backend
 from mambats_kernels.causal_conv import cases as conv_cases
-from mambats_kernels.causal_conv import op as conv_op
+from mambats_kernels.causal_conv import shifted_op as conv_op
 from mambats_kernels.selective_scan import cases as scan_cases
 from mambats_kernels.selective_scan import op as scan_op
 

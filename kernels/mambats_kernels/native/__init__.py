@@ -4,7 +4,14 @@ import ctypes
 from pathlib import Path
 
 from mambats_kernels.native.build import LIBRARY
+from mambats_kernels.native.conv import Conv
 from mambats_kernels.native.scan import Scan
+
+# The functions that take a block, and the function that says how large the library believes it to be.
+_BLOCKS: dict[str, tuple[type[ctypes.Structure], tuple[str, ...]]] = {
+    "mambats_scan_size": (Scan, ("mambats_scan_forward", "mambats_scan_backward")),
+    "mambats_conv_size": (Conv, ("mambats_conv_forward", "mambats_conv_backward")),
+}
 
 
 def _load() -> tuple[ctypes.CDLL | None, str]:
@@ -13,20 +20,34 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
         return None, f"{path} is not there: install the package with a C++ compiler on PATH, or run native/build.py"
     try:
         found = ctypes.CDLL(str(path))
-        for name in ("mambats_scan_forward", "mambats_scan_backward"):
-            function = getattr(found, name)
-            function.argtypes, function.restype = [ctypes.POINTER(Scan)], ctypes.c_int
+        for size, (block, names) in _BLOCKS.items():
+            if getattr(found, size)() != ctypes.sizeof(block):
+                return None, f"{path} is of another version: install the package again, or run native/build.py"
+            for name in names:
+                function = getattr(found, name)
+                function.argtypes, function.restype = [ctypes.POINTER(block)], ctypes.c_int
         found.mambats_use_instructions.argtypes, found.mambats_use_instructions.restype = [ctypes.c_int64], ctypes.c_int
         found.mambats_instructions.restype = ctypes.c_char_p
-        if found.mambats_scan_size() != ctypes.sizeof(Scan):
-            return None, f"{path} is of another version: install the package again, or run native/build.py"
     except (OSError, AttributeError) as error:
-        return None, f"{path} cannot be loaded: {error}"
+        return None, f"{path} cannot be loaded, or is of another version: {error}; run native/build.py"
     return found, ""
 
 
 # Once and at import: a compiled function could not look for it.
 library, missing = _load()
+
+
+def run(name: str, block: ctypes.Structure) -> None:
+    """Call a function of the library; it holds neither the interpreter's lock nor any memory afterwards.
+
+    Raises:
+        RuntimeError: If there is no library.
+        MemoryError: If its buffers found no memory.
+    """
+    if library is None:
+        raise RuntimeError(f"the native back-end has no library: {missing}")
+    if getattr(library, name)(block):
+        raise MemoryError(f"{name} found no memory for its buffers: give fewer rows, or use_backend('torch').")
 
 
 def told() -> str:

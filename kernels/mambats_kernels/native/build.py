@@ -48,7 +48,7 @@ def build(folder: Path) -> str | None:
     x86 = platform.machine().lower() in ("x86_64", "amd64")
     units = [("kernels.cpp", ["-DMAMBATS_ISA=mambats_baseline"])]
     units += [("kernels.cpp", [f"-DMAMBATS_ISA={name}", *flags]) for name, flags in X86.items() if x86]
-    units += [("dispatch.cpp", ["-DMAMBATS_X86"] if x86 else [])]
+    units += [("dispatch.cpp", ["-DMAMBATS_X86"] if x86 else []), ("scan.cpp", []), ("conv.cpp", [])]
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as made:
         objects = [str(Path(made) / f"{k}.o") for k in range(len(units))]

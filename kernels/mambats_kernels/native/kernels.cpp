@@ -1,5 +1,8 @@
 // Compiled once for every instruction set, each time under another name: -DMAMBATS_ISA=avx2 -mavx2 ...
+#include "kernels.h"
+
 #include "backward.h"
+#include "convolve.h"
 #include "forward.h"
 
 #define MAMBATS_TEXT_(name) #name
@@ -7,7 +10,7 @@
 
 namespace MAMBATS_ISA {
 
-static int64_t scratch(const MambatsScan &s, int64_t channels, bool backward) {
+static int64_t scan_scratch(const MambatsScan &s, int64_t channels, bool backward) {
     Chunk k;
     Carried t;
     return backward ? layout(s, channels, nullptr, k, t) : 2 * tiles_of(channels) * s.states * W;
@@ -15,6 +18,7 @@ static int64_t scratch(const MambatsScan &s, int64_t channels, bool backward) {
 
 // External linkage, but hidden: dispatch.cpp finds it, other libraries do not.
 extern const MambatsKernels kernels;
-const MambatsKernels kernels = {MAMBATS_TEXT(MAMBATS_ISA), scratch, forward_unit, backward_unit};
+const MambatsKernels kernels = {MAMBATS_TEXT(MAMBATS_ISA), scan_scratch,  forward_unit,  backward_unit,
+                                conv_scratch,              conv_forward, conv_backward};
 
 }  // namespace MAMBATS_ISA

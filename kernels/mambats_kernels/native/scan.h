@@ -26,10 +26,3 @@ struct MambatsUnit {
     int64_t first, last, group, low, high;
     float *dB, *dC, *dgaps, *dA, *dD, *dbias;
 };
-
-struct MambatsKernels {
-    const char *name;
-    int64_t (*scratch)(const MambatsScan &, int64_t channels, bool backward);  // floats that a unit needs
-    void (*forward)(const MambatsScan &, const MambatsRow *, const MambatsUnit &, float *scratch);
-    void (*backward)(const MambatsScan &, const MambatsRow *, const MambatsUnit &, float *scratch);
-};

@@ -1,0 +1,21 @@
+// What every instruction set offers, and the one that was chosen. dispatch.cpp holds the choice.
+#pragma once
+#include "conv.h"
+#include "scan.h"
+
+struct MambatsKernels {
+    const char *name;
+    int64_t (*scan_scratch)(const MambatsScan &, int64_t channels, bool backward);  // floats that a unit needs
+    void (*scan_forward)(const MambatsScan &, const MambatsRow *, const MambatsUnit &, float *scratch);
+    void (*scan_backward)(const MambatsScan &, const MambatsRow *, const MambatsUnit &, float *scratch);
+    int64_t (*conv_scratch)(const MambatsConv &, int64_t longest, bool backward);  // `longest` piece, in tokens
+    void (*conv_forward)(const MambatsConv &, const MambatsConvPiece *, int64_t count, float *scratch);
+    void (*conv_backward)(const MambatsConv &, const MambatsConvPiece *, int64_t count, float *dweight, float *dbias,
+                          float *scratch);
+};
+
+namespace mambats {
+const MambatsKernels &kernels();
+}
+
+#define MAMBATS_EXPORT extern "C" __attribute__((visibility("default")))
