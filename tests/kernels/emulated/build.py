@@ -14,13 +14,22 @@ HERE = Path(__file__).parent
 KERNELS = Path(mambats_kernels.__file__).parent
 RUNTIME = ("machine.cpp", "barriers.cpp")
 # Contraction off: the same numbers on every machine. No exceptions: threads are abandoned, not unwound, after an error.
-FLAGS = ("-std=c++17", "-fPIC", "-g1", "-ffp-contract=off", "-fno-exceptions", "-U_FORTIFY_SOURCE", "-w", f"-I{HERE}")
+FLAGS = (
+    "-std=c++17",
+    "-fPIC",
+    "-g1",
+    "-ffp-contract=off",
+    "-fno-exceptions",
+    "-fno-strict-aliasing",
+    "-w",
+    f"-I{HERE}",
+)
 # So that a launch finds the kernel's parameter without knowing its type.
 END = """
-template <class A> static void emulated_call(void (*kernel)(A), const void* arguments) {{ kernel(*(const A*)arguments); }}
-template <class A> static constexpr long long emulated_size_of(void (*)(A)) {{ return sizeof(A); }}
+template <class A> static void emulated_call(void (*kernel)(A), const void* a) {{ kernel(*(const A*)a); }}
+template <class A> static constexpr int emulated_size_of(void (*)(A)) {{ return sizeof(A); }}
 void emulated::enter(const void* arguments) {{ emulated_call({name}, arguments); }}
-const long long emulated::arguments_size = emulated_size_of({name});
+const int emulated::arguments_size = emulated_size_of({name});
 """
 
 

@@ -40,13 +40,13 @@ def thread_order(order: int) -> Iterator[None]:
 
 def _refuse(grid: tuple[int, int, int], threads: int, cluster: int, shared: int) -> None:
     if not 1 <= threads <= MOST_THREADS:
-        raise EmulationError(f"{threads} threads a block: a GPU takes 1 to {MOST_THREADS}")
+        raise ValueError(f"{threads} threads a block: a GPU takes 1 to {MOST_THREADS}")
     if not 0 <= shared <= MOST_SHARED:
-        raise EmulationError(f"{shared} bytes of shared memory: a block gets at most {MOST_SHARED}")
+        raise ValueError(f"{shared} bytes of shared memory: a block gets at most {MOST_SHARED}")
     if not 1 <= cluster <= MOST_CLUSTER or grid[0] % cluster:
-        raise EmulationError(f"clusters of {cluster} along a grid of {grid[0]}: give 1 to {MOST_CLUSTER}, a divisor")
+        raise ValueError(f"clusters of {cluster} along a grid of {grid[0]}: give 1 to {MOST_CLUSTER}, a divisor")
     if min(grid) < 1 or max(grid[1:]) > 65_535:
-        raise EmulationError(f"a grid of {grid}: each side is at least 1, the second and third at most 65535")
+        raise ValueError(f"a grid of {grid}: each side is at least 1, the second and third at most 65535")
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,13 @@ class EmulatedKernel:
         _refuse(grid, threads, cluster, self.shared)
 
         def launch(arguments: ctypes.Structure, stream: int) -> None:
-            size = ctypes.c_longlong(ctypes.sizeof(arguments))
-            shared = ctypes.c_longlong(self.shared)
-            if self.library.emulate(ctypes.byref(arguments), size, *grid, threads, cluster, shared, _order[-1]):
+            needed = self.library.emulated_size()
+            if ctypes.sizeof(arguments) != needed:
+                raise TypeError(
+                    f"{self.name} takes {needed} bytes, {type(arguments).__name__} has {ctypes.sizeof(arguments)}: "
+                    "its fields must mirror the kernel's struct"
+                )
+            if self.library.emulate(ctypes.byref(arguments), *grid, threads, cluster, self.shared, _order[-1]):
                 raise EmulationError(f"kernel {self.name}: {self.library.emulated_report().decode()}")
 
         return launch

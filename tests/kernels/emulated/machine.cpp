@@ -267,14 +267,11 @@ static void run(uint3 blocks, unsigned threads, unsigned size) {
 
 extern "C" const char* emulated_report() { return emulated::report.c_str(); }
 
-extern "C" long long emulated_size() { return emulated::arguments_size; }
+extern "C" int emulated_size() { return emulated::arguments_size; }
 
-extern "C" int emulate(const void* arguments, long long size, int x, int y, int z, int threads, int cluster, long long shared, int order) {
+extern "C" int emulate(const void* arguments, int x, int y, int z, int threads, int cluster, int shared, int order) {
   using namespace emulated;
   report.clear();
-  if (size != arguments_size)
-    report = "Arguments has " + std::to_string(arguments_size) + " bytes in the kernel, but " + std::to_string(size) + " in the host's structure";
-  if (!report.empty()) return 1;
   emulated::arguments = arguments;
   emulated::order = order;
   seed = (unsigned long long)order * 0x9e3779b97f4a7c15ull;

@@ -39,7 +39,7 @@ void wait_cluster(Site site);
 
 // Defined by the generated end of each compiled kernel.
 void enter(const void* arguments);
-extern const long long arguments_size;
+extern const int arguments_size;
 
 }  // namespace emulated
 
