@@ -77,4 +77,4 @@ def _payload(held: bytes, name: str) -> bytes | None:
 def _warn(kind: str, message: str) -> None:
     if kind not in _warned:
         _warned.add(kind)
-        warnings.warn(message, RuntimeWarning, stacklevel=4)
+        warnings.warn(message, RuntimeWarning, stacklevel=2)

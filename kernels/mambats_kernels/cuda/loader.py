@@ -1,6 +1,7 @@
 """From a source to a kernel: says whether it can be had on a device, builds it or reads it from the cache, keeps it."""
 
 import threading
+from collections.abc import Callable
 
 import torch
 
@@ -58,13 +59,13 @@ def load(source: Source, device: int, shared: int = 0) -> Kernel:
     return _load(source, device, shared) if found is None else found
 
 
-def stream(device: int) -> int:
-    """Give the raw handle of the stream that torch works on, for the launch of a kernel."""
+def plain_stream(device: int) -> int:
+    """Give the raw handle of the stream that torch works on, by torch's public functions."""
     return torch.cuda.current_stream(device).cuda_stream
 
 
-# Private in torch, and what its own compiled code calls: a tenth of the time, no object made.
-stream = getattr(torch._C, "_cuda_getCurrentRawStream", stream)
+# Private in torch, and what its own compiled code calls: no object is made.
+stream: Callable[[int], int] = getattr(torch._C, "_cuda_getCurrentRawStream", plain_stream)
 
 
 def image(source: Source, capability: tuple[int, int], compiler: nvrtc.Compiler) -> bytes:

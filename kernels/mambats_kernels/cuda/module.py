@@ -10,7 +10,6 @@ from mambats_kernels.cuda import driver
 LIMIT = 48 * 1024  # bytes of dynamic shared memory that need no permission
 STREAMS = 64  # prepared launches kept per launcher: torch has 32 streams a priority and device
 _FOREIGN = (201, 400)  # invalid context, invalid handle: this thread has no context yet, or another device's
-_Pointer = ctypes.c_void_p * 1
 
 
 class Kernel:
@@ -26,6 +25,7 @@ class Kernel:
         registers: Per thread.
         spilled: Local memory per thread, bytes: registers that did not fit, and arrays indexed at run time.
         threads: The most that a block may have.
+        size: Of the kernel's one parameter, bytes; None where the driver is older than 12.4 and cannot tell.
 
     Raises:
         RuntimeError: If the driver refuses it; says why.
@@ -42,6 +42,7 @@ class Kernel:
             self.registers = self._attribute(driver.REGISTERS)
             self.spilled = self._attribute(driver.LOCAL)
             self.threads = self._attribute(driver.THREADS)
+            self.size = self._parameter()
 
     def launcher(
         self, grid: tuple[int, int, int], threads: int, cluster: int = 1
@@ -55,35 +56,42 @@ class Kernel:
 
         Returns:
             A function of the kernel's argument (handed over by value) and a raw stream. It returns once the launch is
-            queued, raises RuntimeError if the driver refuses it, and may be called from several threads at once.
+            queued and may be called from several threads at once. It raises RuntimeError if the driver refuses the
+            launch, and TypeError if the argument hasn't the size of the kernel's parameter.
 
         Raises:
             ValueError: If the geometry is not possible.
         """
         self._check(grid, threads, cluster)
         device, function, configs = self.device, self._function, dict[int, object]()
-        launch_on, current, address = driver.library().cuLaunchKernelEx, torch._C._cuda_getDevice, ctypes.addressof
+        launch_on, current = driver.library().cuLaunchKernelEx, torch._C._cuda_getDevice
+        reference, pointer, address = ctypes.byref, ctypes.c_void_p, ctypes.addressof
 
         def launch(arguments: ctypes.Structure, stream: int) -> None:
             # One immutable configuration a stream: a shared one whose stream is set at each call would need a lock.
             config = configs.get(stream)
             if config is None:
-                config = prepare(stream)
-            pointer = _Pointer(address(arguments))
+                config = prepare(arguments, stream)
+            parameters = reference(pointer(address(arguments)))  # the driver copies what it points to
             if current() == device:
-                code = launch_on(config, function, pointer, None)
+                code = launch_on(config, function, parameters, None)
                 if not code:
                     return
                 if code not in _FOREIGN:
                     raise RuntimeError(self._refused(grid, threads, cluster, code))
             with driver.context(device):
-                if code := launch_on(config, function, pointer, None):
+                if code := launch_on(config, function, parameters, None):
                     raise RuntimeError(self._refused(grid, threads, cluster, code))
 
-        def prepare(stream: int) -> object:
+        def prepare(arguments: ctypes.Structure, stream: int) -> object:
+            if self.size not in (None, ctypes.sizeof(arguments)):
+                raise TypeError(
+                    f"{self.name} takes {self.size} bytes, {type(arguments).__name__} has {ctypes.sizeof(arguments)}: "
+                    "its fields must mirror the kernel's struct."
+                )
             if len(configs) >= STREAMS:
                 configs.clear()
-            found = configs[stream] = ctypes.byref(self._config(grid, threads, cluster, stream))
+            found = configs[stream] = reference(self._config(grid, threads, cluster, stream))
             return found
 
         return launch
@@ -110,6 +118,13 @@ class Kernel:
         value = ctypes.c_int()
         driver.call("cuFuncGetAttribute", ctypes.byref(value), kind, self._function)
         return value.value
+
+    def _parameter(self) -> int | None:
+        offset, size = ctypes.c_size_t(), ctypes.c_size_t()
+        if not hasattr(driver.library(), "cuFuncGetParamInfo"):
+            return None
+        places = ctypes.byref(offset), ctypes.byref(size)
+        return None if driver.library().cuFuncGetParamInfo(self._function, ctypes.c_size_t(0), *places) else size.value
 
     def _refused(self, grid: tuple[int, int, int], threads: int, cluster: int, code: int) -> str:
         return (

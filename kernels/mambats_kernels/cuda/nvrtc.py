@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,27 +99,28 @@ def compiler() -> Compiler:
     """Load NVRTC once.
 
     Raises:
-        OSError: If there is none; says where was looked.
+        OSError: If there is none that can be loaded; says why not.
     """
-    majors = sorted({(torch.version.cuda or "").partition(".")[0], "13", "12"} - {""}, reverse=True)
-    majors.sort(key=lambda major: major != (torch.version.cuda or "").partition(".")[0])  # torch's own first
-    for path in _candidates(majors):
+    problems: list[str] = []
+    for path in _candidates():
         try:
             # Its built-ins are looked for by name only: loaded before, they are found wherever they lie.
-            for builtins in sorted(path.parent.glob(f"libnvrtc-builtins.so.{path.suffix[1:]}*")):
+            for builtins in sorted(path.parent.glob("libnvrtc-builtins.so.*")) if path.is_absolute() else ():
                 ctypes.CDLL(str(builtins))
             return Compiler(ctypes.CDLL(str(path)))
-        except (OSError, AttributeError):
-            continue
-    names = " or ".join(f"libnvrtc.so.{major}" for major in majors)
-    raise OSError(f"no {names}, neither in torch's nor in NVIDIA's packages nor on the system")
+        except (OSError, AttributeError, RuntimeError) as error:
+            problems.append(f"{error}")
+    raise OSError(f"no NVRTC, which torch's CUDA wheels bring (pip: nvidia-cuda-nvrtc): {'; '.join(problems)}")
 
 
-def _candidates(majors: list[str]) -> Iterator[Path]:
-    """Where it may lie: beside torch, in NVIDIA's wheels, last wherever the system's loader looks."""
-    folders = [Path(torch.__file__).parent / "lib"]
-    folders += [found for place in sys.path for found in sorted(Path(place).glob("nvidia/*/lib"))]
-    for major in majors:
+def _candidates() -> Iterator[Path]:
+    """Where it may lie: in NVIDIA's wheels, beside torch or Python, last wherever the system's loader looks."""
+    packages = importlib.util.find_spec("nvidia")
+    places = list(packages.submodule_search_locations or ()) if packages else []
+    folders = [found for place in places for found in sorted(Path(place).resolve().glob("*/lib"))]
+    folders += [Path(torch.__file__).resolve().parent / "lib", Path(sys.prefix) / "lib"]
+    own = (torch.version.cuda or "13").partition(".")[0]  # torch's own first
+    for major in dict.fromkeys((own, "13", "12")):
         name = f"libnvrtc.so.{major}"
         yield from (folder / name for folder in folders if (folder / name).is_file())
         yield Path(name)
