@@ -1,6 +1,4 @@
-"""Whether a call may take the short way past torch's dispatcher, which costs more than a small kernel does."""
-
-from collections.abc import Iterable
+"""Whether a call is nothing but numbers: then it may go around torch's dispatcher, dearer than a small kernel."""
 
 import torch
 from torch import Tensor
@@ -8,15 +6,8 @@ from torch import Tensor
 _OWN = (Tensor, torch.nn.Parameter)
 
 
-def eager(tensors: Iterable[Tensor | None]) -> bool:
-    """Whether these are plain tensors of numbers, here and now: nothing compiles, traces, maps or watches.
-
-    Args:
-        tensors: What a kernel would read; None is passed over.
-
-    Returns:
-        False where a registered operator has to stand in the graph, or a subclass has a say.
-    """
+def direct(tensors: tuple[Tensor | None, ...]) -> bool:
+    """Say whether nothing watches: no compiler, tracer, function transform, dispatch mode or tensor subclass."""
     if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
         return False
     if torch._C._are_functorch_transforms_active() or torch._C._len_torch_dispatch_stack():
@@ -24,6 +15,6 @@ def eager(tensors: Iterable[Tensor | None]) -> bool:
     return all(v is None or type(v) in _OWN for v in tensors)
 
 
-def taught(tensors: Iterable[Tensor | None]) -> bool:
-    """Whether a gradient of any of these is asked for."""
+def taught(tensors: tuple[Tensor | None, ...]) -> bool:
+    """Say whether a gradient will be asked of any of them."""
     return torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in tensors)

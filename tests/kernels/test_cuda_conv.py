@@ -7,8 +7,8 @@ from tests.kernels.emulated import FORWARD, REVERSE, compiler, emulated_load, th
 from mambats_kernels.causal_conv import reference
 from mambats_kernels.causal_conv.cases import _MAKERS as MAKERS
 from mambats_kernels.causal_conv.cases import arguments
-from mambats_kernels.causal_conv.cuda import cuda_conv, launch, plan, takes
-from mambats_kernels.causal_conv.cuda import op as cuda_op
+from mambats_kernels.causal_conv.cuda import launch, plan
+from mambats_kernels.causal_conv.cuda.op import conv_backward, conv_forward, cuda_conv, takes
 
 CPU = torch.device("cpu")
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

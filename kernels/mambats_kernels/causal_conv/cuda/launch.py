@@ -19,7 +19,7 @@ def _kept(plans: dict[Call, Plan], call: Call, plan: Plan) -> Plan:
 
 
 def _rows(x: Tensor) -> Tensor:
-    """x (B, T, D) with neighbouring channels side by side; strides along batch and tokens are free."""
+    """Give x (B, T, D) neighbouring channels side by side; strides along batch and tokens are free."""
     return x if x.stride(2) == 1 or x.shape[2] == 1 else x.contiguous()
 
 

@@ -1,4 +1,4 @@
-"""The convolution's kernels as differentiable operators: registered for graphs, by the short way where there is none."""
+"""The convolution's kernels as differentiable operators: registered for graphs, by a short way elsewhere."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch.autograd.function import once_differentiable
 
 from mambats_kernels.causal_conv.cuda.launch import backward, forward
 from mambats_kernels.causal_conv.cuda.tile import MOST_TAPS
-from mambats_kernels.eager import eager, taught
+from mambats_kernels.eager import direct, taught
 
 
 @torch.library.custom_op("mambats::cuda_conv_forward", mutates_args=(), device_types="cuda")
@@ -101,8 +101,10 @@ class _Conv(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *slopes: Any) -> tuple[Tensor | None, ...]:
-        return *backward(*slopes, *ctx.saved_tensors, ctx.silu, ctx.reverse), None, None, None
+    def backward(ctx: Any, *slopes: Any) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (dy, dfinal), (x, weight, bias, initial, borders) = slopes, ctx.saved_tensors
+        found = backward(dy, dfinal, x, weight, bias, initial, borders, ctx.silu, ctx.reverse)
+        return *found, None, None, None
 
 
 def takes(x: Tensor, weight: Tensor) -> bool:
@@ -131,7 +133,7 @@ def cuda_conv(
         weight, bias = weight.float(), None if bias is None else bias.float()
     inputs = (x, weight, bias, initial_state)
     options = (cu_seqlens, activation == "silu", reverse)
-    if not eager((*inputs, cu_seqlens)):
+    if not direct((*inputs, cu_seqlens)):
         return conv_forward(*inputs, *options)
     if taught(inputs):
         found: Any = _Conv.apply(*inputs, *options)

@@ -131,7 +131,7 @@ def plan_forward(call: Call, shape: Tile = tile.FORWARD) -> Plan:
 
 
 def plan_backward(call: Call, shape: Tile = tile.BACKWARD) -> Plan:
-    """Prepare the two launches of the backward pass: blocks walk over several tiles, so that few sums are left to add."""
+    """Prepare both launches of the backward pass: blocks walk over several tiles, so few sums are left to add."""
     together, lanes = _cut(call, shape)
     made = _template(call, shape, together, lanes)
     width, slots = call.shape[2], shape.threads // lanes
@@ -143,9 +143,7 @@ def plan_backward(call: Call, shape: Tile = tile.BACKWARD) -> Plan:
     blocks, shared = made.columns * shares + made.early, 4 * shape.threads * together
     files = ("cuda/device.cuh", f"{_FOLDER}/line.cuh", f"{_FOLDER}/backward.cu")
     kernel = load(Source(files, _defines(call, shape, together, lanes), "conv_backward"), call.device, shared)
-    return Plan(
-        kernel.launcher((blocks, 1, 1), shape.threads), made, shares, *_plan_sum(call, shares)
-    )  # fmt: skip
+    return Plan(kernel.launcher((blocks, 1, 1), shape.threads), made, shares, *_plan_sum(call, shares))
 
 
 def _plan_sum(call: Call, shares: int) -> tuple[Callable[[ctypes.Structure, int], None], SumArguments]:

@@ -1,0 +1,117 @@
+"""One token of the selective scan by one launch, for numbers without gradients."""
+
+import ctypes
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mambats_kernels.cuda import Source, load, stream
+
+_THREADS = 128
+_NAMES = {torch.float32: "float", torch.bfloat16: "bf16", torch.float16: "fp16", None: "float"}
+_POINTERS = ("x", "dt", "rates", "b", "c", "skip", "z", "bias", "gap", "mask", "state", "y", "next")
+_STRIDES = (
+    "x_row", "x_channel", "dt_row", "dt_channel", "z_row", "z_channel",
+    "b_row", "b_group", "b_state", "c_row", "c_group", "c_state",
+)  # fmt: skip
+_TYPES = ("X_TYPE", "DT_TYPE", "B_TYPE", "C_TYPE", "Z_TYPE", "SKIP_TYPE", "BIAS_TYPE")
+
+_Launch = Callable[[ctypes.Structure, int], None]
+
+
+class StepArguments(ctypes.Structure):
+    """`Arguments` of step.cu."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in _POINTERS),
+        *((name, ctypes.c_int64) for name in _STRIDES),
+        ("jobs", ctypes.c_uint32),
+        *((name, ctypes.c_int32) for name in ("width", "states", "repeat", "softplus", "hold")),
+    )
+
+
+class _Kind(NamedTuple):
+    """What tells one launcher from another: dtypes in the order of `_TYPES`, B * D, N, whether states come in fours."""
+
+    types: tuple[torch.dtype | None, ...]
+    jobs: int
+    states: int
+    wide: bool
+    device: int
+
+
+_launchers: dict[_Kind, _Launch] = {}
+
+
+def _launcher(kind: _Kind) -> _Launch:
+    pieces = -(-kind.states // (4 if kind.wide else 1))
+    lanes = min(32, 1 << (pieces - 1).bit_length())
+    types = tuple((name, _NAMES[dtype]) for name, dtype in zip(_TYPES, kind.types, strict=True))
+    defines = (*types, ("LANES", lanes), ("THREADS", _THREADS), ("WIDE", int(kind.wide)))
+    source = Source(("cuda/device.cuh", "selective_step/cuda/step.cu"), defines, "scan_step")
+    blocks = -(-kind.jobs * lanes // _THREADS)
+    made = _launchers[kind] = load(source, kind.device).launcher((blocks, 1, 1), _THREADS)
+    return made
+
+
+def _single(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype == torch.float64 else tensor
+
+
+def _weights(b: Tensor) -> tuple[int, int, int]:
+    """Strides of B_t or C_t along rows, groups and states."""
+    if b.dim() == 3:
+        row, group, state = b.stride()
+        return row, group, state
+    row, state = b.stride()
+    return row, 0, state
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def cuda_step(
+    x_t: Tensor,
+    dt_t: Tensor,
+    A: Tensor,
+    B_t: Tensor,
+    C_t: Tensor,
+    *,
+    state: Tensor,
+    D: Tensor | None = None,
+    z_t: Tensor | None = None,
+    dt_bias: Tensor | None = None,
+    dt_softplus: bool = False,
+    gap_t: Tensor | None = None,
+    hold: bool = False,
+    mask: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Run `mambats_kernels.selective_step` by one kernel: checked arguments on one device, no gradients, not float64.
+
+    Returns:
+        y_t (B, D) in the dtype of x_t and the state after this token (B, D, N) in float32, new tensors.
+    """
+    batch, width = x_t.shape
+    states = A.shape[1]
+    y, following = x_t.new_empty((batch, width)), x_t.new_empty((batch, width, states), dtype=torch.float32)
+    if not batch * width:
+        return y, following
+    dt_t, B_t, C_t = _single(dt_t), _single(B_t), _single(C_t)
+    D, z_t, dt_bias = (None if v is None else _single(v) for v in (D, z_t, dt_bias))
+    D, dt_bias, mask = (None if v is None else v.contiguous() for v in (D, dt_bias, mask))
+    A, state = A.float().contiguous(), state.float().contiguous()
+    gap_t = None if gap_t is None else gap_t.float().contiguous()
+    types = (x_t.dtype, dt_t.dtype, B_t.dtype, C_t.dtype, *(None if v is None else v.dtype for v in (z_t, D, dt_bias)))
+    wide = states % 4 == 0 and (A.data_ptr() | state.data_ptr()) % 16 == 0
+    kind = _Kind(types, batch * width, states, wide, x_t.device.index or 0)
+    made = StepArguments(
+        x_t.data_ptr(), dt_t.data_ptr(), A.data_ptr(), B_t.data_ptr(), C_t.data_ptr(), _address(D), _address(z_t),
+        _address(dt_bias), _address(gap_t), _address(mask), state.data_ptr(), y.data_ptr(), following.data_ptr(),
+        *x_t.stride(), *dt_t.stride(), *((0, 0) if z_t is None else z_t.stride()), *_weights(B_t), *_weights(C_t),
+        batch * width, width, states, width // (B_t.shape[1] if B_t.dim() == 3 else 1), dt_softplus, hold,
+    )  # fmt: skip
+    (_launchers.get(kind) or _launcher(kind))(made, stream(kind.device))
+    return y, following
