@@ -1,0 +1,461 @@
+// The scan backward: one block for 32 channels, tiles of 16 tokens from the last to the first, states recomputed.
+//
+// 4 lanes a channel, 4 states a lane, PASSES = PADDED / 16 passes over the states of a tile. Lane = channel (2 bits),
+// states (2 bits), channel (1 bit): the channels that an mma sums lie in lane % 4. dB and dC are sums over channels: within
+// a warp by the tensor cores (EXACT: by shuffles), over the warps in shared memory, over the blocks of a cluster by
+// pushing to the block that owns the place, over clusters by scan_gather. All in a fixed order: no atomics.
+// Where SEGMENT > TILE (one pass only) the tiles of a segment are walked forward once more to find their first states.
+#define PASSES (PADDED / 16)
+#define STEP (CHANNELS + 4)  // padded row of a converted tile, in float4
+#define TILES (SEGMENT / TILE)
+#define SETS (EXACT ? 4 : 8)  // partial sums of dB and dC that meet in shared memory
+#define SLOTS ((THREADS + MAMBATS_CLUSTER - 1) / MAMBATS_CLUSTER)
+
+struct Store {
+  TYPE *x, *dt, *z, *dy, *B, *C;  // two tiles each
+  float4* steps;                  // span, delta * x, gradient of the ungated output, x
+  float *b, *c, *part, *gaps, *slope;
+  float4 *first, *kept, *inbox;   // first states of tiles; carry, dA, A of each pass; what other blocks pushed
+  unsigned char* marks;
+};
+
+DEVICE Store store(char* memory) {
+  Store r;
+  r.x = (TYPE*)memory;
+  r.dt = r.x + 2 * TILE * ROW;
+  r.z = r.dt + 2 * TILE * ROW;
+  r.dy = r.z + 2 * TILE * ROW;
+  r.B = r.dy + 2 * TILE * ROW;
+  r.C = r.B + 2 * TILE * PADDED;
+  r.steps = (float4*)(r.C + 2 * TILE * PADDED);
+  r.b = (float*)(r.steps + TILE * STEP);
+  r.c = r.b + TILE * PADDED;
+  r.part = r.c + TILE * PADDED;
+  r.first = (float4*)(r.part + SETS * TILE * 32);
+  r.kept = r.first + (TILES > 1 ? (TILES + 1) * THREADS : 0);
+  r.inbox = r.kept + (PASSES > 1 ? 3 * PASSES * THREADS : 0);
+  r.gaps = (float*)(r.inbox + (MAMBATS_CLUSTER > 1 ? 2 * MAMBATS_CLUSTER * SLOTS : 0));
+  r.slope = r.gaps + 2 * TILE;
+  r.marks = (unsigned char*)(r.slope + 4 * TILE);
+  return r;
+}
+
+// Which tile comes next: a segment's tiles forward (again = 1), all but the last, then its tiles backward.
+struct Turn { int tile, again; };
+DEVICE Turn enter_segment(int last) {
+  const int first = last / TILES * TILES;
+  return Turn{first, TILES > 1 && last > first};
+}
+DEVICE Turn following(Turn now, int tiles) {
+  const int first = now.tile / TILES * TILES, last = min(first + TILES, tiles) - 1;
+  if (now.again) return now.tile + 1 < last ? Turn{now.tile + 1, 1} : Turn{last, 0};
+  if (now.tile > first) return Turn{now.tile - 1, 0};
+  return first > 0 ? enter_segment(first - 1) : Turn{-1, 0};
+}
+
+struct Inputs { Rows x, dt, z, dy, B, C; };
+
+DEVICE void load(const Arguments& p, const Place& w, const Store& r, const Inputs& in, Turn turn, int stage) {
+  const int k = turn.tile * TILE, tile = stage * TILE * ROW, states = stage * TILE * PADDED;
+  load_channels(w, r.x + tile, in.x, k);
+  load_channels(w, r.dt + tile, in.dt, k);
+  load_states(w, r.B + states, in.B, k);
+  load_times(p, w, r.gaps + stage * TILE, r.marks + stage * TILE, k);
+  if (!turn.again) {
+    if (GATED) load_channels(w, r.z + tile, in.z, k);
+    load_channels(w, r.dy + tile, in.dy, k);
+    load_states(w, r.C + states, in.C, k);
+  }
+}
+
+DEVICE void convert(const Place& w, const Store& r, Turn turn, int stage, float bias0, float bias1) {
+  const int k = turn.tile * TILE, tile = stage * TILE * ROW;
+#pragma unroll
+  for (int round = 0; round < TILE * CHANNELS / 2 / THREADS; round++) {
+    const int e = round * THREADS + threadIdx.x, t = e / (CHANNELS / 2), c = e % (CHANNELS / 2) * 2, at = tile + t * ROW + c;
+    float x0, x1, d0, d1, g0 = 0.f, g1 = 0.f;
+    pair(r.x + at, x0, x1);
+    pair(r.dt + at, d0, d1);
+    d0 = step_size(d0 + bias0);
+    d1 = step_size(d1 + bias1);
+    if (!turn.again) {
+      pair(r.dy + at, g0, g1);
+      if (GATED) {
+        float z0, z1;
+        pair(r.z + at, z0, z1);
+        g0 *= z0 * sigmoid(z0);
+        g1 *= z1 * sigmoid(z1);
+      }
+    }
+    const float gap = gap_of(w, r.gaps + stage * TILE, r.marks + stage * TILE, k, t);
+    r.steps[t * STEP + c] = make_float4(d0 * gap, HOLD ? x0 : d0 * x0, g0, x0);
+    r.steps[t * STEP + c + 1] = make_float4(d1 * gap, HOLD ? x1 : d1 * x1, g1, x1);
+  }
+  widen_states(r.b, r.B + stage * TILE * PADDED);
+  if (!turn.again) widen_states(r.c, r.C + stage * TILE * PADDED);
+}
+
+// Sums of four steps over the lanes of a channel (lane bits 3 and 2); the lanes' share says whose step is received.
+DEVICE float sum_quad(const float* y, int share) {
+  const bool high = share & 2, odd = share & 1;
+  const float a = (high ? y[2] : y[0]) + exchange(high ? y[0] : y[2], 8);
+  const float b = (high ? y[3] : y[1]) + exchange(high ? y[1] : y[3], 8);
+  return (odd ? b : a) + exchange(odd ? a : b, 4);
+}
+
+// dC and dB of one step (v: four states each) summed over the eight channels of a warp. Set `part`: [t / 2][C, B][t % 2][16].
+// Steps come in falling order; sums of an odd one wait in `sum` for the even one.
+DEVICE void sum_channels(float* part, float* sum, const float* v, const float* one, int t, int lane, int warp) {
+  const int share = lane >> 2 & 3;
+#if EXACT
+  const bool u = lane & 16, high = lane & 2, odd = lane & 1;
+  float k[4], m[2];
+#pragma unroll
+  for (int q = 0; q < 4; q++) k[q] = (u ? v[4 + q] : v[q]) + exchange(u ? v[q] : v[4 + q], 16);
+#pragma unroll
+  for (int q = 0; q < 2; q++) m[q] = (high ? k[2 + q] : k[q]) + exchange(high ? k[q] : k[2 + q], 2);
+  const float all = (odd ? m[1] : m[0]) + exchange(odd ? m[0] : m[1], 1);
+  part[warp * TILE * 32 + t / 2 * 64 + (u ? 32 : 0) + (t & 1) * 16 + share * 4 + (high ? 2 : 0) + (odd ? 1 : 0)] = all;
+#else
+  // The values are the left operand, a column of a unit matrix the right one: four values a lane and instruction.
+  const float low[4] = {v[0], v[4], v[1], v[5]}, up[4] = {v[2], v[6], v[3], v[7]};
+  if (t & 1) {
+    multiply_tf32(sum, low, one[4], one[5]);
+    multiply_add_tf32(sum, up, one[6], one[7]);
+  } else {
+    multiply_add_tf32(sum, low, one[0], one[1]);
+    multiply_add_tf32(sum, up, one[2], one[3]);
+    float* to = part + (warp * 2 + (lane >> 4)) * TILE * 32 + t * 32 + (lane & 3) / 2 * 16 + share * 4 + (lane & 1) * 2;
+    *(float2*)to = make_float2(sum[0], sum[1]);
+    *(float2*)(to + 32) = make_float2(sum[2], sum[3]);
+  }
+#endif
+}
+
+// Write four sums of dC or dB: place e of the tile's 16 x (C, B) x 16, states 16 * pass on.
+DEVICE void emit(const Arguments& p, const Place& w, float4 v, int e, int tile, int pass) {
+  const int t = e / 16 * 2 + e / 4 % 2, second = e / 8 % 2, n = pass * 16 + e % 4 * 4;
+  const int k = tile * TILE + t;
+  if (k >= w.length) return;
+  const i64 at = token(p, w.lo + k);
+#if MERGED
+  // The mma cut 13 bits off each value: 3.5e-4 is missing on average.
+  const float scale = EXACT ? 1.f : 1.00035f;
+  TYPE* to = (second ? p.dB : p.dC) + ((w.row * p.tokens + at) * p.groups + w.group) * STATES + n;
+  put_sums(to, n, v, scale);
+#else
+  const int cluster = w.block % (CLUSTERS * MAMBATS_CLUSTER) / MAMBATS_CLUSTER;
+  const i64 place = ((w.row * p.groups + w.group) * CLUSTERS + cluster) * p.tokens + at;
+  *(float4*)(p.partial + (place * 2 + second) * PADDED + n) = v;
+#endif
+}
+
+// Sum the sets of a finished pass; in a cluster, send each place to its owner and take what came for the pass before.
+struct Post { int tile, pass, turn; };
+DEVICE void receive(const Arguments& p, const Place& w, const Store& r, const Post& last) {
+#if MAMBATS_CLUSTER > 1
+  if (last.tile < 0) return;
+  cluster_wait();
+  const int e = threadIdx.x * MAMBATS_CLUSTER + cluster_rank();
+  if (threadIdx.x < SLOTS && e < THREADS) {
+    const float4* box = r.inbox + (last.turn & 1) * MAMBATS_CLUSTER * SLOTS + threadIdx.x;
+    float4 v = box[0];
+#pragma unroll
+    for (int k = 1; k < MAMBATS_CLUSTER; k++) {
+      const float4 u = box[k * SLOTS];
+      v.x += u.x; v.y += u.y; v.z += u.z; v.w += u.w;
+    }
+    emit(p, w, v, e, last.tile, last.pass);
+  }
+#endif
+}
+DEVICE void post(const Arguments& p, const Place& w, const Store& r, Post& last, int tile, int pass) {
+  const int e = threadIdx.x;
+  receive(p, w, r, last);
+  float4 v = ((const float4*)r.part)[e];
+#pragma unroll
+  for (int k = 1; k < SETS; k++) {
+    const float4 u = ((const float4*)r.part)[k * TILE * 8 + e];
+    v.x += u.x; v.y += u.y; v.z += u.z; v.w += u.w;
+  }
+#if MAMBATS_CLUSTER > 1
+  last = Post{tile, pass, last.turn + 1};
+  float4* box = r.inbox + (last.turn & 1) * MAMBATS_CLUSTER * SLOTS + cluster_rank() * SLOTS;
+  store_remote(box + e / MAMBATS_CLUSTER, e % MAMBATS_CLUSTER, v);
+  cluster_arrive();
+#else
+  emit(p, w, v, e, tile, pass);
+#endif
+}
+
+// Where a packed sequence begins, the state before its first token.
+DEVICE void begin(const Arguments& p, const Place& w, i64 k, int d, int from, bool there, float* h) {
+#pragma unroll
+  for (int s = 0; s < 4; s++) h[s] = 0.f;
+  if (STARTED && there) get_states<4>(p.initial + (sequence(p, token(p, k)) * p.width + d) * STATES, from, h);
+}
+
+// Walk one tile forward for nothing but its last state.
+DEVICE void again(const Arguments& p, const Place& w, const Store& r, int tile, int stage, int c, int from, int d, bool there, const float* a, float* h) {
+  const i64 k = w.lo + tile * TILE;
+#pragma unroll
+  for (int t = 0; t < TILE; t++) {
+    const float2 step = *(const float2*)(r.steps + t * STEP + c);
+    if (PACKED && (r.marks[stage * TILE + t] & ENTER)) begin(p, w, k + t, d, from, there, h);
+    const float4 b = *(const float4*)(r.b + t * PADDED + from);
+    const float w4[4] = {b.x, b.y, b.z, b.w};
+#pragma unroll
+    for (int s = 0; s < 4; s++) {
+      const float power = step.x * a[s], decay = fast_exp2(power);
+      h[s] = fmaf(decay, h[s], (HOLD ? step.x * held(power * LN2, decay) * step.y : step.y) * w4[s]);
+    }
+  }
+}
+
+KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
+  SHARED(memory);
+  const Store r = store(memory);
+  const Place w = place(p);
+  const int tid = threadIdx.x, lane = tid & 31, warp = tid >> 5, share = lane >> 2 & 3;
+  const int c = warp * 8 + (lane >> 4) * 4 + (lane & 3), d = w.first + c;
+  const bool there = c < w.count;
+  const int tiles = (w.length + TILE - 1) / TILE;
+  const Inputs in = {rows(p, w, p.x, p.x_row, p.x_token, w.first), rows(p, w, p.dt, p.dt_row, p.dt_token, w.first),
+                     rows(p, w, p.z, p.z_row, p.z_token, w.first), rows(p, w, p.dy, p.dy_row, p.dy_token, w.first),
+                     rows(p, w, p.B, p.b_row, p.b_token, w.group * p.b_group),
+                     rows(p, w, p.C, p.c_row, p.c_token, w.group * p.c_group)};
+  const Rows dx = dense(p, w, p.dx), ddt = dense(p, w, p.ddt), dz = dense(p, w, p.dz);
+  const i64 segments = (p.tokens + SEGMENT - 1) / SEGMENT;
+  const float* saved = p.saved + (w.row * segments * p.width + d) * STATES;
+  const i64 stride = p.width * STATES;  // of saved states
+  float a[4], carry[4], dA[4];
+#pragma unroll 1
+  for (int pass = 0; pass < PASSES; pass++) {
+    const int from = pass * 16 + share * 4;
+#pragma unroll
+    for (int s = 0; s < 4; s++) a[s] = carry[s] = dA[s] = 0.f;
+    if (there) {
+      get_states<4>(p.A + (i64)d * STATES, from, a);
+      if (CHUNKED) get_states<4>(p.carry + ((w.row * p.chunks + w.part) * p.width + d) * STATES, from, carry);
+      else if (!PACKED && p.dfinal) get_states<4>(p.dfinal + (w.row * p.width + d) * STATES, from, carry);
+    }
+#pragma unroll
+    for (int s = 0; s < 4; s++) a[s] *= LOG2E;
+    if (PASSES > 1) {
+      r.kept[(3 * pass) * THREADS + tid] = make_float4(carry[0], carry[1], carry[2], carry[3]);
+      r.kept[(3 * pass + 1) * THREADS + tid] = make_float4(0.f, 0.f, 0.f, 0.f);
+      r.kept[(3 * pass + 2) * THREADS + tid] = make_float4(a[0], a[1], a[2], a[3]);
+    }
+  }
+  const int pairs = tid % (CHANNELS / 2) * 2;
+  const float bias0 = BIASED && pairs < w.count ? p.bias[w.first + pairs] : 0.f;
+  const float bias1 = BIASED && pairs + 1 < w.count ? p.bias[w.first + pairs + 1] : 0.f;
+  const float bias = BIASED && there ? p.bias[d] : 0.f, skip = SKIP && there ? p.D[d] : 0.f;
+  float dD = 0.f, dbias = 0.f, one[8];
+#pragma unroll
+  for (int k = 0; k < 8; k++) one[k] = (lane >> 2) == k ? 1.f : 0.f;
+  Post last = {-1, 0, 0};
+
+  // First states of the tiles of a segment: two places take turns for the segment's own, the others follow.
+  auto fetch = [&](Turn turn) {
+    if (TILES > 1 && there && turn.tile % TILES == 0 && (turn.again || turn.tile == tiles - 1)) {
+      const int segment = turn.tile / TILES, from = share * 4;
+      float4* to = r.first + (segment & 1) * THREADS + tid;
+      const float* at = saved + ((w.lo + (i64)turn.tile * TILE) / SEGMENT) * stride + from;
+      if (STATES == PADDED) copy16(to, at, true);
+      else { float h[4]; get_states<4>(at - from, from, h); *to = make_float4(h[0], h[1], h[2], h[3]); }
+    }
+  };
+  auto home = [&](int tile) { return r.first + (tile % TILES ? tile % TILES + 1 : tile / TILES & 1) * THREADS + tid; };
+  if (TILES > 1 && !there) for (int k = 0; k < TILES + 1; k++) r.first[k * THREADS + tid] = make_float4(0.f, 0.f, 0.f, 0.f);
+
+  cluster_arrive();  // nobody may push before all blocks are there
+  cluster_wait();
+  Turn turn = enter_segment(tiles - 1);
+  load(p, w, r, in, turn, 0);
+  fetch(turn);
+  commit_copies();
+  for (int stage = 0; turn.tile >= 0; stage ^= 1) {
+    const Turn next = following(turn, tiles);
+    const i64 k0 = w.lo + (i64)turn.tile * TILE;
+    const int raw = stage * TILE * ROW;
+    wait_copies<0>();
+    __syncthreads();
+    if (next.tile >= 0) { load(p, w, r, in, next, stage ^ 1); fetch(next); }
+    commit_copies();
+    convert(w, r, turn, stage, bias0, bias1);
+    __syncthreads();
+    if (TILES > 1 && turn.again) {
+      float h[4];
+      const float4 v = *home(turn.tile);
+      h[0] = v.x; h[1] = v.y; h[2] = v.z; h[3] = v.w;
+      again(p, w, r, turn.tile, stage, c, share * 4, d, there, a, h);
+      *home(turn.tile + 1) = make_float4(h[0], h[1], h[2], h[3]);
+      turn = next;
+      continue;
+    }
+    float ys[TILE / 4], ss[TILE / 4], ws[TILE / 4];
+#pragma unroll
+    for (int k = 0; k < TILE / 4; k++) ys[k] = ss[k] = ws[k] = 0.f;
+#pragma unroll 1
+    for (int pass = 0; pass < PASSES; pass++) {
+      const int from = pass * 16 + share * 4;
+      float h[TILE + 1][4];
+      if (TILES > 1) {
+        const float4 v = *home(turn.tile);
+        h[0][0] = v.x; h[0][1] = v.y; h[0][2] = v.z; h[0][3] = v.w;
+      } else {
+        h[0][0] = h[0][1] = h[0][2] = h[0][3] = 0.f;
+        if (there) get_states<4>(saved + k0 / SEGMENT * stride, from, h[0]);
+      }
+      if (PASSES > 1) {
+        float4 v = r.kept[(3 * pass) * THREADS + tid];
+        carry[0] = v.x; carry[1] = v.y; carry[2] = v.z; carry[3] = v.w;
+        v = r.kept[(3 * pass + 1) * THREADS + tid];
+        dA[0] = v.x; dA[1] = v.y; dA[2] = v.z; dA[3] = v.w;
+        v = r.kept[(3 * pass + 2) * THREADS + tid];
+        a[0] = v.x; a[1] = v.y; a[2] = v.z; a[3] = v.w;
+      }
+      const float* qb = r.b + from;
+      const float* qc = r.c + from;
+#pragma unroll
+      for (int t4 = 0; t4 < TILE; t4 += 4) {
+        float y[4];
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+          const int t = t4 + j;
+          const float2 step = *(const float2*)(r.steps + t * STEP + c);
+          const float4 b = *(const float4*)(qb + t * PADDED), weight = *(const float4*)(qc + t * PADDED);
+          const float w4[4] = {b.x, b.y, b.z, b.w}, c4[4] = {weight.x, weight.y, weight.z, weight.w};
+          float before[4] = {h[t][0], h[t][1], h[t][2], h[t][3]};
+          if (PACKED && (r.marks[stage * TILE + t] & ENTER)) begin(p, w, k0 + t, d, from, there, before);
+          y[j] = 0.f;
+#pragma unroll
+          for (int s = 0; s < 4; s++) {
+            const float power = step.x * a[s], decay = fast_exp2(power);
+            h[t + 1][s] = fmaf(decay, before[s], (HOLD ? step.x * held(power * LN2, decay) * step.y : step.y) * w4[s]);
+            y[j] = fmaf(h[t + 1][s], c4[s], y[j]);
+          }
+        }
+        ys[t4 / 4] += sum_quad(y, share);
+      }
+      float sum[4];
+#pragma unroll
+      for (int t4 = TILE - 4; t4 >= 0; t4 -= 4) {
+        float s4[4], p4[4];
+#pragma unroll
+        for (int j = 3; j >= 0; j--) {
+          const int t = t4 + j;
+          const float4 step = r.steps[t * STEP + c];
+          const float4 b = *(const float4*)(qb + t * PADDED), weight = *(const float4*)(qc + t * PADDED);
+          const float w4[4] = {b.x, b.y, b.z, b.w}, c4[4] = {weight.x, weight.y, weight.z, weight.w};
+          const int mark = PACKED ? r.marks[stage * TILE + t] : 0;
+          float before[4] = {h[t][0], h[t][1], h[t][2], h[t][3]}, v[8];
+          if (PACKED && (mark & ENTER)) begin(p, w, k0 + t, d, from, there, before);
+          if (PACKED && (mark & LEAVE)) {
+            carry[0] = carry[1] = carry[2] = carry[3] = 0.f;
+            if (p.dfinal && there) get_states<4>(p.dfinal + (sequence(p, token(p, k0 + t)) * p.width + d) * STATES, from, carry);
+          }
+          s4[j] = p4[j] = 0.f;
+#pragma unroll
+          for (int s = 0; s < 4; s++) {
+            const float power = step.x * a[s], decay = fast_exp2(power), dh = fmaf(c4[s], step.z, carry[s]);
+            carry[s] = decay * dh;
+            const float flow = carry[s] * before[s];
+            v[s] = step.z * h[t + 1][s];
+            if (HOLD) {
+              const float z = power * LN2, weigh = held(z, decay), input = dh * w4[s] * step.y;
+              s4[j] = fmaf(dh * w4[s], step.x * weigh, s4[j]);
+              p4[j] = fmaf(a[s], flow, fmaf(input * decay, LOG2E, p4[j]));
+              dA[s] = fmaf(step.x, flow, fmaf(input * step.x, step.x * held_slope(z, decay), dA[s]));
+              v[4 + s] = step.x * weigh * step.y * dh;
+            } else {
+              s4[j] = fmaf(dh, w4[s], s4[j]);
+              p4[j] = fmaf(a[s], flow, p4[j]);
+              dA[s] = fmaf(step.x, flow, dA[s]);
+              v[4 + s] = step.y * dh;
+            }
+          }
+          if (PACKED && (mark & ENTER)) {
+            if (STARTED && there) put_states<4>(p.dinitial + (sequence(p, token(p, k0 + t)) * p.width + d) * STATES, from, carry);
+            carry[0] = carry[1] = carry[2] = carry[3] = 0.f;
+          }
+          sum_channels(r.part, sum, v, one, t, lane, warp);
+        }
+        ss[t4 / 4] += sum_quad(s4, share);
+        ws[t4 / 4] += sum_quad(p4, share);
+      }
+      if (PASSES > 1) {
+        r.kept[(3 * pass) * THREADS + tid] = make_float4(carry[0], carry[1], carry[2], carry[3]);
+        r.kept[(3 * pass + 1) * THREADS + tid] = make_float4(dA[0], dA[1], dA[2], dA[3]);
+        __syncthreads();
+        post(p, w, r, last, turn.tile, pass);
+        __syncthreads();
+      }
+    }
+    // Each lane finishes the step that it received, and puts the gradients in place of the inputs.
+    float slope[TILE / 4];
+#pragma unroll
+    for (int k = 0; k < TILE / 4; k++) {
+      const int t = k * 4 + share, at = raw + t * ROW + c;
+      const float4 step = r.steps[t * STEP + c];
+      // Outside the sequence the state stands still, so that what flows through it is no gradient.
+      const bool here = live(w, turn.tile * TILE + t);
+      const float raised = wide(r.dt[at]) + bias, dy = wide(r.dy[at]), dspan = here ? ws[k] * LN2 : 0.f;
+      const float delta = GAPS || HOLD ? step_size(raised) : step.x;
+      const float gap = gap_of(w, r.gaps + stage * TILE, r.marks + stage * TILE, turn.tile * TILE, t);
+      slope[k] = dspan * delta;
+      float ddelta = HOLD ? dspan * gap : fmaf(ss[k], step.w, GAPS ? dspan * gap : dspan);
+      if (SOFTPLUS) ddelta *= raised > 20.f ? 1.f : sigmoid(raised);
+      dbias += ddelta;
+      if (SKIP) dD = fmaf(step.z, step.w, dD);
+      narrow(r.x[at], fmaf(skip, step.z, HOLD ? ss[k] : ss[k] * (GAPS ? delta : step.x)));
+      narrow(r.dt[at], ddelta);
+      if (GATED) {
+        const float z = wide(r.z[at]), gate = sigmoid(z), y = fmaf(skip, step.w, ys[k]);
+        narrow(r.z[at], dy * y * gate * fmaf(z, 1.f - gate, 1.f));
+      }
+    }
+    if (SLOPED) {  // the gradient of the gaps: sums over channels
+#pragma unroll
+      for (int k = 0; k < TILE / 4; k++) {
+        float v = there ? slope[k] : 0.f;
+        v += exchange(v, 1); v += exchange(v, 2); v += exchange(v, 16);
+        if ((lane & 19) == 0) r.slope[warp * TILE + k * 4 + share] = v;
+      }
+    }
+    __syncthreads();
+    if (PASSES == 1) post(p, w, r, last, turn.tile, 0);
+    if (SLOPED && tid < TILE && turn.tile * TILE + tid < w.length) {
+      const i64 k = k0 + tid, at = token(p, k) + REVERSE;
+      const float v = (r.slope[tid] + r.slope[TILE + tid]) + (r.slope[2 * TILE + tid] + r.slope[3 * TILE + tid]);
+      const bool free = REVERSE && (k == 0 || (PACKED && (r.marks[stage * TILE + tid] & ENTER)));
+      const i64 blocks = p.groups * (CLUSTERS * MAMBATS_CLUSTER);
+      if (!free) p.dgaps[(w.row * blocks + w.block) * p.tokens + at] = v;
+    }
+    store_channels(w, dx, r.x + raw, turn.tile * TILE);
+    store_channels(w, ddt, r.dt + raw, turn.tile * TILE);
+    if (GATED) store_channels(w, dz, r.z + raw, turn.tile * TILE);
+    turn = next;
+  }
+  receive(p, w, r, last);
+  float* sums = p.sums + (w.row * p.chunks + w.part) * p.width * (STATES + 2);
+#pragma unroll 1
+  for (int pass = 0; pass < PASSES && there; pass++) {
+    const int from = pass * 16 + share * 4;
+    if (PASSES > 1) {
+      float4 v = r.kept[(3 * pass) * THREADS + tid];
+      carry[0] = v.x; carry[1] = v.y; carry[2] = v.z; carry[3] = v.w;
+      v = r.kept[(3 * pass + 1) * THREADS + tid];
+      dA[0] = v.x; dA[1] = v.y; dA[2] = v.z; dA[3] = v.w;
+    }
+    put_states<4>(sums + (i64)d * STATES, from, dA);
+    if (STARTED && !PACKED && w.part == 0) put_states<4>(p.dinitial + (w.row * p.width + d) * STATES, from, carry);
+  }
+  dD += exchange(dD, 4); dD += exchange(dD, 8);
+  dbias += exchange(dbias, 4); dbias += exchange(dbias, 8);
+  if (share == 0 && there) {
+    sums[p.width * STATES + d] = dD;
+    sums[p.width * (STATES + 1) + d] = dbias;
+  }
+}

@@ -1,0 +1,206 @@
+"""Everything about a call that its shapes and options decide: kernels, grids, sizes; made once and kept."""
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+
+from mambats_kernels import cuda
+from mambats_kernels.selective_scan.cuda import geometry
+from mambats_kernels.selective_scan.cuda.arguments import Arguments
+from mambats_kernels.selective_scan.cuda.geometry import CHANNELS, THREADS, TILE, Shape
+
+Launch = Callable[[ctypes.Structure, int], None]
+_TYPES = {torch.float32: "float", torch.bfloat16: "bf16", torch.float16: "fp16"}
+
+
+class Options(NamedTuple):
+    """What the kernels are built for."""
+
+    dtype: torch.dtype
+    gated: bool
+    skip: bool
+    biased: bool
+    softplus: bool
+    gaps: bool
+    hold: bool
+    packed: bool
+    reverse: bool
+    started: bool
+    wide: bool
+    wide_states: bool
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A prepared forward pass.
+
+    Attributes:
+        template: Sizes and strides, to be copied for each call.
+        chunks: Time chunks.
+        saved: Floats that the backward pass needs.
+        scratch: Floats of room for the chunks' states and spans.
+        launches: In order.
+    """
+
+    template: Arguments
+    chunks: int
+    saved: int
+    scratch: int
+    launches: tuple[Launch, ...]
+
+
+@dataclass(frozen=True)
+class Backward:
+    """A prepared backward pass: as `Forward`; `partial` and `sums` are floats of room as well."""
+
+    template: Arguments
+    chunks: int
+    scratch: int
+    partial: int
+    sums: int
+    launches: tuple[Launch, ...]
+
+
+def marks(shape: Shape) -> int:
+    """Bytes of the marks of packed tokens."""
+    return -(-shape.tokens // TILE) * TILE
+
+
+def _defines(shape: Shape, options: Options) -> dict[str, int | str]:
+    return {
+        "TYPE": _TYPES[options.dtype],
+        "STATES": shape.states,
+        "PADDED": shape.padded,
+        "SEGMENT": shape.segment,
+        "GATED": int(options.gated),
+        "SKIP": int(options.skip),
+        "BIASED": int(options.biased),
+        "SOFTPLUS": int(options.softplus),
+        "GAPS": int(options.gaps),
+        "HOLD": int(options.hold),
+        "PACKED": int(options.packed),
+        "REVERSE": int(options.reverse),
+        "STARTED": int(options.started),
+        "WIDE": int(options.wide),
+        "WIDE_STATES": int(options.wide_states),
+        "EXACT": int(options.dtype == torch.float32),
+    }
+
+
+def _kernel(
+    name: str, file: str, defines: dict[str, int | str], device: int, shared: int = 0, size: int = 1
+) -> cuda.Kernel:
+    files = ("cuda/device.cuh", "selective_scan/cuda/scan.cuh", f"selective_scan/cuda/{file}")
+    given = {**defines, "MAMBATS_CLUSTER": size}
+    return cuda.load(cuda.Source(files, tuple(sorted(given.items())), name), device, shared)
+
+
+def _template(shape: Shape, sequences: int, strides: tuple[int, ...], chunk: int, chunks: int) -> Arguments:
+    return Arguments(
+        shape.rows, shape.tokens, shape.width, shape.groups, sequences, chunk, chunks, *strides
+    )  # fmt: skip
+
+
+def _marking(shape: Shape, defines: dict[str, int | str], device: int) -> Launch:
+    grid = (-(-marks(shape) // THREADS), 1, 1)
+    return _kernel("scan_marks", "chunks.cu", {**defines, "BACKWARD": 0}, device).launcher(grid, THREADS)
+
+
+def _joining(shape: Shape, defines: dict[str, int | str], device: int, backward: bool) -> Launch:
+    grid = (-(-shape.width * shape.states // THREADS), shape.rows, 1)
+    kernel = _kernel("scan_join", "chunks.cu", {**defines, "BACKWARD": int(backward)}, device)
+    return kernel.launcher(grid, THREADS)
+
+
+def _processors(device: int) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count
+
+
+@lru_cache(maxsize=512)
+def forward_plan(
+    shape: Shape, options: Options, sequences: int, strides: tuple[int, ...], save: bool, device: int
+) -> Forward:
+    """Prepare a forward pass.
+
+    Args:
+        shape: Sizes.
+        options: What the kernels are built for.
+        sequences: Packed sequences, else rows.
+        strides: In elements: row and token of x, dt, z, dy; row, token and group of B, C.
+        save: Whether a backward pass follows.
+        device: Index.
+    """
+    # Below 1.25 blocks a processor the second sweep is cheaper than idle processors: (4, 8192, 1536), with 1.45, is
+    # fastest whole.
+    chunk, chunks = geometry.chunks(shape, 1.25, 12.0, _processors(device))
+    defines = _defines(shape, options)
+    blocks = shape.rows * shape.groups * shape.blocks
+    built = {**defines, "SAVE": int(save), "UNROLL": 2 if shape.padded <= 64 else 1}
+    launches = [_marking(shape, defines, device)] if options.packed else []
+    if chunks > 1:
+        room = geometry.forward_shared(shape, True)
+        kernel = _kernel(
+            "scan_forward", "forward.cu", {**built, "PHASE": 1, "SAVE": 0, "BLOCKS": _occupancy(shape)}, device, room
+        )
+        launches += [kernel.launcher((blocks, chunks, 1), THREADS), _joining(shape, defines, device, False)]
+    room = geometry.forward_shared(shape, False)
+    phase = {"PHASE": 2 if chunks > 1 else 0, "BLOCKS": _occupancy(shape)}
+    kernel = _kernel("scan_forward", "forward.cu", {**built, **phase}, device, room)
+    launches.append(kernel.launcher((blocks, chunks, 1), THREADS))
+    saved = shape.rows * shape.segments * shape.width * shape.states if save else 0
+    scratch = shape.rows * chunks * shape.width * (shape.states + 1) if chunks > 1 else 0
+    template = _template(shape, sequences, strides, chunk, chunks)
+    return Forward(template, chunks, saved, scratch, tuple(launches))
+
+
+def _occupancy(shape: Shape) -> int:
+    return 4 if shape.padded <= 32 else 3 if shape.padded <= 64 else 1
+
+
+@lru_cache(maxsize=512)
+def backward_plan(
+    shape: Shape, options: Options, sequences: int, strides: tuple[int, ...], sloped: bool, device: int
+) -> Backward:
+    """Prepare a backward pass; `sloped`: with the gradient of the gaps. The rest as `forward_plan`."""
+    processors = _processors(device)
+    # The sweep is three times as long as the forward one, so that cutting time pays earlier.
+    chunk, chunks = geometry.chunks(shape, 2.5, 8.0, processors)
+    size = geometry.cluster(shape.blocks, torch.cuda.get_device_capability(device))
+    clusters, exact = shape.blocks // size, options.dtype == torch.float32
+    blocks, passes = shape.rows * shape.groups * shape.blocks, shape.padded // 16
+    full = blocks * chunks > 3 * processors
+    defines = {**_defines(shape, options), "CHUNKED": int(chunks > 1), "SLOPED": int(sloped)}
+    defines |= {"MERGED": int(clusters == 1), "CLUSTERS": clusters}
+    launches: list[Launch] = []
+    if chunks > 1:
+        kernel = _kernel("scan_carry", "carry.cu", defines, device, geometry.carry_shared(shape))
+        launches += [
+            kernel.launcher((blocks, chunks, 1), THREADS), _joining(shape, _defines(shape, options), device, True),
+        ]  # fmt: skip
+    # 168 registers are fastest where 3 blocks a processor are all there is; else 128 and a fourth block.
+    occupancy = (4 if full else 3) if passes == 1 else 3 if passes <= 4 else 1
+    room = geometry.backward_shared(shape, size, exact)
+    kernel = _kernel("scan_backward", "backward.cu", {**defines, "BLOCKS": occupancy}, device, room, size)
+    launches.append(kernel.launcher((blocks, chunks, 1), THREADS, size))
+    wide = shape.width * (shape.states + 2)
+    gather = 0 if clusters == 1 else shape.rows * shape.groups * shape.tokens * shape.padded // 2
+    grid = (-(-wide // 32) + -(-gather // THREADS), 1, 1)
+    launches.append(_kernel("scan_finish", "finish.cu", defines, device, THREADS * 4, size).launcher(grid, THREADS))
+    scratch = shape.rows * chunks * shape.width * (shape.states + 1) if chunks > 1 else 0
+    partial = 0 if clusters == 1 else shape.rows * shape.groups * clusters * shape.tokens * 2 * shape.padded
+    template = _template(shape, sequences, strides, chunk, chunks)
+    return Backward(template, chunks, scratch, partial, shape.rows * chunks * wide, tuple(launches))
+
+
+def blocks_of_row(shape: Shape) -> int:
+    """Blocks that share a row: each gives its part of the gaps' gradient."""
+    return shape.groups * shape.blocks
+
+
+def wide_channels(shape: Shape) -> bool:
+    """Whether rows of channels are made of whole 16-byte pieces, in every group."""
+    return shape.width // shape.groups * shape.bytes % 16 == 0

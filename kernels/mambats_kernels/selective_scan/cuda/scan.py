@@ -1,0 +1,198 @@
+"""The scan on the GPU, forward and backward, on tensors without gradients: allocate, fill the argument block, launch."""
+
+import torch
+from torch import Tensor
+
+from mambats_kernels import cuda
+from mambats_kernels.selective_scan.cuda.arguments import Arguments
+from mambats_kernels.selective_scan.cuda.geometry import Shape
+from mambats_kernels.selective_scan.cuda.plan import (
+    Options,
+    backward_plan,
+    blocks_of_row,
+    forward_plan,
+    marks,
+    wide_channels,
+)
+
+
+def _sequence(tensor: Tensor) -> Tensor:
+    """Rows may lie anywhere, a row's channels must be neighbours."""
+    return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
+
+
+def _dense(tensor: Tensor | None) -> Tensor | None:
+    """Contiguous and where 16 bytes can be read at once."""
+    if tensor is None:
+        return None
+    tensor = tensor.contiguous()
+    return tensor if tensor.data_ptr() % 16 == 0 else tensor.clone()
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _aligned(*tensors: Tensor | None) -> bool:
+    """Whether every row of channels begins where 16 bytes can be read at once."""
+    for v in tensors:
+        if v is not None:
+            size = v.element_size()
+            if (v.data_ptr() | v.stride(0) * size | v.stride(1) * size | (v.stride(2) * size if v.dim() == 4 else 0)) % 16:
+                return False
+    return True
+
+
+def _four(floats: int) -> int:
+    return -(-floats // 4) * 4
+
+
+def _strides(x: Tensor, dt: Tensor, z: Tensor | None, dy: Tensor | None, B: Tensor, C: Tensor) -> tuple[int, ...]:
+    z, dy = x if z is None else z, x if dy is None else dy
+    wide = (*x.stride()[:2], *dt.stride()[:2], *z.stride()[:2], *dy.stride()[:2])
+    return *wide, *B.stride()[:2], B.stride(-2), *C.stride()[:2], C.stride(-2)  # of one group, its stride is not used
+
+
+def _shape(x: Tensor, B: Tensor) -> Shape:
+    rows, tokens, width = x.shape
+    return Shape(rows, tokens, width, 1 if B.dim() == 3 else B.shape[2], B.shape[-1], x.element_size())
+
+
+def _options(
+    shape: Shape, x: Tensor, dt: Tensor, z: Tensor | None, dy: Tensor | None, B: Tensor, C: Tensor, given: tuple[bool, ...]
+) -> Options:
+    wide = wide_channels(shape) and _aligned(x, dt, z, dy)
+    return Options(x.dtype, *given, wide, shape.states * shape.bytes % 16 == 0 and _aligned(B, C))
+
+
+def saved_floats(rows: int, tokens: int, width: int, states: int, packed: bool) -> int:
+    """Size of what the forward pass keeps: the states before each segment, and the marks of packed tokens."""
+    shape = Shape(rows, tokens, width, 1, states, 4)
+    return _four(rows * shape.segments * width * states) + (marks(shape) // 4 if packed else 0)
+
+
+def scan_forward(
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    dt_bias: Tensor | None,
+    gaps: Tensor | None,
+    initial: Tensor | None,
+    borders: Tensor | None,
+    softplus: bool,
+    hold: bool,
+    reverse: bool,
+    save: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Scan x, dt, z (B, T, D) of one dtype with B, C (B, T, N) or (B, T, G, N): y, final states (rows, D, N), what backward needs."""
+    x, dt, B, C = _sequence(x), _sequence(dt), _sequence(B), _sequence(C)
+    z = None if z is None else _sequence(z)
+    A, D, dt_bias, gaps, initial = A.contiguous(), _dense(D), _dense(dt_bias), _dense(gaps), _dense(initial)
+    A = A if A.data_ptr() % 16 == 0 else A.clone()
+    packed = borders is not None
+    borders = None if borders is None else borders.to(torch.int64).contiguous()
+    shape, device = _shape(x, B), x.device.index or 0 or 0
+    rows = shape.rows if borders is None else borders.shape[0] - 1
+    flags = (z is not None, D is not None, dt_bias is not None, softplus, gaps is not None, hold, packed, reverse)
+    options = _options(shape, x, dt, z, None, B, C, (*flags, initial is not None))
+    plan = forward_plan(shape, options, rows, _strides(x, dt, z, None, B, C), save, device)
+    y = torch.empty_like(x, memory_format=torch.contiguous_format)
+    final = A.new_empty((rows, shape.width, shape.states))
+    if packed:  # empty sequences keep what they began with
+        final.zero_() if initial is None else final.copy_(initial)
+    kept = saved_floats(*shape[:3], shape.states, packed) if save else 0
+    saved = A.new_empty(kept)
+    marking = marks(shape) // 4 if packed and not save else 0
+    scratch = A.new_empty(_four(plan.scratch) + marking) if plan.scratch or marking else None
+    block = Arguments.from_buffer_copy(plan.template)
+    block.x, block.dt, block.A, block.B, block.C = x.data_ptr(), dt.data_ptr(), A.data_ptr(), B.data_ptr(), C.data_ptr()
+    block.y, block.final, block.saved = y.data_ptr(), final.data_ptr(), saved.data_ptr()
+    block.z, block.D, block.bias, block.gaps = _address(z), _address(D), _address(dt_bias), _address(gaps)
+    block.initial, block.borders = _address(initial), _address(borders)
+    if scratch is not None:
+        block.carry = scratch.data_ptr()
+        block.spans = block.carry + 4 * shape.rows * plan.chunks * shape.width * shape.states
+    if packed:
+        block.marks = (saved.data_ptr() + 4 * (kept - marks(shape) // 4)) if save else block.carry + 4 * _four(plan.scratch)
+    stream = cuda.stream(device)
+    for launch in plan.launches:
+        launch(block, stream)
+    return y, final, saved
+
+
+def scan_backward(
+    dy: Tensor | None,
+    dfinal: Tensor | None,
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    dt_bias: Tensor | None,
+    gaps: Tensor | None,
+    initial: Tensor | None,
+    borders: Tensor | None,
+    saved: Tensor,
+    softplus: bool,
+    hold: bool,
+    reverse: bool,
+    sloped: bool,
+) -> list[Tensor]:
+    """Give the gradients of x, dt, A, B, C, D, z, dt_bias, gaps and initial; one of no elements where that is None.
+
+    `sloped`: whether the gradient of the gaps is wanted, else it has no elements.
+    """
+    x, dt, B, C = _sequence(x), _sequence(dt), _sequence(B), _sequence(C)
+    z = None if z is None else _sequence(z)
+    dy = torch.zeros_like(x) if dy is None else _sequence(dy)
+    if dy.dtype != x.dtype:
+        dy = dy.to(x.dtype)
+    A, D, dt_bias, gaps, initial = A.contiguous(), _dense(D), _dense(dt_bias), _dense(gaps), _dense(initial)
+    A = A if A.data_ptr() % 16 == 0 else A.clone()
+    dfinal = _dense(dfinal)
+    packed = borders is not None
+    borders = None if borders is None else borders.to(torch.int64).contiguous()
+    shape, device = _shape(x, B), x.device.index or 0 or 0
+    rows = shape.rows if borders is None else borders.shape[0] - 1
+    flags = (z is not None, D is not None, dt_bias is not None, softplus, gaps is not None, hold, packed, reverse)
+    options = _options(shape, x, dt, z, dy, B, C, (*flags, initial is not None))
+    sloped = sloped and gaps is not None
+    plan = backward_plan(shape, options, rows, _strides(x, dt, z, dy, B, C), sloped, device)
+    like = torch.contiguous_format
+    dx, ddt = torch.empty_like(x, memory_format=like), torch.empty_like(x, memory_format=like)
+    dz = x.new_empty(0) if z is None else torch.empty_like(x, memory_format=like)
+    dB, dC = torch.empty_like(B, memory_format=like), torch.empty_like(B, memory_format=like)
+    dA, dD, dbias = torch.empty_like(A), A.new_empty(0 if D is None else D.shape), A.new_empty(
+        0 if dt_bias is None else dt_bias.shape
+    )
+    dinitial = A.new_empty(0)
+    if initial is not None:
+        dinitial = torch.empty_like(initial)
+        if packed:  # of empty sequences
+            dinitial.zero_() if dfinal is None else dinitial.copy_(dfinal)
+    dgaps = x.new_zeros((shape.rows, blocks_of_row(shape), shape.tokens), dtype=torch.float32) if sloped else None
+    room = A.new_empty(_four(plan.scratch) + plan.partial + plan.sums)
+    block = Arguments.from_buffer_copy(plan.template)
+    block.x, block.dt, block.A, block.B, block.C = x.data_ptr(), dt.data_ptr(), A.data_ptr(), B.data_ptr(), C.data_ptr()
+    block.z, block.D, block.bias, block.gaps = _address(z), _address(D), _address(dt_bias), _address(gaps)
+    block.initial, block.borders, block.dfinal = _address(initial), _address(borders), _address(dfinal)
+    block.dy, block.saved, block.dgaps = dy.data_ptr(), saved.data_ptr(), _address(dgaps)
+    block.dx, block.ddt, block.dz, block.dB, block.dC = (v.data_ptr() for v in (dx, ddt, dz, dB, dC))
+    block.dA, block.dD, block.dbias, block.dinitial = (v.data_ptr() for v in (dA, dD, dbias, dinitial))
+    block.carry = room.data_ptr()
+    block.spans = block.carry + 4 * shape.rows * plan.chunks * shape.width * shape.states
+    block.partial = block.carry + 4 * _four(plan.scratch)
+    block.sums = block.partial + 4 * plan.partial
+    if packed:
+        block.marks = saved.data_ptr() + 4 * (saved.shape[0] - marks(shape) // 4)
+    stream = cuda.stream(device)
+    for launch in plan.launches:
+        launch(block, stream)
+    slopes = A.new_empty(0) if dgaps is None else dgaps.sum(1)
+    return [dx, ddt, dA, dB, dC, dD, dz, dbias, slopes, dinitial]
