@@ -92,3 +92,15 @@ BENCHES = [
         ("packed_32x96_D128_W4", (1, 3072, 128, 4), (96,) * 32),
     )
 ]
+
+
+def timed(seed: int, dtype: torch.dtype, device: torch.device, *, shape: tuple[int, int, int, int]) -> Arguments:
+    """Make large arguments of shape (B, T, D, W) on the device itself: x, weight, bias and SiLU, no state."""
+    (batch, tokens, width, taps), random = shape, torch.Generator(device).manual_seed(seed)
+    x = torch.randn(batch, tokens, width, generator=random, device=device, dtype=dtype)
+    weight = torch.randn(width, taps, generator=random, device=device)
+    return {"x": x, "weight": weight, "bias": torch.randn(width, generator=random, device=device), "activation": "silu"}
+
+
+# Shapes (B, T, D, W) of the project's promises on a GPU.
+GPU_SHAPES = ((8, 2048, 1536, 4), (64, 512, 256, 4))

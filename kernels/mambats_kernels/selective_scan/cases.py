@@ -106,3 +106,63 @@ BENCHES = [
         ("packed_32x96_D128_N16", (1, 3072, 128, 16), (96,) * 32),
     )
 ]
+
+
+def timed(
+    seed: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    *,
+    shape: tuple[int, int, int, int],
+    extras: tuple[str, ...] = (),
+) -> Arguments:
+    """Make large arguments on the device itself, with everything that a Mamba layer gives: D, z, dt_bias, softplus.
+
+    Args:
+        seed: Same seed, same numbers on the same kind of device.
+        dtype: Of x, dt, B, C and z.
+        device: Where they are made.
+        shape: (B, T, D, N).
+        extras: "gaps", "state" (an initial one) and "packed" (the B T tokens as 16 sequences of uneven lengths).
+
+    Returns:
+        Keyword arguments; step sizes are 0.007 to 0.05, as a fresh layer has them.
+    """
+    (batch, tokens, width, size) = shape
+    random = torch.Generator(device).manual_seed(seed)
+    if "packed" in extras:
+        batch, tokens = 1, batch * tokens
+
+    def normal(*sizes: int, as_type: torch.dtype = torch.float32) -> torch.Tensor:
+        return torch.randn(sizes, generator=random, device=device, dtype=as_type)
+
+    given: Arguments = {name: normal(batch, tokens, width, as_type=dtype) for name in ("x", "dt", "z")}
+    given |= {name: normal(batch, tokens, size, as_type=dtype) for name in ("B", "C")}
+    given["dt"] *= 0.5
+    given["A"] = -torch.arange(1, size + 1, device=device, dtype=torch.float32).repeat(width, 1)
+    given |= {"D": normal(width), "dt_bias": 0.25 * normal(width) - 4.0, "dt_softplus": True}
+    rows = batch
+    if "packed" in extras:
+        cut = torch.randperm(tokens + 1, generator=torch.Generator().manual_seed(seed))[:15].sort().values
+        given["cu_seqlens"] = torch.tensor([0, *cut.tolist(), tokens], device=device)
+        rows = 16
+    if "gaps" in extras:
+        given["gaps"] = normal(batch, tokens).abs()
+    if "state" in extras:
+        given["initial_state"] = normal(rows, width, size)
+    return given
+
+
+# Shapes (B, T, D, N) of the project's promises on a GPU: short windows, language models, one long sequence.
+GPU_SHAPES = (
+    (256, 96, 128, 16),
+    (512, 96, 512, 16),
+    (1, 131072, 128, 16),
+    (64, 512, 256, 16),
+    (8, 2048, 1536, 16),
+    (4, 8192, 1536, 16),
+    (1, 32768, 1536, 16),
+    (1, 131072, 1024, 16),
+    (1, 131072, 1536, 16),
+    (8, 2048, 1536, 64),
+)

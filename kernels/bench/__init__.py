@@ -1,0 +1,1 @@
+"""The benchmark's parts; `kernels/bench.py` runs them."""

@@ -1,0 +1,139 @@
+"""Whole models before and after: training samples and streamed steps a second on torch operations and on the default.
+
+Needs the package mambats: put the root of the repository on PYTHONPATH.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+
+from bench.gpu import wait
+from bench.row import Book, Row
+from mambats_kernels.backend import chosen_backend, use_backend
+
+
+@dataclass(frozen=True)
+class Size:
+    """A model and a batch: B series of T rows, width, layers; 8 channels, state 16."""
+
+    batch: int
+    tokens: int
+    width: int
+    layers: int
+
+    def __str__(self) -> str:
+        """As in the names of cases."""
+        return f"B{self.batch}_T{self.tokens}_w{self.width}_L{self.layers}"
+
+
+CHANNELS = 8
+GPU_SIZES = (Size(64, 512, 128, 4), Size(8, 2048, 256, 4))
+# A core does in seconds what a GPU does in milliseconds.
+CPU_SIZES = (Size(16, 512, 64, 4),)
+TINY_SIZES = (Size(2, 16, 8, 1),)
+
+
+def encoder(kind: str, size: Size, device: torch.device) -> nn.Module:
+    """A causal or bidirectional encoder with the published mixer.
+
+    Raises:
+        ModuleNotFoundError: If mambats is not on the path.
+    """
+    from mambats.encoders import BidirectionalEncoder, CausalEncoder
+
+    made = {"causal": CausalEncoder, "bidirectional": BidirectionalEncoder}[kind]
+    torch.manual_seed(0)
+    return made(CHANNELS, size.width, size.layers).to(device)
+
+
+def training(kind: str, size: Size, device: torch.device, autocast: bool) -> Callable[[], Tensor]:
+    """One optimiser step on random rows: forward, mean square, backward, AdamW."""
+    model = encoder(kind, size, device)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    rows = torch.randn(size.batch, size.tokens, CHANNELS, device=device)
+    target = torch.randn(size.batch, size.tokens, size.width, device=device)
+
+    def step() -> Tensor:
+        optimiser.zero_grad()
+        with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+            loss = (model(rows)[0].float() - target).square().mean()
+        loss.backward()
+        optimiser.step()
+        return loss.detach()
+
+    return step
+
+
+def streaming(batch: int, size: Size, device: torch.device) -> Callable[[], Tensor]:
+    """One row of each of `batch` series through a causal encoder, the state carried."""
+    model = encoder("causal", size, device).eval()
+    rows = torch.randn(batch, CHANNELS, device=device)
+    state = [model.init_state(batch)]  # type: ignore[operator]
+
+    def step() -> Tensor:
+        with torch.inference_mode():
+            y, state[0] = model.step(rows, state=state[0])  # type: ignore[operator]
+        return y
+
+    return step
+
+
+def alternate(
+    calls: dict[str, Callable[[], Tensor]], backends: dict[str, str | None], device: torch.device, seconds: float
+) -> dict[str, float]:
+    """Median milliseconds a call by name: all take turns, each turn as many calls as last a tenth of the time."""
+    found: dict[str, list[float]] = {name: [] for name in calls}
+    many = {name: 1 for name in calls}
+    for turn in range(7):
+        for name, call in calls.items():
+            with use_backend(backends[name]):
+                wait(device)
+                begin = time.perf_counter()
+                value = call()
+                for _ in range(many[name] - 1):
+                    value = call()
+                wait(device)
+                spent = (time.perf_counter() - begin) / many[name]
+                if not value.isfinite().all():
+                    raise ArithmeticError(f"{name} gives values that are not finite")
+            if turn == 1:  # the first turn builds and warms
+                many[name] = max(1, int(0.1 * seconds / spent))
+            elif turn > 1:
+                found[name].append(1e3 * spent)
+    return {name: median(values) for name, values in found.items()}
+
+
+def keep(
+    book: Book, case: str, dtype: str, step: str, batch: int, device: torch.device, seconds: float,
+    make: Callable[[], Callable[[], Tensor]],
+) -> None:  # fmt: skip
+    """Time one kind of call on torch operations and on the default, taking turns; print and keep."""
+    default = chosen_backend("selective_scan", device, torch.float32)
+    backends: dict[str, str | None] = {"torch": "torch", default: None}
+    times = alternate({name: make() for name in backends}, backends, device, seconds)
+    for name, ms in times.items():
+        row = Row("model", case, dtype, name, step, eager_ms=ms, replays=5, rate=1e3 * batch / ms)
+        book.add([row])
+        ratio = times["torch"] / ms
+        print(f"{case:36} {dtype:9} {step:8} {name:10} {ms:10.3f} ms {row.rate:12.1f} / s {ratio:6.2f}x", flush=True)
+
+
+def run(book: Book, device: torch.device, wanted: Callable[[str], bool], seconds: float, tiny: bool) -> None:
+    """Train and stream both encoders at each size."""
+    sizes = TINY_SIZES if tiny else GPU_SIZES if device.type == "cuda" else CPU_SIZES
+    for size in sizes:
+        for kind in ("causal", "bidirectional"):
+            for autocast in (False, True) if device.type == "cuda" else (False,):
+                case, dtype = f"{kind}/{size}", "bfloat16" if autocast else "float32"
+                if wanted(case):
+                    keep(book, case, dtype, "training", size.batch, device, seconds,
+                         lambda k=kind, s=size, a=autocast: training(k, s, device, a))  # fmt: skip
+    for batch in (1, 64):
+        case = f"streaming/B{batch}_w{sizes[0].width}_L{sizes[0].layers}"
+        if wanted(case):
+            keep(book, case, "float32", "step", batch, device, seconds,
+                 lambda b=batch: streaming(b, sizes[0], device))  # fmt: skip
