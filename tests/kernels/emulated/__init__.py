@@ -6,8 +6,20 @@ from tests.kernels.emulated.harness import (
     REVERSE,
     EmulatedKernel,
     EmulationError,
+    emulate,
     emulated_load,
     thread_order,
+    unchecked,
 )
 
-__all__ = ["FORWARD", "REVERSE", "EmulatedKernel", "EmulationError", "compiler", "emulated_load", "thread_order"]
+__all__ = [
+    "FORWARD",
+    "REVERSE",
+    "EmulatedKernel",
+    "EmulationError",
+    "compiler",
+    "emulate",
+    "emulated_load",
+    "thread_order",
+    "unchecked",
+]

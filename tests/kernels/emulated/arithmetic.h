@@ -83,15 +83,37 @@ template <class T> DEVICE T __ldcg(const T* from) { return *from; }
 template <class T> DEVICE void __stcs(T* to, T v) { *to = v; }
 template <class T> DEVICE void __stcg(T* to, T v) { *to = v; }
 
-// Nobody else runs while a thread does: plain reads and writes are atomic.
-template <class T, class V> DEVICE T atomicAdd(T* to, V v) { T old = *to; *to = old + (T)v; return old; }
-template <class T, class V> DEVICE T atomicMax(T* to, V v) { T old = *to; *to = max(old, (T)v); return old; }
-template <class T, class V> DEVICE T atomicMin(T* to, V v) { T old = *to; *to = min(old, (T)v); return old; }
-template <class T, class V> DEVICE T atomicExch(T* to, V v) { T old = *to; *to = (T)v; return old; }
-template <class T, class U, class V> DEVICE T atomicCAS(T* to, U expected, V v) {
+// Nobody else runs while a thread does: plain reads and writes are atomic, and no race.
+#define EMULATED_ATOMIC __attribute__((noinline, no_sanitize("thread"))) static
+template <class T, class V> EMULATED_ATOMIC T atomicExch(T* to, V v) {
+  emulated::touch(to, sizeof(T));
+  T old = *to;
+  *to = (T)v;
+  return old;
+}
+template <class T, class V> EMULATED_ATOMIC T atomicAdd(T* to, V v) {
+  emulated::touch(to, sizeof(T));
+  T old = *to;
+  *to = old + (T)v;
+  return old;
+}
+template <class T, class V> EMULATED_ATOMIC T atomicMax(T* to, V v) {
+  emulated::touch(to, sizeof(T));
+  T old = *to;
+  if (old < (T)v) *to = (T)v;
+  return old;
+}
+template <class T, class V> EMULATED_ATOMIC T atomicMin(T* to, V v) {
+  emulated::touch(to, sizeof(T));
+  T old = *to;
+  if ((T)v < old) *to = (T)v;
+  return old;
+}
+template <class T, class U, class V> EMULATED_ATOMIC T atomicCAS(T* to, U expected, V v) {
+  emulated::touch(to, sizeof(T));
   T old = *to;
   if (old == (T)expected) *to = (T)v;
   return old;
 }
-DEVICE void __threadfence() {}
+DEVICE void __threadfence() { emulated::fence(); }
 DEVICE void __threadfence_block() {}

@@ -8,8 +8,12 @@ namespace emulated {
 void check_block(Block& block) {
   if (!block.waiting || block.waiting < block.live) return;
   block.waiting = 0;
-  for (Thread* thread : block.members)
-    if (thread->state == State::waiting && thread->kind == block_barrier) thread->state = State::ready;
+  for (Thread* thread : block.members) {
+    if (thread->state != State::waiting || thread->kind != block_barrier) continue;
+    thread->state = State::ready;
+    ++thread->block_barriers;
+    thread->moment = 0;
+  }
 }
 
 void wait_block(Site site) {
@@ -44,7 +48,12 @@ const Words* gather(Kind kind, Site site, const unsigned* words, int count) {
   } else {
     warp.arrived = 0;
     warp.parity ^= 1;
-    for (Thread* thread : warp.members) thread->state = State::ready;
+    for (Thread* thread : warp.members) {
+      thread->state = State::ready;
+      if (kind != warp_barrier) continue;  // the others order no memory
+      ++thread->warp_barriers;
+      thread->moment = 0;
+    }
   }
   rest(kind, site);
   return all;
@@ -66,6 +75,10 @@ void copy(void* to, const void* from, int bytes, bool there, Site site) {
   if (!own(to, bytes)) stop("a copy goes outside the block's shared memory", site);
   if ((size_t)to % (size_t)bytes) stop("a copy goes to a place that is not aligned to its size", site);
   if (there && (size_t)from % (size_t)bytes) stop("a copy comes from a place that is not aligned to its size", site);
+  const void* program = __builtin_return_address(0);
+  if (there) check({(const char*)from, (size_t)bytes, false, program});
+  check({(const char*)to, (size_t)bytes, true, program});
+  fly((const char*)to, (size_t)bytes, true);
   running->copies.push_back({(char*)to, (const char*)from, bytes, there, false, running->groups});
   if (lands_at_once()) land(running->copies.back());
 }
@@ -75,8 +88,10 @@ void commit() { ++running->groups; }
 void wait_groups(int open) {
   std::vector<Copy>& copies = running->copies;
   size_t done = 0;
-  for (; done < copies.size() && copies[done].group < running->groups - open; ++done)
+  for (; done < copies.size() && copies[done].group < running->groups - open; ++done) {
     if (!copies[done].landed) land(copies[done]);
+    fly(copies[done].to, (size_t)copies[done].bytes, false);
+  }
   copies.erase(copies.begin(), copies.begin() + (long)done);
 }
 
@@ -93,7 +108,9 @@ void store_far(void* place, unsigned rank, const void* bytes, int count, Site si
   Block& block = cluster.blocks[rank];
   if (!block.started) stop("a store into another block that has not started: a cluster barrier must come first", site);
   const char* first = (const char*)bytes;
-  Far far = {&block, block.shared + ((char*)place - running->shared), {first, first + count}, running->arrivals};
+  char* there = block.shared + ((char*)place - running->shared);
+  check_shared({there, (size_t)count, true, __builtin_return_address(0)}, rank);
+  const Far far = {&block, there, {first, first + count}, running->arrivals};
   if (lands_at_once()) land(far);
   else cluster.stores.push_back(far);
 }
@@ -121,16 +138,19 @@ void arrive_cluster(Site site) {
   running->site = site;
   if (running->arrivals > running->departures) stop("cluster_arrive twice without cluster_wait", site);
   ++running->arrivals;
+  running->moment = 0;
   check_cluster();
 }
 
 void wait_cluster(Site site) {
   running->site = site;
   if (running->arrivals == running->departures) stop("cluster_wait without cluster_arrive", site);
+  if (cluster.phase <= running->departures) {
+    running->state = State::waiting;
+    rest(cluster_barrier, site);
+  }
   ++running->departures;
-  if (cluster.phase >= running->departures) return;
-  running->state = State::waiting;
-  rest(cluster_barrier, site);
+  running->moment = 0;
 }
 
 }  // namespace emulated

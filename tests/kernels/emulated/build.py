@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -12,18 +13,11 @@ import mambats_kernels
 
 HERE = Path(__file__).parent
 KERNELS = Path(mambats_kernels.__file__).parent
-RUNTIME = ("machine.cpp", "barriers.cpp")
+RUNTIME = ("machine.cpp", "barriers.cpp", "checks.cpp")
 # Contraction off: the same numbers on every machine. No exceptions: threads are abandoned, not unwound, after an error.
-FLAGS = (
-    "-std=c++17",
-    "-fPIC",
-    "-g1",
-    "-ffp-contract=off",
-    "-fno-exceptions",
-    "-fno-strict-aliasing",
-    "-w",
-    f"-I{HERE}",
-)
+FLAGS = ("-std=c++17", "-fPIC", "-w", "-ffp-contract=off", "-fno-exceptions", "-fno-strict-aliasing", f"-I{HERE}")
+# The compiler's own runtimes are not linked: checks.cpp receives the calls.
+CHECKED = ("-g1", "-fsanitize=thread,alignment,bounds")
 # So that a launch finds the kernel's parameter without knowing its type.
 END = """
 template <class A> static void emulated_call(void (*kernel)(A), const void* a) {{ kernel(*(const A*)a); }}
@@ -79,6 +73,20 @@ def built(text: str) -> Path:
         raise RuntimeError("no C++ compiler: install g++ or name one in CXX")
     stem = Path(_folder().name, hashlib.sha256(text.encode()).hexdigest()[:16])
     stem.with_suffix(".cpp").write_text(text)
-    _run(program, *FLAGS, "-O1", "-c", str(stem.with_suffix(".cpp")), "-o", str(stem.with_suffix(".o")))
+    _run(program, *FLAGS, *CHECKED, "-O1", "-c", str(stem.with_suffix(".cpp")), "-o", str(stem.with_suffix(".o")))
     _run(program, "-shared", str(stem.with_suffix(".o")), *_runtime(program), "-Wl,-Bsymbolic", "-o", f"{stem}.so")
     return stem.with_suffix(".so")
+
+
+def placed(report: str, library: str) -> str:
+    """The report with files and lines for the @numbers@, which are places in the library's code."""
+
+    def lines(number: re.Match[str]) -> str:
+        words = ["addr2line", "-i", "-e", library, number[1]]
+        if shutil.which(words[0]) is None:
+            return f"0x{number[1]} of the compiled kernel"
+        places = subprocess.run(words, capture_output=True, text=True).stdout.split("\n")
+        named = [place for place in places if place and "emulated" not in place]
+        return ", in ".join(named) or "the kernel"
+
+    return re.sub("@([0-9a-f]+)@", lines, report)

@@ -4,12 +4,15 @@ import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
 
-from tests.kernels.emulated.build import built, text_of
+import pytest
+import torch
 
-if TYPE_CHECKING:
-    from mambats_kernels.cuda import Source
+from mambats_kernels import cuda
+from mambats_kernels.cuda import Source
+from tests.kernels.emulated.build import built, placed, text_of
+from tests.kernels.emulated.memory import regions
 
 # The limits of compute capability 9.0, so that what runs here can be launched there.
 MOST_SHARED = 232_448
@@ -18,6 +21,7 @@ MOST_CLUSTER = 8
 FORWARD, REVERSE = 0, 1
 
 _order = [FORWARD]
+_checked = [True]
 
 
 class EmulationError(RuntimeError):
@@ -36,6 +40,16 @@ def thread_order(order: int) -> Iterator[None]:
         yield
     finally:
         _order.pop()
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Launch without watching memory: several times faster, and races and accesses out of bounds stay unseen."""
+    _checked.append(False)
+    try:
+        yield
+    finally:
+        _checked.pop()
 
 
 def _refuse(grid: tuple[int, int, int], threads: int, cluster: int, shared: int) -> None:
@@ -72,16 +86,24 @@ class EmulatedKernel:
                     f"{self.name} takes {needed} bytes, {type(arguments).__name__} has {ctypes.sizeof(arguments)}: "
                     "its fields must mirror the kernel's struct"
                 )
+            self._watch(arguments)
             if self.library.emulate(ctypes.byref(arguments), *grid, threads, cluster, self.shared, _order[-1]):
-                raise EmulationError(f"kernel {self.name}: {self.library.emulated_report().decode()}")
+                report = self.library.emulated_report().decode()
+                raise EmulationError(f"kernel {self.name}: {placed(report, self.library._name)}")
 
         return launch
+
+    def _watch(self, arguments: ctypes.Structure) -> None:
+        known, whole = regions(arguments) if _checked[-1] else ([], False)
+        self.library.emulated_watch(_checked[-1], not whole)
+        for first, size, name in known:
+            self.library.emulated_region(ctypes.c_void_p(first), ctypes.c_longlong(size), name.encode())
 
 
 _loaded: dict[tuple[object, int], EmulatedKernel] = {}
 
 
-def emulated_load(source: "Source", device: int = 0, shared: int = 0) -> EmulatedKernel:
+def emulated_load(source: Source, device: int = 0, shared: int = 0) -> EmulatedKernel:
     """Compile a kernel for the CPU, once a session.
 
     Args:
@@ -97,3 +119,19 @@ def emulated_load(source: "Source", device: int = 0, shared: int = 0) -> Emulate
         library.emulated_report.restype = ctypes.c_char_p
         _loaded[source, shared] = EmulatedKernel(library, source.name, shared)
     return _loaded[source, shared]
+
+
+def emulate(patch: pytest.MonkeyPatch, *, processors: int = 132, capability: tuple[int, int] = (9, 0)) -> None:
+    """Let the host side of the CUDA kernels launch the emulator instead, on CPU tensors, until the patch is undone.
+
+    Args:
+        patch: Undoes it.
+        processors: Of the pretended GPU: few for large grids in one sweep, many so that time is cut into chunks.
+        capability: Compute capability of the pretended GPU; clusters need (9, 0).
+    """
+    properties = SimpleNamespace(multi_processor_count=processors, major=capability[0], minor=capability[1])
+    patch.setattr(cuda, "load", emulated_load)
+    patch.setattr(cuda, "stream", lambda device: 0)
+    patch.setattr(cuda, "obstacle", lambda device: None)
+    patch.setattr(torch.cuda, "get_device_properties", lambda device=None: properties)
+    patch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)

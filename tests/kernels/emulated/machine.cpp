@@ -18,12 +18,12 @@ Identity* now;
 long long shared_bytes;
 int order;
 
-static const void* arguments;
+const void* arguments;
 static std::string report;
 static jmp_buf scheduler;
 static sigjmp_buf escape;
 static unsigned long long seed;
-static const size_t page = (size_t)sysconf(_SC_PAGESIZE), stack_bytes = 256 << 10;
+static const size_t page = (size_t)sysconf(_SC_PAGESIZE);
 
 unsigned dice(unsigned sides) {
   seed = seed * 6364136223846793005ull + 1442695040888963407ull;
@@ -46,16 +46,17 @@ bool same(Site a, Site b) { return a.line == b.line && !strcmp(a.file, b.file); 
 static std::string told(uint3 v) {
   return "(" + std::to_string(v.x) + ", " + std::to_string(v.y) + ", " + std::to_string(v.z) + ")";
 }
-static std::string told(const Thread& thread) {
+std::string told(const Thread& thread) {
   const unsigned x = thread.thread.x;
   return "block " + told(thread.block) + ", thread " + std::to_string(x) + " (warp " + std::to_string(x / lanes) + ", lane " +
          std::to_string(x % lanes) + ")";
 }
 
-[[noreturn]] void stop(const char* text, Site site) {
-  report = (running ? told(*running) + ", at " + told(site) + ": " : std::string()) + text;
+[[noreturn]] void fail(const std::string& where, const std::string& text) {
+  report = (running ? told(*running) + ", at " + where + ": " : std::string()) + text;
   siglongjmp(escape, 1);
 }
+[[noreturn]] void stop(const char* text, Site site) { fail(told(site), text); }
 
 // A switch costs two jumps: ucontext only makes the first frame, as its own switch asks the kernel for the signal mask.
 __attribute__((noinline)) static void to_scheduler() {
@@ -149,6 +150,7 @@ __attribute__((noinline)) static void bear(Thread& thread) {
 
 static void prepare(uint3 first, uint3 blocks, unsigned threads) {
   const unsigned size = (unsigned)cluster.blocks.size(), warps = (threads + lanes - 1) / lanes;
+  start_cluster();
   cluster.phase = 0;
   cluster.stores.clear();
   for (Warp& warp : cluster.warps) warp = {};
@@ -166,7 +168,8 @@ static void prepare(uint3 first, uint3 blocks, unsigned threads) {
       thread.state = State::unborn;
       thread.site = {};
       thread.copies.clear();
-      thread.groups = thread.arrivals = thread.departures = 0;
+      thread.groups = thread.block_barriers = thread.warp_barriers = thread.arrivals = thread.departures = 0;
+      thread.moment = 0;
       bear(thread);
       block.members.push_back(&thread);
       warp.members.push_back(&thread);
@@ -259,8 +262,10 @@ static void run(uint3 blocks, unsigned threads, unsigned size) {
   cluster.warps.resize(size * ((threads + lanes - 1) / lanes));
   for (size_t t = 0; t < cluster.threads.size(); ++t) cluster.threads[t].stack = stacks.open(t * slot + page, stack_bytes);
   for (size_t b = 0; b < size; ++b) cluster.blocks[b].shared = shared.open(b * share + page, room) + room - shared_bytes;
+  start_checks();
   if (!sigsetjmp(escape, 1)) run_grid(blocks, threads);
   running = nullptr;
+  stop_checks();
 }
 
 }  // namespace emulated

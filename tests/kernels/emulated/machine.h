@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "checks.h"
 #include "runtime.h"
 
 namespace emulated {
@@ -31,7 +32,8 @@ struct Thread : Identity {
   Site site;  // of the last word that it called
   std::vector<Copy> copies;
   long long groups;                // committed so far
-  long long arrivals, departures;  // at cluster barriers
+  long long block_barriers, warp_barriers, arrivals, departures;  // arrivals and departures at cluster barriers
+  unsigned moment;                                                // of checks.cpp, 0 if none yet since the last barrier
   jmp_buf place;
   ucontext_t first;
   char* stack;
@@ -72,6 +74,8 @@ struct Cluster {
 extern Cluster cluster;
 extern Thread* running;
 extern long long shared_bytes;
+extern const void* arguments;
+constexpr size_t stack_bytes = 256 << 10;
 
 // In which order threads run, and when copies land: 0 forward and late, 1 backward and at once, else at random by seed.
 extern int order;
@@ -80,6 +84,8 @@ inline bool lands_at_once() { return order == 1 || (order > 1 && dice(2)); }
 
 const char* name(Kind kind);
 std::string told(Site site);
+std::string told(const Thread& thread);
+[[noreturn]] void fail(const std::string& where, const std::string& text);
 bool same(Site a, Site b);
 void rest(Kind kind, Site site);  // give the processor to others until somebody makes this thread ready
 void check_block(Block& block);   // let its threads go if all that live have come to the barrier

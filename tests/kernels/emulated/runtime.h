@@ -35,6 +35,8 @@ char* remote(void* place, unsigned rank, int bytes, Site site);
 void store_far(void* place, unsigned rank, const void* bytes, int count, Site site);
 void arrive_cluster(Site site);
 void wait_cluster(Site site);
+void fence();                               // the launch speaks between blocks through global memory
+void touch(const void* place, int bytes);   // an atomic operation
 [[noreturn]] void stop(const char* text, Site site);
 
 // Defined by the generated end of each compiled kernel.
