@@ -107,6 +107,7 @@ void store_far(void* place, unsigned rank, const void* bytes, int count, Site si
   if ((size_t)place % (size_t)count) stop("a store into another block is not aligned to its size", site);
   Block& block = cluster.blocks[rank];
   if (!block.started) stop("a store into another block that has not started: a cluster barrier must come first", site);
+  if (!block.live) stop("a store into another block of the cluster found it finished", site);
   const char* first = (const char*)bytes;
   char* there = block.shared + ((char*)place - running->shared);
   check_shared({there, (size_t)count, true, __builtin_return_address(0)}, rank);

@@ -38,7 +38,7 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 
 def _run(*words: str) -> None:
-    made = subprocess.run(words, capture_output=True, text=True)
+    made = subprocess.run(words, cwd=KERNELS, capture_output=True, text=True)
     if made.returncode:
         raise RuntimeError(f"the emulator's compiler refused the kernel:\n{made.stderr}")
 
@@ -85,8 +85,9 @@ def placed(report: str, library: str) -> str:
         words = ["addr2line", "-i", "-e", library, number[1]]
         if shutil.which(words[0]) is None:
             return f"0x{number[1]} of the compiled kernel"
-        places = subprocess.run(words, capture_output=True, text=True).stdout.split("\n")
-        named = [place for place in places if place and "emulated" not in place]
-        return ", in ".join(named) or "the kernel"
+        places = subprocess.run(words, capture_output=True, text=True).stdout.splitlines()
+        places = [place.removeprefix(f"{KERNELS}/").partition(" (")[0] for place in places]  # "(discriminator 1)"
+        named = [place for place in places if not re.search(r"\.h:|\?", place)]
+        return ", called at ".join(named) or "the kernel"
 
     return re.sub("@([0-9a-f]+)@", lines, report)

@@ -123,7 +123,8 @@ static Region* find(const Access& access) {
   for (const Region& region : regions)
     if (distance(region) < distance(*nearest)) nearest = &region;
   const std::string size = " (" + std::to_string(nearest->end - nearest->first) + " bytes)";
-  if (!access.place) fail(where(access.program), std::string(access.write ? "writes to" : "reads from") + " address 0: an absent argument");
+  if ((size_t)access.place < 1 << 16)
+    fail(where(access.program), std::string(access.write ? "writes to" : "reads from") + " an address near 0: an argument that is absent");
   fail(where(access.program), told(access, *nearest) + size + ": out of bounds");
 }
 
@@ -225,7 +226,7 @@ static emulated::Site site_of(const void* data) { return {((const Place*)data)->
 extern "C" void __ubsan_handle_type_mismatch_v1(void* data, size_t place) {
   char text[100];
   snprintf(text, sizeof text, "uses address %#zx, which is not aligned to the size of what it reads or writes", place);
-  emulated::stop(place ? text : "uses address 0: an absent argument", site_of(data));
+  emulated::stop(text, site_of(data));
 }
 extern "C" void __ubsan_handle_out_of_bounds(void* data, size_t index) {
   emulated::stop(("index " + std::to_string((long long)index) + " is outside the array").c_str(), site_of(data));

@@ -1,24 +1,17 @@
 """The emulator runs right kernels as the GPU would: words against numpy and torch, in every order of the threads."""
 
 import ctypes
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from mambats_kernels.cuda import Source
 from tests.kernels.emulated import FORWARD, REVERSE, compiler, emulated_load, thread_order
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler to build the emulator with")
 EXCHANGES, PRODUCTS, RING, NEIGHBOURS, CONVERSIONS = range(5)
-
-
-@dataclass(frozen=True)
-class Source:
-    files: tuple[str, ...]
-    defines: tuple[tuple[str, int | str], ...]
-    name: str
 
 
 class Arguments(ctypes.Structure):
