@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from mambats.encoders.bidirectional import BidirectionalEncoder, NotCausalError
+from mambats.encoders.captured import CapturedStep
 from mambats.encoders.causal import CausalEncoder, CausalState
 from mambats.encoders.patch import PatchEncoder, PatchState
 from mambats.mixers import MIXERS
@@ -11,6 +12,7 @@ from mambats.protocols import Encoder
 __all__ = [
     "ENCODERS",
     "BidirectionalEncoder",
+    "CapturedStep",
     "CausalEncoder",
     "CausalState",
     "NotCausalError",

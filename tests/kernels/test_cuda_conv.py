@@ -2,15 +2,15 @@
 
 import pytest
 import torch
-from tests.kernels.emulated import FORWARD, REVERSE, compiler, emulated_load, thread_order
 
 from mambats_kernels.causal_conv import reference
 from mambats_kernels.causal_conv.cases import _MAKERS as MAKERS
 from mambats_kernels.causal_conv.cases import arguments
 from mambats_kernels.causal_conv.cuda import launch, plan
 from mambats_kernels.causal_conv.cuda.op import conv_backward, conv_forward, cuda_conv, takes
+from tests.kernels.emulated import FORWARD, REVERSE, compiler, emulated_load, thread_order
 
-CPU = torch.device("cpu")
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # One rounding to bfloat16 makes 1.7e-3, to float16 2.1e-4.
 BOUNDS = {torch.float32: 1e-6, torch.bfloat16: 2.5e-3, torch.float16: 4e-4}
@@ -75,3 +75,174 @@ SHORT = ("full", "reverse", "width_one", "wide_short_reverse", "packed", "packed
 @pytest.mark.parametrize("name", [n if n in SHORT else pytest.param(n, marks=pytest.mark.slow) for n in MAKERS])
 def test_emulated_cases_are_right(emulated, name):
     right(MAKERS[name](0, torch.float32, CPU))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
+def test_emulated_halves_are_right(emulated, dtype):
+    right(arguments(1, dtype, CPU, shape=(2, 43, 48, 4)))
+
+
+def sliced(given, start):
+    """The same numbers as a slice of wider rows, as a projection's half is one."""
+    x = given["x"]
+    base = x.new_zeros((*x.shape[:2], 2 * x.shape[2] + 8))
+    part = base[..., start : start + x.shape[2]]
+    part.copy_(x)
+    return {**given, "x": part}
+
+
+@pytest.mark.parametrize("start", [8, 1], ids=["aligned", "misaligned"])
+def test_emulated_slices_are_right(emulated, start):
+    given = sliced(arguments(2, torch.bfloat16, CPU, shape=(2, 19, 16, 4)), start)
+    (y, final), (same, last) = run(**given), run(**{**given, "x": given["x"].contiguous()})
+    assert torch.equal(y, same) and torch.equal(final, last)
+
+
+def test_the_order_of_threads_does_not_matter(emulated):
+    given, found = arguments(3, torch.float32, CPU, shape=(2, 70, 24, 3)), []
+    for order in (FORWARD, REVERSE, 5):
+        with thread_order(order):
+            found.append(outcome(run, given))
+    assert all(torch.equal(found[0][name], other[name]) for other in found[1:] for name in other)
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+def test_wrong_borders_stay_in_range(emulated, reverse):
+    given = arguments(4, torch.float32, CPU, shape=(1, 40, 4, 4), lengths=(9, 11, 7), reverse=reverse)
+    for borders in ([0, 30, 12, 40], [7, 9, 99, 12], [-5, 50, 60, 2], [90, 80, 70, 60]):
+        x, outer = given["x"].nan_to_num(), torch.full((1, 60, 4), torch.nan)  # what lies around would show
+        outer[:, 10:50] = x
+        found = run(**{**given, "x": outer[:, 10:50], "cu_seqlens": torch.tensor(borders)})
+        assert all(bool(v.isfinite().all()) for v in found)
+
+
+def test_what_the_kernels_take():
+    x = torch.zeros(2, 3, 4)
+    assert takes(x, torch.zeros(4, 4)) and not takes(x, torch.zeros(4, 33)) and not takes(x[:0], torch.zeros(4, 4))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", TYPES.values(), ids=TYPES)
+@pytest.mark.parametrize("name", MAKERS)
+def test_cases_are_right(name, dtype):
+    right(MAKERS[name](0, dtype, GPU))
+
+
+MANY = tuple((37 * k * k + 5) % 41 for k in range(60))
+SHAPES = {
+    "wide": {"shape": (2, 333, 1536, 4)},
+    "long": {"shape": (1, 20011, 24, 4), "reverse": True},
+    "rows": {"shape": (700, 5, 40, 4)},
+    "odd": {"shape": (3, 101, 67, 5)},
+    "one_channel": {"shape": (2, 999, 1, 3)},
+    "many_taps": {"shape": (2, 77, 32, 32)},
+    "eight_taps": {"shape": (2, 77, 64, 8), "reverse": True},
+    "packed": {"shape": (1, sum(MANY) + 9, 96, 4), "lengths": MANY},
+    "packed_reverse": {"shape": (1, sum(MANY) + 9, 40, 4), "lengths": MANY, "reverse": True},
+    "packed_wide": {"shape": (1, sum(MANY), 17, 7), "lengths": MANY},
+}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", TYPES.values(), ids=TYPES)
+@pytest.mark.parametrize("options", SHAPES.values(), ids=SHAPES)
+def test_shapes_are_right(options, dtype):
+    right(arguments(1, dtype, GPU, **options))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("start", [8, 4, 2, 1])
+def test_slices_are_right(start):
+    right(sliced(arguments(2, torch.bfloat16, GPU, shape=(3, 130, 256, 4)), start))
+
+
+@pytest.mark.gpu
+def test_weights_in_halves_and_broadcast_slopes_are_right():
+    given = arguments(2, torch.bfloat16, GPU, shape=(3, 130, 64, 4))
+    right({**given, "weight": given["weight"].bfloat16(), "bias": given["bias"].bfloat16()})
+    x = given["x"].requires_grad_()
+    found, wanted = (torch.autograd.grad(f(**given)[0].sum(), x)[0] for f in (run, reference.causal_conv))
+    assert relative(found, wanted.double()) < 1e-2
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("lengths", [None, MANY], ids=["dense", "packed"])
+def test_two_runs_are_bit_equal(lengths):
+    shape = (4, 1000, 512, 4) if lengths is None else (1, sum(MANY) + 3, 512, 4)
+    given = arguments(3, torch.bfloat16, GPU, shape=shape, lengths=lengths)
+    first, second = outcome(run, given), outcome(run, given)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.gpu
+def test_what_lies_behind_packed_sequences_is_ignored():
+    given = arguments(4, torch.bfloat16, GPU, shape=(1, 60, 64, 4), lengths=(9, 0, 30))
+    assert given["x"][:, 39:].isnan().all()
+    found = outcome(run, given)
+    assert not found["y"][:, 39:].any() and not found["dx"][:, 39:].any()
+    assert all(bool(value.isfinite().all()) for value in found.values())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("lengths", [None, (9, 0, 30)], ids=["dense", "packed"])
+def test_it_never_waits_for_the_device(lengths):
+    given = arguments(5, torch.bfloat16, GPU, shape=(1, 60, 64, 4), lengths=lengths)
+    x = given["x"].requires_grad_()
+
+    def step():
+        y, final = run(**given)
+        torch.autograd.grad((y, final), x, (y.detach(), final.detach()))
+
+    step()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("lengths", [None, (9, 0, 30)], ids=["dense", "packed"])
+def test_compiled_equals_eager(lengths):
+    torch.compiler.reset()
+    given = arguments(6, torch.bfloat16, GPU, shape=(1, 60, 64, 4), lengths=lengths)
+    compiled = torch.compile(run, fullgraph=True)
+    found, wanted = outcome(compiled, given), outcome(run, given)
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("lengths", [None, (9, 0, 30)], ids=["dense", "packed"])
+def test_the_operators_pass_opcheck(lengths):
+    given = arguments(7, torch.float32, GPU, shape=(1, 60, 16, 4), lengths=lengths)
+    names = ("x", "weight", "bias", "initial_state")
+    tensors = [given[name].nan_to_num().requires_grad_() for name in names]
+    torch.library.opcheck(conv_forward, (*tensors, given["cu_seqlens"], True, False))
+    plain = [v.detach() for v in tensors]
+    y, final = conv_forward(*plain, given["cu_seqlens"], True, False)
+    torch.library.opcheck(conv_backward, (y, final, *plain, given["cu_seqlens"], True, False))
+
+
+@pytest.mark.gpu
+def test_a_captured_call_replays():
+    given = arguments(8, torch.bfloat16, GPU, shape=(2, 60, 64, 4))
+    wanted, graph = run(**given), torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = run(**given)
+    graph.replay()
+    assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
+
+
+@pytest.mark.gpu
+def test_more_than_two_to_the_31_elements():
+    tokens, width = 2_070_000, 1040
+    x = torch.empty(1, tokens, width, dtype=torch.bfloat16, device=GPU)
+    x.view(-1)[:].random_(-8, 8)
+    assert x.numel() > 2**31
+    weight = torch.randn(width, 4, device=GPU)
+    y, final = run(x=x, weight=weight, activation="silu")
+    for lo in (0, 2**31 // width - 20, tokens - 40):
+        before = max(lo - 3, 0)
+        wanted = reference.causal_conv(x[:, before : lo + 40].double(), weight.double(), activation="silu")[0]
+        assert relative(y[:, lo : lo + 40], wanted[:, lo - before :]) < 2.5e-3
+    assert torch.equal(final[0], x[0, -3:])

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mambats_kernels.causal_conv import reference as conv_reference
-from mambats_kernels.causal_conv.cuda.step import cuda_conv_step
 from mambats_kernels.causal_conv.cuda import step as conv_step
+from mambats_kernels.causal_conv.cuda.step import cuda_conv_step
 from mambats_kernels.selective_scan import reference
 from mambats_kernels.selective_step.cuda import launch
 from mambats_kernels.selective_step.cuda.launch import cuda_step
