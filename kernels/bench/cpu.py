@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from bench.peak import peak
 from bench.row import Book, Row
 from mambats_kernels import selective_step
 from mambats_kernels.backend import BACKENDS, obstacle, use_backend
@@ -20,6 +21,8 @@ from mambats_kernels.selective_scan import cases as scan_cases
 BENCHES: list[Case] = [*scan_cases.BENCHES, *conv_cases.BENCHES]
 # The smallest that has every option, to try the benchmark itself.
 TINY: list[Case] = [case for case in (*scan_cases.CASES, *conv_cases.CASES) if case.name.endswith("/full")]
+# Whose memory is measured too, in processes of their own.
+WEIGHED = {"selective_scan/B32_T512_D128_N16", "selective_scan/B4_T8192_D128_N16"}
 CPU = torch.device("cpu")
 
 
@@ -67,6 +70,11 @@ def time_step(rounds: int) -> float:
     return statistics.median(found)
 
 
+def small_of(case: Case) -> Case:
+    """A small case of the same family."""
+    return next(small for small in TINY if small.family == case.family)
+
+
 def able(family: str, forced: str | None) -> list[str]:
     """The back-ends to time: all that can, or the forced one beside the loop."""
     names = [name for name in BACKENDS[family] if obstacle(name, CPU) is None]
@@ -76,14 +84,17 @@ def able(family: str, forced: str | None) -> list[str]:
 def run(
     book: Book, dtype: torch.dtype, rounds: int, wanted: Callable[[str], bool], forced: str | None, tiny: bool
 ) -> None:
-    """Time, print and keep."""
+    """Time, print and keep; weigh the cases whose memory was promised."""
+    weighed = set[str]() if tiny else WEIGHED
     for case in (case for case in (TINY if tiny else BENCHES) if wanted(case.name)):
         found = time_case(case, dtype, rounds, able(case.family, forced))
         for (backend, step), spent in found.items():
-            row = Row("cpu", case.name, str(dtype)[6:], backend, step, device_ms=spent, replays=rounds)
+            most = peak(case, small_of(case), backend) if step == "fwd+bwd" and case.name in weighed else None
+            row = Row("cpu", case.name, str(dtype)[6:], backend, step, device_ms=spent, peak_mib=most, replays=rounds)
             book.add([row])
-            ratio = found["reference", step] / spent
-            print(f"{case.name:40} {backend:10} {step:8} {spent:10.2f} ms  {ratio:6.2f} x unbind loop", flush=True)
+            told = f"{spent:10.2f} ms  {found['reference', step] / spent:6.2f} x unbind loop"
+            told += "" if most is None else f"  {most:.0f} MiB above the inputs"
+            print(f"{case.name:40} {backend:10} {step:8} {told}", flush=True)
     if wanted("selective_step/B1_D128_N16"):
         rounds = 20 if tiny else 2000
         spent = time_step(rounds)

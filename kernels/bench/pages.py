@@ -12,15 +12,17 @@ def cpu(rows: Sequence[Row]) -> str:
     """Back-ends side by side, and how many times the loop they are."""
     names = list(dict.fromkeys(row.who for row in rows if row.who not in ("reference", "default")))
     head = ["case", "dtype", "unbind loop fwd / fwd+bwd ms"]
-    head += [f"{name} fwd / fwd+bwd ms (times the loop)" for name in names]
+    head += [*(f"{name} fwd / fwd+bwd ms (times the loop)" for name in names), "peak MiB above the inputs"]
     lines: list[list[str]] = []
     for (case, dtype), group in groupby(rows, key=lambda row: (row.case, row.dtype)):
-        found = {(row.who, row.step): row.device_ms or 0.0 for row in group}
+        kept = list(group)
+        found = {(row.who, row.step): row.device_ms or 0.0 for row in kept}
         if ("default", "fwd") in found:  # one token has no loop
             lines.append([case, dtype, "-", f"{digits(found['default', 'fwd'])} by default"])
             continue
         line = [case, dtype, _pair(found, "reference")]
-        lines.append([*line, *(_pair(found, name, "reference") for name in names)])
+        peaks = [f"{row.who} {row.peak_mib:.0f}" for row in kept if row.peak_mib is not None]
+        lines.append([*line, *(_pair(found, name, "reference") for name in names), ", ".join(peaks) or "-"])
     return table(head, ([*line, *["-"] * (len(head) - len(line))] for line in lines))
 
 
@@ -43,8 +45,17 @@ def model(rows: Sequence[Row]) -> str:
         after = next((row for row in found if row.who != "torch"), None)
         if before and after and before.rate and after.rate:
             rates = [digits(before.rate), f"{digits(after.rate)} ({after.who})", f"{after.rate / before.rate:.2f}x"]
-            lines.append([case, dtype, step, *rates])
-    return table(["model", "dtype", "what", "torch operations, rows or samples / s", "default", "gain"], lines)
+            lines.append([case, dtype, step, *rates, after.note or "-"])
+    head = [
+        "model",
+        "dtype",
+        "what",
+        "torch operations, series / s",
+        "default, series / s",
+        "gain",
+        "a step by default",
+    ]
+    return table(head, lines)
 
 
 def _heads(found: list[tuple[Machine, Row]], section: str) -> list[tuple[Machine, list[Row]]]:
@@ -53,18 +64,28 @@ def _heads(found: list[tuple[Machine, Row]], section: str) -> list[tuple[Machine
     return [(where, [row for _, row in group]) for where, group in groupby(chosen, key=lambda pair: pair[0])]
 
 
+def newest(found: list[tuple[Machine, Row]]) -> list[tuple[Machine, Row]]:
+    """Of rows that time the same, the first that has a time: a later run of some cases is given before the whole."""
+    kept: dict[tuple[str, ...], tuple[Machine, Row]] = {}
+    for where, row in found:
+        key = (row.section, row.case, row.dtype, row.who, row.step)
+        if key not in kept or kept[key][1].device_ms is None:
+            kept[key] = (where, row)
+    return list(kept.values())
+
+
 def write(paths: Sequence[Path], page: Path) -> None:
     """Write into a page what the files hold: GPU tables and picture, CPU tables, whole models.
 
     Args:
-        paths: CSV files that `bench.py --csv` wrote.
+        paths: CSV files that `bench.py --csv` wrote; of GPU rows that time the same, the first file's count.
         page: Markdown with marks; see `bench.table.replace`. The picture `bench.png` goes beside it.
 
     Raises:
         ValueError: If a file has other columns, or the page lacks the marks.
     """
     found = read(paths)
-    timed = [(where, row) for where, row in found if row.section not in ("cpu", "model")]
+    timed = newest([(where, row) for where, row in found if row.section not in ("cpu", "model")])
     if timed:
         machine, rows = timed[0][0], [row for _, row in timed]
         replace(page, "gpu", render(machine, rows))

@@ -83,6 +83,20 @@ def promises(rows: Sequence[Row]) -> str:
     return table(head, lines)
 
 
+def count(rows: Sequence[Row]) -> str:
+    """How many promises are kept, and what the first call of a shape took at most."""
+    found = [(ratio_of(rows, bar, which), bar.must[which], bar.aim[which]) for bar in BARS for which in (0, 1)]
+    asked = [(ratio or 0.0, must, aim) for ratio, must, aim in found if must is not None]
+    kept = sum(ratio >= must for ratio, must, _ in asked)
+    aims = sum(aim is not None and ratio >= aim for ratio, _, aim in asked)
+    begun = [row for row in rows if row.first_ms and ours(row)]
+    slowest = max(begun, key=lambda row: row.first_ms or 0.0, default=None)
+    told = f"{kept} of {len(asked)} promises kept, {aims} of {sum(aim is not None for *_, aim in asked)} aims reached."
+    if slowest is None:
+        return told
+    return f"{told} Slowest first call: {digits(slowest.first_ms)} ms ({slowest.case}, {slowest.who}, {slowest.step})."
+
+
 def memory(rows: Sequence[Row]) -> str:
     """What a pass holds, against what mamba_ssm was seen to hold."""
     key = (MEMORY["case"], "bfloat16", "fwd+bwd", "scan")
@@ -178,6 +192,7 @@ def render(machine: Machine, rows: Sequence[Row]) -> str:
     parts = [
         ("", told(machine)),
         ("### Promises", promises(rows)),
+        ("", count(rows)),
         ("", memory(rows)),
         ("### Attention", crossover(rows)),
         ("### Gaps, packing and states: device time over the same shape without", extras(rows)),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import gpu, job, pages, plan, rivals, row, table, work
+from bench import cpu, gpu, job, pages, peak, plan, rivals, row, table, work
 from bench.bars import BARS, LARGE, SHORT
 from mambats_kernels import causal_conv, selective_scan
 from mambats_kernels.causal_conv import cases as conv_cases
@@ -118,6 +118,15 @@ def test_cpu_and_model_tables_are_written(tmp_path):
     text = page.read_text()
     assert "| selective_scan/full | float32 |" in text and "| causal_conv/full | float32 |" in text
     assert "| causal/B2_T16_w8_L1 | float32 | training |" in text and table.digits(None) == "-"
+
+
+@pytest.mark.slow
+def test_peak_memory_is_that_of_a_process_of_its_own():
+    case, small = cpu.BENCHES[1], cpu.TINY[0]
+    found = {backend: peak.peak(case, small, backend) for backend in ("torch", "reference")}
+    assert 1 < found["torch"] < found["reference"]
+    with pytest.raises(RuntimeError, match="known back-ends"):
+        peak.peak(case, small, "nothing")
 
 
 def stand_in(monkeypatch, name, **functions):
