@@ -155,6 +155,7 @@ class _Store:
         if state is self.tree or (self._last is not None and state is self._last[0] and self._untouched()):
             return
         self.check(state)
+        self._last = None
         self.write(state)
 
     @torch.no_grad()
