@@ -73,8 +73,10 @@ BARS = (
         clock="eager_ms"),
     Bar("step B=64, D 1536, eager", "step", "selective_step/B64_D1536_N16", (0.136, None), (2.5, None), (4, None),
         clock="eager_ms"),
-    Bar("whole block step, width 768, B=1, eager", "step", "block_step/B1_d768", (1.05, None), (3, None), (10, None),
+    Bar("whole block step, width 768, B=1, eager", "step", "block_step/B1_d768", (1.05, None), (3, None), (None, None),
         clock="eager_ms"),
+    Bar("the same behind one call (CapturedStep)", "step", "block_step/B1_d768", (1.05, None), (3, None), (10, None),
+        clock="eager_ms", who="captured"),
 )  # fmt: skip
 
 # With gaps, packed and with an initial state at most so many times the time without.

@@ -41,6 +41,7 @@ class Job:
         who: Name of the rival, or what to add to the back-end's name.
         backend: Forced; None takes the default.
         missing: Why it cannot run; "" if it can.
+        graph: Whether it can be captured; a replay of a graph cannot.
     """
 
     section: str
@@ -52,6 +53,7 @@ class Job:
     who: str = ""
     backend: str | None = None
     missing: str = ""
+    graph: bool = True
 
 
 def name(family: str, shape: tuple[int, ...], letters: str, extras: tuple[str, ...] = ()) -> str:

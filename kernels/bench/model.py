@@ -6,6 +6,7 @@ Needs the package mambats: put the root of the repository on PYTHONPATH.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from statistics import median, quantiles
 
 import torch
@@ -82,6 +83,21 @@ def streaming(batch: int, size: Size, device: torch.device) -> Callable[[], Tens
     return step
 
 
+def replaying(batch: int, size: Size, device: torch.device) -> Callable[[], Tensor]:
+    """The same by a recorded graph, answers overwritten by the next step."""
+    from mambats.encoders import CapturedStep, CausalEncoder
+
+    torch.manual_seed(0)
+    step = CapturedStep(CausalEncoder(CHANNELS, size.width, size.layers).to(device).eval(), batch, keep=False)
+    rows, state = torch.randn(batch, CHANNELS, device=device), [step.init_state()]
+
+    def advance() -> Tensor:
+        y, state[0] = step.step(rows, state=state[0])
+        return y
+
+    return advance
+
+
 def alternate(
     calls: dict[str, Callable[[], Tensor]], backends: dict[str, str | None], device: torch.device, seconds: float
 ) -> dict[str, float]:
@@ -125,12 +141,11 @@ def jitter(call: Callable[[], Tensor], seconds: float) -> str:
 
 def keep(
     book: Book, case: str, dtype: str, step: str, batch: int, device: torch.device, seconds: float,
-    make: Callable[[], Callable[[], Tensor]],
+    makes: dict[str, Callable[[], Callable[[], Tensor]]],
 ) -> None:  # fmt: skip
-    """Time one kind of call on torch operations and on the default, taking turns; print and keep."""
-    default = chosen_backend("selective_scan", device, torch.float32)
-    backends: dict[str, str | None] = {"torch": "torch", default: None}
-    calls = {name: make() for name in backends}
+    """Time one kind of call in several forms, "torch" on torch operations, taking turns; print and keep."""
+    backends = {name: "torch" if name == "torch" else None for name in makes}
+    calls = {name: make() for name, make in makes.items()}
     times = alternate(calls, backends, device, seconds)
     for name, ms in times.items():
         note = ""
@@ -140,21 +155,25 @@ def keep(
         row = Row("model", case, dtype, name, step, eager_ms=ms, replays=5, rate=1e3 * batch / ms, note=note)
         book.add([row])
         told = f"{ms:10.3f} ms {row.rate:12.1f} / s {times['torch'] / ms:6.2f}x {note}"
-        print(f"{case:36} {dtype:9} {step:8} {name:10} {told}", flush=True)
+        print(f"{case:36} {dtype:9} {step:8} {name:14} {told}", flush=True)
 
 
 def run(book: Book, device: torch.device, wanted: Callable[[str], bool], seconds: float, tiny: bool) -> None:
     """Train and stream both encoders at each size."""
     sizes = TINY_SIZES if tiny else GPU_SIZES if device.type == "cuda" else CPU_SIZES
+    default = chosen_backend("selective_scan", device, torch.float32)
     for size in sizes:
         for kind in ("causal", "bidirectional"):
             for autocast in (False, True) if device.type == "cuda" else (False,):
                 case, dtype = f"{kind}/{size}", "bfloat16" if autocast else "float32"
                 if wanted(case):
-                    keep(book, case, dtype, "training", size.batch, device, seconds,
-                         lambda k=kind, s=size, a=autocast: training(k, s, device, a))  # fmt: skip
+                    make = partial(training, kind, size, device, autocast)
+                    keep(book, case, dtype, "training", size.batch, device, seconds, {"torch": make, default: make})
     for batch in (1, 64):
         case = f"streaming/B{batch}_w{sizes[0].width}_L{sizes[0].layers}"
         if wanted(case):
-            keep(book, case, "float32", "step", batch, device, seconds,
-                 lambda b=batch: streaming(b, sizes[0], device))  # fmt: skip
+            make = partial(streaming, batch, sizes[0], device)
+            makes: dict[str, Callable[[], Callable[[], Tensor]]] = {"torch": make, default: make}
+            if device.type == "cuda":
+                makes["captured"] = partial(replaying, batch, sizes[0], device)
+            keep(book, case, "float32", "step", batch, device, seconds, makes)

@@ -42,19 +42,12 @@ def model(rows: Sequence[Row]) -> str:
     for (case, dtype, step), group in groupby(rows, key=lambda row: (row.case, row.dtype, row.step)):
         found = list(group)
         before = next((row for row in found if row.who == "torch"), None)
-        after = next((row for row in found if row.who != "torch"), None)
-        if before and after and before.rate and after.rate:
+        for after in found:
+            if after is before or before is None or not before.rate or not after.rate:
+                continue
             rates = [digits(before.rate), f"{digits(after.rate)} ({after.who})", f"{after.rate / before.rate:.2f}x"]
             lines.append([case, dtype, step, *rates, after.note or "-"])
-    head = [
-        "model",
-        "dtype",
-        "what",
-        "torch operations, series / s",
-        "default, series / s",
-        "gain",
-        "a step by default",
-    ]
+    head = ["model", "dtype", "what", "torch operations, series/s", "by default, series/s", "gain", "a step"]
     return table(head, lines)
 
 

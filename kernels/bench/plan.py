@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 
 from bench import job
-from bench.block import block_job
+from bench.block import block_jobs
 from bench.job import BF16, EXTRAS, FP32, SMALL, Job, Shape, scan_job
 from bench.rivals import conv_rivals, scan_rivals, step_rivals
 from mambats_kernels.causal_conv.cases import GPU_SHAPES as CONVS
@@ -38,7 +38,8 @@ def promises(device: torch.device, backend: str | None, tiny: bool) -> Iterator[
         yield job.conv_job(shape, device)
     for batch, width, size in STEPS:
         yield job.step_job(batch, *((8, 4) if tiny else (width, size)), device)
-    yield from (block_job(batch, 16 if tiny else 768, device) for batch in (1, 64))
+    for batch in (1, 64):
+        yield from block_jobs(batch, 16 if tiny else 768, device)
 
 
 def explanations(device: torch.device, tiny: bool) -> Iterator[Job]:
