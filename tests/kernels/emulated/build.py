@@ -10,14 +10,15 @@ from functools import cache
 from pathlib import Path
 
 import mambats_kernels
+from mambats_kernels.cuda import Source
 
 HERE = Path(__file__).parent
 KERNELS = Path(mambats_kernels.__file__).parent
 RUNTIME = ("machine.cpp", "barriers.cpp", "checks.cpp")
 # Contraction off: the same numbers on every machine. No exceptions: threads are abandoned, not unwound, after an error.
 FLAGS = ("-std=c++17", "-fPIC", "-w", "-ffp-contract=off", "-fno-exceptions", "-fno-strict-aliasing", f"-I{HERE}")
-# The compiler's own runtimes are not linked: checks.cpp receives the calls.
-CHECKED = ("-g1", "-fsanitize=thread,alignment,bounds")
+# The compiler's own runtimes are not linked: checks.cpp receives the calls. At -O1 the largest takes 1.5 s.
+CHECKED = ("-O1", "-g1", "-fsanitize=thread,alignment,bounds")
 # So that a launch finds the kernel's parameter without knowing its type.
 END = """
 template <class A> static void emulated_call(void (*kernel)(A), const void* a) {{ kernel(*(const A*)a); }}
@@ -32,26 +33,7 @@ def compiler() -> str | None:
     return shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
 
 
-@cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="emulated-")
-
-
-def _run(*words: str) -> None:
-    made = subprocess.run(words, cwd=KERNELS, capture_output=True, text=True)
-    if made.returncode:
-        raise RuntimeError(f"the emulator's compiler refused the kernel:\n{made.stderr}")
-
-
-@cache
-def _runtime(program: str) -> tuple[str, ...]:
-    objects = tuple(str(Path(_folder().name, name).with_suffix(".o")) for name in RUNTIME)
-    for name, made in zip(RUNTIME, objects, strict=True):
-        _run(program, *FLAGS, "-O2", "-c", str(HERE / name), "-o", made)
-    return objects
-
-
-def text_of(source: "mambats_kernels.cuda.Source") -> str:
+def text_of(source: Source) -> str:
     """The text of one translation unit; `#line` keeps the places that errors name those of the kernel's own files."""
     parts = [f"#define {name} {value}" for name, value in source.defines]
     parts.append('#include "emulated.h"')
@@ -63,19 +45,15 @@ def text_of(source: "mambats_kernels.cuda.Source") -> str:
 
 @cache
 def built(text: str) -> Path:
-    """The library made of that text, once a session.
+    """The library made of that text.
 
     Raises:
         RuntimeError: If there is no compiler, or it refuses the text; its words are in the message.
     """
-    program = compiler()
-    if program is None:
-        raise RuntimeError("no C++ compiler: install g++ or name one in CXX")
-    stem = Path(_folder().name, hashlib.sha256(text.encode()).hexdigest()[:16])
-    stem.with_suffix(".cpp").write_text(text)
-    _run(program, *FLAGS, *CHECKED, "-O1", "-c", str(stem.with_suffix(".cpp")), "-o", str(stem.with_suffix(".o")))
-    _run(program, "-shared", str(stem.with_suffix(".o")), *_runtime(program), "-Wl,-Bsymbolic", "-o", f"{stem}.so")
-    return stem.with_suffix(".so")
+    folder = _folder()
+    runtime = [_made(folder, ".o", (HERE / name).read_text(), "-O2", "-c") for name in RUNTIME]
+    kernel = _made(folder, ".o", text, *CHECKED, "-c")
+    return _made(folder, ".so", "", "-shared", "-Wl,-Bsymbolic", str(kernel), *map(str, runtime))
 
 
 def placed(report: str, library: str) -> str:
@@ -91,3 +69,38 @@ def placed(report: str, library: str) -> str:
         return ", called at ".join(named) or "the kernel"
 
     return re.sub("@([0-9a-f]+)@", lines, report)
+
+
+@cache
+def _temporary() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="emulated-")
+
+
+def _folder() -> Path:
+    """Where what was compiled is kept: for this process, or for good in the folder that MAMBATS_EMULATED names."""
+    folder = Path(os.environ.get("MAMBATS_EMULATED") or _temporary().name)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@cache
+def _headers() -> str:
+    return "".join(path.read_text() for path in sorted(HERE.glob("*.h")))
+
+
+def _made(folder: Path, ending: str, text: str, *words: str) -> Path:
+    """What the compiler makes of a text or, without one, of files; whole when it appears, as others may look."""
+    program = compiler()
+    if program is None:
+        raise RuntimeError("no C++ compiler: install g++ or name one in CXX")
+    key = hashlib.sha256("\n".join([program, *FLAGS, *words, _headers(), text]).encode()).hexdigest()[:20]
+    made, started = folder / f"{key}{ending}", folder / f"{key}.{os.getpid()}{ending}"
+    if made.exists():
+        return made
+    read = ("-x", "c++", "-") if text else ()
+    command = [program, *FLAGS, *words, *read, "-o", str(started)]
+    ran = subprocess.run(command, cwd=KERNELS, input=text, capture_output=True, text=True)
+    if ran.returncode:
+        raise RuntimeError(f"the emulator's compiler refused the kernel:\n{ran.stderr}")
+    started.replace(made)
+    return made

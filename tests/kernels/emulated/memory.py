@@ -35,10 +35,11 @@ def regions(arguments: ctypes.Structure) -> tuple[list[tuple[int, int, str]], bo
     An address is explained by a live tensor whose storage it lies in; where one is not, bounds cannot be checked.
     """
     left, found = _addresses(arguments), dict[int, tuple[int, str]]()
-    for first, size in _storages():
-        if not left:
-            break
+    storages = _storages() if left else ()
+    for first, size in storages:
         for address in [address for address in left if first <= address < first + size]:
             name = left.pop(address)
             found[first] = (size, f"{found[first][1]}, {name}" if first in found else name)
+        if not left:
+            break  # before the next one is looked for, among all that Python has
     return [(first, size, name) for first, (size, name) in found.items()], not left
