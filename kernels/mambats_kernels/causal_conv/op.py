@@ -5,6 +5,8 @@ from torch import Tensor
 from mambats_kernels.backend import chosen_backend
 from mambats_kernels.causal_conv import reference
 from mambats_kernels.causal_conv.arguments import check_conv, check_conv_step
+from mambats_kernels.causal_conv.cuda.op import cuda_conv, takes
+from mambats_kernels.causal_conv.cuda.step import cuda_conv_step
 from mambats_kernels.causal_conv.native import native_conv, native_conv_step
 from mambats_kernels.causal_conv.shifted_op import torch_conv
 from mambats_kernels.checks import needs_numbers
@@ -25,8 +27,24 @@ def _reference_conv(
     )
 
 
+def _cuda_conv(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    activation: str | None,
+    cu_seqlens: Tensor | None,
+    initial_state: Tensor | None,
+    reverse: bool,
+) -> tuple[Tensor, Tensor]:
+    if not takes(x, weight):
+        return torch_conv(x, weight, bias, activation, cu_seqlens, initial_state, reverse)
+    return cuda_conv(
+        x, weight, bias, activation=activation, cu_seqlens=cu_seqlens, initial_state=initial_state, reverse=reverse
+    )
+
+
 # Who runs under which name of `backend.BACKENDS`: all take and give the same.
-_FORMS = {"native": native_conv, "torch": torch_conv, "reference": _reference_conv}
+_FORMS = {"cuda": _cuda_conv, "native": native_conv, "torch": torch_conv, "reference": _reference_conv}
 
 
 def causal_conv(
@@ -110,6 +128,9 @@ def causal_conv_step(
     Source: as `causal_conv`.
     """
     check_conv_step(x_t, weight, bias, activation, state, mask)
-    if chosen_backend("causal_conv", x_t.device, x_t.dtype) == "native" and plain((x_t, weight, bias, state)):
-        return native_conv_step(x_t, weight, bias, state, activation, mask)
+    backend = chosen_backend("causal_conv", x_t.device, x_t.dtype)
+    if backend in ("cuda", "native") and plain((x_t, weight, bias, state)):
+        if backend == "native":
+            return native_conv_step(x_t, weight, bias, state, activation, mask)
+        return cuda_conv_step(x_t, weight, bias, state=state, activation=activation, mask=mask)
     return reference.causal_conv_step(x_t, weight, bias, state=state, activation=activation, mask=mask)

@@ -50,7 +50,7 @@ def cuda_conv_step(
     if weight.dtype == torch.float64 or (bias is not None and bias.dtype != weight.dtype):
         weight, bias = weight.float(), None if bias is None else bias.float()
     weight, state = weight.contiguous(), state.to(dtype).contiguous()
-    y, following = x_t.new_empty((batch, width)), x_t.new_empty((batch, taps - 1, width))
+    y, following = torch.empty_like(x_t, memory_format=torch.contiguous_format), torch.empty_like(state)
     if not batch * width:
         return y, following
     device, columns = x_t.device.index or 0, -(-width // _THREADS)

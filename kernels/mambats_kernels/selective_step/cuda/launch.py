@@ -60,6 +60,10 @@ def _single(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype == torch.float64 else tensor
 
 
+def _float32(tensor: Tensor) -> Tensor:
+    return (tensor if tensor.dtype == torch.float32 else tensor.float()).contiguous()
+
+
 def _weights(b: Tensor) -> tuple[int, int, int]:
     """Strides of B_t or C_t along rows, groups and states."""
     if b.dim() == 3:
@@ -94,16 +98,15 @@ def cuda_step(
     Returns:
         y_t (B, D) in the dtype of x_t and the state after this token (B, D, N) in float32, new tensors.
     """
-    batch, width = x_t.shape
-    states = A.shape[1]
-    y, following = x_t.new_empty((batch, width)), x_t.new_empty((batch, width, states), dtype=torch.float32)
+    (batch, width), states = x_t.shape, A.shape[1]
+    A, state = _float32(A), _float32(state)
+    gap_t = None if gap_t is None else _float32(gap_t)
+    y, following = torch.empty_like(x_t, memory_format=torch.contiguous_format), torch.empty_like(state)
     if not batch * width:
         return y, following
     dt_t, B_t, C_t = _single(dt_t), _single(B_t), _single(C_t)
     D, z_t, dt_bias = (None if v is None else _single(v) for v in (D, z_t, dt_bias))
     D, dt_bias, mask = (None if v is None else v.contiguous() for v in (D, dt_bias, mask))
-    A, state = A.float().contiguous(), state.float().contiguous()
-    gap_t = None if gap_t is None else gap_t.float().contiguous()
     types = (x_t.dtype, dt_t.dtype, B_t.dtype, C_t.dtype, *(None if v is None else v.dtype for v in (z_t, D, dt_bias)))
     wide = states % 4 == 0 and (A.data_ptr() | state.data_ptr()) % 16 == 0
     kind = _Kind(types, batch * width, states, wide, x_t.device.index or 0)
