@@ -2,6 +2,7 @@
 // fibers (runtime.cpp). Arithmetic is IEEE: the approximate words are exact here, up to the rounding of libm.
 #pragma once
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <type_traits>
 
@@ -41,19 +42,6 @@ typedef long long i64;
 // Copies land when they are waited for or earlier: the order of the threads decides (runtime.cpp).
 DEVICE void copy16(void* to, const void* from, bool there, EMULATED_HERE) { emulated::copy(to, from, 16, there, site); }
 DEVICE void copy4(void* to, const void* from, bool there, EMULATED_HERE) { emulated::copy(to, from, 4, there, site); }
+DEVICE void write16(void* to, uint4 v) { *(uint4*)to = v; }
 DEVICE void commit_copies() { emulated::commit(); }
 template <int open> DEVICE void wait_copies() { emulated::wait_groups(open); }
-
-#if MAMBATS_CLUSTER > 1
-DEVICE u32 cluster_rank() { return emulated::now->rank; }
-DEVICE void store_remote(float4* place, u32 rank, float4 v, EMULATED_HERE) {
-  emulated::store_far(place, rank, &v, sizeof v, site);
-}
-DEVICE void cluster_arrive(EMULATED_HERE) { emulated::arrive_cluster(site); }
-DEVICE void cluster_wait(EMULATED_HERE) { emulated::wait_cluster(site); }
-#else
-DEVICE u32 cluster_rank() { return 0; }
-DEVICE void store_remote(float4* place, u32, float4 v) { *place = v; }
-DEVICE void cluster_arrive() {}
-DEVICE void cluster_wait() {}
-#endif
