@@ -70,14 +70,14 @@ def sweep(shape):
     copied = torch.empty_like(xs[0])
     print(f"{shape}: copy {device_time([partial(copied.copy_, x) for x in xs]):.4f} ms", flush=True)
     forward, backward = {}, {}
-    for load, run, threads, resident in itertools.product((8, 16), (4, 8, 12, 16), (128, 256), (1, 2, 3, 4)):
+    for load, run, threads, resident in itertools.product((8, 16), (4, 8, 16), (64, 128, 256), (1, 2, 3, 4, 6)):
         if threads * resident in (256, 384, 512, 768):
             forward[Tile(load, run, threads, resident)] = None
-    for load, run, threads, resident, waves in itertools.product(
-        (4, 8, 16), (4, 8, 16), (128, 256), (1, 2, 3, 4), (2, 4, 8)
+    for load, run, threads, resident, waves, walk in itertools.product(
+        (4, 8, 16), (2, 4, 8), (64, 128, 256), (1, 2, 3, 4, 6), (2, 4, 8), (False, True)
     ):
-        if threads * resident in (256, 384, 512, 768) and waves >= resident:
-            backward[Tile(load, run, threads, resident, waves)] = None
+        if threads * resident in (256, 384, 512, 768) and waves >= resident and load * run <= 64 and (walk or run > 2):
+            backward[Tile(load, run, threads, resident, waves, walk)] = None
     for tile in forward:
         launch._forward.clear()
         launch.plan_forward = partial(plan.plan_forward, shape=tile)

@@ -20,7 +20,8 @@ struct Arguments {
   const INPUT* dfinal;
   float* partial;   // (shares, TAPS + 1, width)
   i64 x_batch, x_row, dy_batch, dy_row;
-  int tokens, width, sequences, runs, runs_of_row, columns, early, tiles;
+  int tokens, width, sequences, runs, runs_of_row, columns, early;
+  int tiles;        // runs of a block (backward.cu), tokens of a thread (walk.cu)
 };
 
 union Pack {

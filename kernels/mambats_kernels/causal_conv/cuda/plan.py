@@ -108,11 +108,12 @@ def _defines(call: Call, shape: Tile, together: int, lanes: int) -> tuple[tuple[
     )  # fmt: skip
 
 
-def _template(call: Call, shape: Tile, together: int, lanes: int) -> Arguments:
+def _template(call: Call, taken: int, together: int, lanes: int) -> Arguments:
+    """Fill in what is known before any pointer; a thread takes `taken` tokens of a row at a time."""
     batch, tokens, width = call.shape
     made = Arguments(tokens=tokens, width=width, sequences=call.sequences)
     made.x_batch, made.x_row, made.dy_batch, made.dy_row = call.strides
-    made.runs_of_row = -(-tokens // shape.run)
+    made.runs_of_row = -(-tokens // taken)
     made.runs = batch * made.runs_of_row
     made.columns = -(-(width // together) // lanes)
     return made
@@ -121,7 +122,7 @@ def _template(call: Call, shape: Tile, together: int, lanes: int) -> Arguments:
 def plan_forward(call: Call, shape: Tile = tile.FORWARD) -> Plan:
     """Prepare the forward launch."""
     together, lanes = _cut(call, shape)
-    made = _template(call, shape, together, lanes)
+    made = _template(call, shape.run, together, lanes)
     states = call.sequences * (call.taps - 1) * (call.shape[2] // together)
     made.early = -(-states // shape.threads)
     blocks = made.columns * -(-made.runs // (shape.threads // lanes)) + made.early
@@ -131,18 +132,27 @@ def plan_forward(call: Call, shape: Tile = tile.FORWARD) -> Plan:
 
 
 def plan_backward(call: Call, shape: Tile = tile.BACKWARD) -> Plan:
-    """Prepare both launches of the backward pass: blocks walk over several tiles, so few sums are left to add."""
+    """Prepare both launches of the backward pass: threads take several runs each, so few sums are left to add."""
     together, lanes = _cut(call, shape)
-    made = _template(call, shape, together, lanes)
-    width, slots = call.shape[2], shape.threads // lanes
-    tiles = -(-made.runs // slots)
-    made.tiles = -(-tiles // max(1, _processors(call.device) * shape.waves // made.columns))
-    shares = -(-tiles // made.tiles)
+    (batch, tokens, width), slots = call.shape, shape.threads // lanes
+    columns = -(-(width // together) // lanes)
+    wanted = max(1, _processors(call.device) * shape.waves // columns)  # shares, for enough blocks in all
+    if shape.walk:
+        segment = -(-tokens // max(1, wanted * slots // batch))
+        segment = max(2, -(-segment // shape.run)) * shape.run
+        made = _template(call, segment, together, lanes)
+        made.tiles, shares = segment, -(-made.runs // slots)
+    else:
+        made = _template(call, shape.run, together, lanes)
+        tiles = -(-made.runs // slots)
+        made.tiles = -(-tiles // wanted)
+        shares = -(-tiles // made.tiles)
     if call.given[1]:
         made.early = -(-call.sequences * (width // together) // shape.threads)
-    blocks, shared = made.columns * shares + made.early, 4 * shape.threads * together
-    files = ("cuda/device.cuh", f"{_FOLDER}/line.cuh", f"{_FOLDER}/backward.cu")
-    kernel = load(Source(files, _defines(call, shape, together, lanes), "conv_backward"), call.device, shared)
+    blocks, shared = columns * shares + made.early, 4 * shape.threads * together
+    files = ("line.cuh", "slope.cuh", "walk.cu" if shape.walk else "backward.cu")
+    source = ("cuda/device.cuh", *(f"{_FOLDER}/{file}" for file in files))
+    kernel = load(Source(source, _defines(call, shape, together, lanes), "conv_backward"), call.device, shared)
     return Plan(kernel.launcher((blocks, 1, 1), shape.threads), made, shares, *_plan_sum(call, shares))
 
 

@@ -18,7 +18,8 @@ class Tile(NamedTuple):
         run: Tokens that a thread takes at a time.
         threads: Of a block.
         resident: Blocks that must fit a multiprocessor at a time: what limits registers.
-        waves: Blocks a multiprocessor in all, where a block walks over several tiles (backward).
+        waves: Blocks a multiprocessor in all, where a thread takes several runs (backward).
+        walk: Whether these runs follow one another in time (walk.cu) or not (backward.cu).
     """
 
     load: int
@@ -26,10 +27,11 @@ class Tile(NamedTuple):
     threads: int
     resident: int
     waves: int = 0
+    walk: bool = False
 
 
 FORWARD = Tile(16, 8, 256, 2)
-BACKWARD = Tile(8, 8, 256, 2, 4)
+BACKWARD = Tile(8, 4, 128, 3, 3, walk=True)
 
 
 def channels_together(tile: Tile, taps: int, size: int, width: int, alignment: int) -> int:
