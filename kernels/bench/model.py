@@ -12,6 +12,7 @@ from statistics import median, quantiles
 import torch
 from torch import Tensor, nn
 
+from bench import cpu
 from bench.gpu import wait
 from bench.row import Book, Row
 from mambats_kernels.backend import chosen_backend, use_backend
@@ -104,16 +105,17 @@ def alternate(
     """Median milliseconds a call by name: all take turns, each turn as many calls as last a tenth of the time."""
     found: dict[str, list[float]] = {name: [] for name in calls}
     many = {name: 1 for name in calls}
+    now = cpu.seconds if device.type == "cpu" else time.perf_counter
     for turn in range(7):
         for name, call in calls.items():
             with use_backend(backends[name]):
                 wait(device)
-                begin = time.perf_counter()
+                begin = now()
                 value = call()
                 for _ in range(many[name] - 1):
                     value = call()
                 wait(device)
-                spent = (time.perf_counter() - begin) / many[name]
+                spent = (now() - begin) / many[name]
                 if not value.isfinite().all():
                     raise ArithmeticError(f"{name} gives values that are not finite")
             if turn == 1:  # the first turn builds and warms
@@ -130,13 +132,14 @@ def jitter(call: Callable[[], Tensor], seconds: float) -> str:
         found: list[float] = []
         end = time.perf_counter() + seconds / 5
         while len(found) < 20 or (len(found) < 2000 and time.perf_counter() < end):
-            begin = time.perf_counter()
+            begin = cpu.seconds()
             call()
-            found.append(1e3 * (time.perf_counter() - begin))
+            found.append(1e3 * (cpu.seconds() - begin))
         cuts = quantiles(found, n=100)
         windows.append((cuts[98] / cuts[49], cuts[49]))
     ratio, middle = min(windows)
-    return f"p50 {middle:.4f} ms, p99 {ratio:.2f} times that, in the best of five windows"
+    kind = ", processor time" if torch.get_num_threads() == 1 else ""
+    return f"p50 {middle:.4f} ms, p99 {ratio:.2f} times that, in the best of five windows{kind}"
 
 
 def keep(

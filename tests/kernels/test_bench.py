@@ -123,7 +123,7 @@ def test_cpu_and_model_tables_are_written(tmp_path):
 @pytest.mark.slow
 def test_peak_memory_is_that_of_a_process_of_its_own():
     case, small = cpu.BENCHES[1], cpu.TINY[0]
-    found = {backend: peak.peak(case, small, backend) for backend in ("torch", "reference")}
+    found = {backend: peak.peak(case, small, backend, 1) for backend in ("torch", "reference")}
     assert 1 < found["torch"] < found["reference"]
     with pytest.raises(RuntimeError, match="known back-ends"):
         peak.peak(case, small, "nothing")
