@@ -11,17 +11,33 @@ back. Sums over channels leave as partial sums of the program; `kernel_sum` adds
 import triton
 import triton.language as tl
 
-from mambats_kernels.selective_scan.triton.number import LN2, LOG2E, logistic, phi, psi, tail
+from mambats_kernels.selective_scan.triton.number import LN2, LOG2E, logistic, psi, tail
 from mambats_kernels.selective_scan.triton.tile import (
+    advance,
+    fetch,
     load_channel,
-    load_gaps,
     load_state,
+    locate,
     pick,
     place,
     reach,
-    saved_tile,
     step_size,
 )
+
+
+@triton.jit
+def sum_channels(tile, PRECISION: tl.constexpr):
+    """Sum a tile (T, N, D) over its channels, as a product with ones: it takes 3 instructions a number, shuffles 6.
+
+    Rows of 8 channels are too short for a product, so that neighbours in N share one and a selector keeps them apart.
+    """
+    T: tl.constexpr = tile.shape[0]
+    N: tl.constexpr = tile.shape[1]
+    D: tl.constexpr = tile.shape[2]
+    SHARED: tl.constexpr = max(16 // D, 1)
+    own = tl.arange(0, SHARED * D)[:, None] // D == tl.arange(0, SHARED)[None, :]
+    rows = tl.reshape(tile, [T * N // SHARED, SHARED * D])
+    return tl.reshape(tl.dot(rows, own.to(tl.float32), input_precision=PRECISION), [T, N])
 
 
 @triton.jit
@@ -36,28 +52,88 @@ def recompute(h, grown, entering, step, BLOCK_T: tl.constexpr):
 
 
 @triton.jit
-def retreat(carry, grown, source, step, BLOCK_T: tl.constexpr):
-    """Walk back: the gradient of every state, that times its decay, both (T, N, D), and what goes before the tile."""
-    slope, passed = source, source
+def retreat(carry, grown, before, source, step, BLOCK_T: tl.constexpr):
+    """Walk back: the gradients of every state and of its exponent, both (T, N, D), and what goes before the tile."""
+    slope, exponent = source, source
     for back in tl.static_range(BLOCK_T):
         g = pick(source, step, BLOCK_T - 1 - back) + carry
         carry = pick(grown, step, BLOCK_T - 1 - back) * g
         slope = place(slope, step, BLOCK_T - 1 - back, g)
-        passed = place(passed, step, BLOCK_T - 1 - back, carry)
-    return slope, passed, carry
+        # Taken here, decays and states need no registers behind this step.
+        exponent = place(exponent, step, BLOCK_T - 1 - back, carry * pick(before, step, BLOCK_T - 1 - back))
+    return slope, exponent, carry
 
 
 @triton.jit
-def ungate(dy, out, z, dz, at, alive):
-    """Give the gradient before the gate silu(z), and write that of z; both are dy where there is no gate."""
-    if z is None:
-        return dy
+def ungate(outer, out, z, dz, alive):
+    """Give the gradient before the gate silu(z), and write that of z."""
+    opened = logistic(z, tail(z))
+    tl.store(dz, (outer * out * opened * (1.0 + z * (1.0 - opened))).to(dz.dtype.element_ty), alive)
+    return outer * z * opened
+
+
+@triton.jit
+def spread(g, exponent, b, x, delta, span, a, grown, weight, HOLD: tl.constexpr):
+    """Give the gradients (T, D) of x, of span, and of delta besides span, and that of A (N, D)."""
+    entering = g * b[:, :, None]
+    dspan = tl.sum(exponent * a[None, :, :], axis=1) * LN2
+    rate = exponent * span[:, None, :]
+    if HOLD:
+        dx, dweight = tl.sum(entering * weight, axis=1), entering * x[:, None, :]
+        dspan += tl.sum(dweight * grown, axis=1)
+        rate += dweight * (span * span)[:, None, :] * psi(span[:, None, :] * a[None, :, :] * LN2, grown)
+        return dx, dspan, tl.zeros(dx.shape, tl.float32), tl.sum(rate, axis=0)
     else:
-        gate = tl.load(z + at, mask=alive, other=0.0).to(tl.float32)
-        opened = logistic(gate, tail(gate))
-        slope = dy * out * opened * (1.0 + gate * (1.0 - opened))
-        tl.store(dz + at, slope.to(dz.dtype.element_ty), alive)
-        return dy * gate * opened
+        du = tl.sum(entering, axis=1)
+        return du * delta, dspan, du * x, tl.sum(rate, axis=0)
+
+
+@triton.jit
+def store_gaps(parts, dgap, token, step, left, walked, REVERSE: tl.constexpr):
+    """Write a program's share (T, D) of the gradients of the gaps that its steps met."""
+    met = (step < left) & (step + walked > 0) if REVERSE else step < left
+    at = token + 1 - step if REVERSE else token + step
+    tl.store(parts + at, tl.sum(dgap, axis=1), met)
+
+
+@triton.jit
+def fetch_back(dy, saved, sources, offsets, save_at, kept, begin, length, walked,
+               WIDTH: tl.constexpr, STATES: tl.constexpr, ALL_N: tl.constexpr, REVERSE: tl.constexpr,
+               BLOCK_T: tl.constexpr):  # fmt: skip
+    """Load the tile that begins after `walked` tokens, with the gradient of y and the state before the tile."""
+    step, channels, _, known, known_n = offsets
+    token = begin + (-1 if REVERSE else 1) * walked.to(tl.int64)
+    alive = (step < length - walked)[:, None] & known[None, :]
+    outer = tl.load(dy + token * WIDTH + channels, mask=alive, other=0.0).to(tl.float32)
+    tile = saved + (save_at + walked // BLOCK_T) * (WIDTH * STATES)
+    h = tl.load(tile + kept, mask=known_n[:, None] & known[None, :], other=0.0)
+    x, dt, z, b, c, gap = fetch(sources, offsets, token, length - walked, walked, WIDTH, ALL_N, REVERSE)
+    return outer, h, x, dt, z, b, c, gap
+
+
+@triton.jit
+def differentiate(loaded, channelwise, carry, dz, step, alive,
+                  GAPS: tl.constexpr, GATED: tl.constexpr, SOFTPLUS: tl.constexpr, HOLD: tl.constexpr,
+                  PRECISION: tl.constexpr, BLOCK_T: tl.constexpr):  # fmt: skip
+    """Give the gradients that a tile of `fetch_back` has, in the order of what follows the scan; write that of z.
+
+    Of x and dt (T, D), of B and C (T, N), of the gaps for every channel (T, D), of A (N, D), of D (D,), and the carry.
+    """
+    outer, h, x, dt, z, b, c, gap = loaded
+    a, skip, shift = channelwise
+    delta, slope = step_size(dt, shift, alive, SOFTPLUS)
+    span = delta * gap[:, None] if GAPS else delta
+    grown, weight = advance(delta, span, a, HOLD)
+    put = tl.broadcast_to(weight * x[:, None, :], grown.shape)
+    after, before = recompute(h, grown, put * b[:, :, None], step, BLOCK_T)
+    if GATED:
+        outer = ungate(outer, tl.sum(after * c[:, :, None], axis=1) + skip[None, :] * x, z, dz, alive)
+    dc = sum_channels(after * outer[:, None, :], PRECISION)
+    g, exponent, carry = retreat(carry, grown, before, c[:, :, None] * outer[:, None, :], step, BLOCK_T)
+    db = sum_channels(g * put, PRECISION)
+    dx, dspan, ddelta, da = spread(g, exponent, b, x, delta, span, a, grown, weight, HOLD)
+    ddt = (ddelta + (dspan * gap[:, None] if GAPS else dspan)) * slope
+    return dx + outer * skip[None, :], ddt, db, dc, dspan * delta, da, tl.sum(outer * x, axis=0), carry
 
 
 @triton.jit
@@ -65,89 +141,55 @@ def backward(
     dy, dfinal, x, dt, A, B, C, D, z, bias, gaps, borders, saved,
     dx, ddt, dz, dinitial, part_A, part_B, part_C, part_D, part_bias, part_gaps, tokens, all_tokens,
     WIDTH: tl.constexpr, GROUPS: tl.constexpr, STATES: tl.constexpr,
-    SOFTPLUS: tl.constexpr, HOLD: tl.constexpr, REVERSE: tl.constexpr,
+    SOFTPLUS: tl.constexpr, HOLD: tl.constexpr, REVERSE: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_T: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
     """Walk one row back; `all_tokens` counts those of every row."""
-    SHARE: tl.constexpr = WIDTH // GROUPS
-    TILES: tl.constexpr = (SHARE + BLOCK_D - 1) // BLOCK_D
     SIGN: tl.constexpr = -1 if REVERSE else 1
-    row = (tl.program_id(0) // (GROUPS * TILES)).to(tl.int64)
-    group, tile = tl.program_id(0) // TILES % GROUPS, tl.program_id(0) % TILES
-    step, n, within = tl.arange(0, BLOCK_T), tl.arange(0, BLOCK_N), tile * BLOCK_D + tl.arange(0, BLOCK_D)
-    channel = group * SHARE + within
-    known, known_n = within < SHARE, n < STATES
-    known_state = known_n[:, None] & known[None, :]
-    first, length = reach(borders, row, tokens)
+    ALL_N: tl.constexpr = GROUPS * STATES
+    TILES: tl.constexpr = (WIDTH // GROUPS + BLOCK_D - 1) // BLOCK_D
+    row, group, tile, channel, known = locate(WIDTH, GROUPS, BLOCK_D)
+    first, length, save_at = reach(borders, row, tokens, BLOCK_T)
     begin = first + length - 1 if REVERSE else first
-    state, state_at = channel[None, :] * STATES + n[:, None], row * (WIDTH * STATES)
-    a = tl.load(A + state, mask=known_state, other=0.0).to(tl.float32) * LOG2E
+    step, n = tl.arange(0, BLOCK_T), tl.arange(0, BLOCK_N)
+    known_state = (n < STATES)[:, None] & known[None, :]
+    rates = channel[None, :] * STATES + n[:, None]
+    state = row * (WIDTH * STATES) + rates
+    a = tl.load(A + rates, mask=known_state, other=0.0).to(tl.float32) * LOG2E
     skip, shift = load_channel(D, channel, known), load_channel(bias, channel, known)
-    carry = load_state(dfinal, state_at, state, known_state)
-    channels = SIGN * step[:, None] * WIDTH + channel[None, :]
-    weights = SIGN * step[:, None] * (GROUPS * STATES) + group * STATES + n[None, :]
-    save_at = saved_tile(borders, row, tokens, first, BLOCK_T)
-    da = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
+    carry, da = load_state(dfinal, state, known_state), tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
     dskip, dshift = tl.zeros([BLOCK_D], tl.float32), tl.zeros([BLOCK_D], tl.float32)
-    i = tl.cdiv(length, BLOCK_T)  # a while, since triton 3.6's interpreter cannot count to a tensor with numpy 2.4
-    while i > 0:
-        i -= 1
-        walked = i * BLOCK_T
-        left = length - walked
+    channels = SIGN * step[:, None] * WIDTH + channel[None, :]
+    weights = SIGN * step[:, None] * ALL_N + group * STATES + n[None, :]
+    sources, offsets = (x, dt, z, B, C, gaps), (step, channels, weights, known, n < STATES)
+    kept = n[:, None] * WIDTH + channel[None, :]
+    walked = tl.cdiv(length, BLOCK_T) * BLOCK_T
+    dy_0, h_0, x_0, dt_0, z_0, b_0, c_0, gap_0 = fetch_back(
+        dy, saved, sources, offsets, save_at, kept, begin, length, tl.maximum(walked - BLOCK_T, 0),
+        WIDTH, STATES, ALL_N, REVERSE, BLOCK_T)  # fmt: skip
+    while walked > 0:
+        walked -= BLOCK_T
+        loaded = (dy_0, h_0, x_0, dt_0, z_0, b_0, c_0, gap_0)
+        dy_0, h_0, x_0, dt_0, z_0, b_0, c_0, gap_0 = fetch_back(
+            dy, saved, sources, offsets, save_at, kept, begin, length, tl.maximum(walked - BLOCK_T, 0),
+            WIDTH, STATES, ALL_N, REVERSE, BLOCK_T)  # fmt: skip
+        alive = (step < length - walked)[:, None] & known[None, :]
         token = begin + SIGN * walked.to(tl.int64)
-        at, weights_at = token * WIDTH + channels, token * (GROUPS * STATES) + weights
-        alive, weighted = (step < left)[:, None] & known[None, :], (step < left)[:, None] & known_n[None, :]
-        kept = saved + (save_at + i) * (WIDTH * STATES) + n[:, None] * WIDTH + channel[None, :]
-        h = tl.load(kept, mask=known_state, other=0.0)
-        x_tile = tl.load(x + at, mask=alive, other=0.0).to(tl.float32)
-        delta, slope = step_size(tl.load(dt + at, mask=alive, other=0.0), shift, alive, SOFTPLUS)
-        b = tl.load(B + weights_at, mask=weighted, other=0.0).to(tl.float32)
-        c = tl.load(C + weights_at, mask=weighted, other=0.0).to(tl.float32)
-        gap = load_gaps(gaps, token, step, left, walked, REVERSE)
-        span = delta if gaps is None else delta * gap[:, None]
-        u = x_tile if HOLD else delta * x_tile
-        grown = tl.exp2(span[:, None, :] * a[None, :, :])
-        put = tl.broadcast_to(u[:, None, :], (BLOCK_T, BLOCK_N, BLOCK_D))
-        if HOLD:
-            exponent = span[:, None, :] * a[None, :, :] * LN2
-            held = span[:, None, :] * phi(exponent, grown)
-            put = held * put
-        after, before = recompute(h, grown, put * b[:, :, None], step, BLOCK_T)
-        outer = tl.load(dy + at, mask=alive, other=0.0).to(tl.float32)
-        if z is not None:
-            outer = ungate(outer, tl.sum(after * c[:, :, None], axis=1) + skip[None, :] * x_tile, z, dz, at, alive)
-        dskip += tl.sum(outer * x_tile, axis=0)
-        g, passed, carry = retreat(carry, grown, c[:, :, None] * outer[:, None, :], step, BLOCK_T)
-        part = ((tile * all_tokens).to(tl.int64) + token) * (GROUPS * STATES) + weights
-        tl.store(part_C + part, tl.sum(after * outer[:, None, :], axis=2), weighted)
-        tl.store(part_B + part, tl.sum(g * put, axis=2), weighted)
-        q = passed * before
-        dspan = tl.sum(q * a[None, :, :], axis=1) * LN2
-        q = q * span[:, None, :]
-        dput = g * b[:, :, None]
-        if HOLD:
-            dheld = dput * u[:, None, :]
-            dspan += tl.sum(dheld * grown, axis=1)
-            q += dheld * (span * span)[:, None, :] * psi(exponent, grown)
-            dput = dput * held
-        da += tl.sum(q, axis=0)
-        du = tl.sum(dput, axis=1)
-        ddelta = dspan if gaps is None else dspan * gap[:, None]
-        if HOLD:
-            dx_tile = du + outer * skip[None, :]
-        else:
-            dx_tile = du * delta + outer * skip[None, :]
-            ddelta += du * x_tile
-        ddelta *= slope
-        dshift += tl.sum(ddelta, axis=0)
+        at, weighted = token * WIDTH + channels, (step < length - walked)[:, None] & (n < STATES)[None, :]
+        dx_tile, ddt_tile, db, dc, dgap, rate, dskip_tile, carry = differentiate(
+            loaded, (a, skip, shift), carry, None if z is None else dz + at, step, alive,
+            gaps is not None, z is not None, SOFTPLUS, HOLD, PRECISION, BLOCK_T)  # fmt: skip
+        da, dskip, dshift = da + rate, dskip + dskip_tile, dshift + tl.sum(ddt_tile, axis=0)
+        part = (tile.to(tl.int64) * all_tokens + token) * ALL_N + weights
+        tl.store(part_B + part, db, weighted)
+        tl.store(part_C + part, dc, weighted)
         tl.store(dx + at, dx_tile.to(dx.dtype.element_ty), alive)
-        tl.store(ddt + at, ddelta.to(ddt.dtype.element_ty), alive)
+        tl.store(ddt + at, ddt_tile.to(ddt.dtype.element_ty), alive)
         if gaps is not None:
-            met = (step < left) & (step + walked > 0) if REVERSE else step < left
-            passed_by = (group * TILES + tile).to(tl.int64) * all_tokens + token + (1 if REVERSE else 0)
-            tl.store(part_gaps + passed_by + SIGN * step, tl.sum(dspan * delta, axis=1), met)
-    tl.store(part_A + state_at + state, da, known_state)
+            program = (tl.program_id(0) % (GROUPS * TILES)).to(tl.int64) * all_tokens
+            store_gaps(part_gaps + program, dgap, token, step, length - walked, walked, REVERSE)
+    tl.store(part_A + state, da, known_state)
     tl.store(part_D + row * WIDTH + channel, dskip, known)
     tl.store(part_bias + row * WIDTH + channel, dshift, known)
     if dinitial is not None:
-        tl.store(dinitial + state_at + state, carry, known_state)
+        tl.store(dinitial + state, carry, known_state)

@@ -11,6 +11,9 @@ from mambats_kernels.selective_scan.triton.kernel_forward import forward
 from mambats_kernels.selective_scan.triton.kernel_sum import ordered_sum
 from mambats_kernels.selective_scan.triton.shape import Tile, backward_tile, forward_tile, saved_states
 
+# 8 loads on their way at a time: one after the other would show their latency.
+_SUM: dict[str, Any] = {"BLOCK": 256, "TOGETHER": 8}
+
 
 class Inputs(NamedTuple):
     """Tensors of a scan as the kernels take them: contiguous, of any float dtype; B and C (B, T, G, N)."""
@@ -47,6 +50,12 @@ def _on(device: torch.device) -> AbstractContextManager[Any]:
     return nullcontext() if here else torch.cuda.device(device)
 
 
+def _precise(given: Inputs) -> dict[str, Any]:
+    """How products add up over channels: tf32's 2^-11 is far below the rounding of bfloat16, and only NVIDIA has it."""
+    rounded = given.B.dtype == given.C.dtype == torch.bfloat16 and torch.version.hip is None
+    return {"PRECISION": "tf32" if rounded else "ieee"}
+
+
 def _compiled(given: Inputs, options: Options, tile: Tile) -> dict[str, Any]:
     groups, states = given.B.shape[2:]
     return {
@@ -64,7 +73,7 @@ def _blank(like: Tensor, packed: bool) -> Tensor:
 def run_forward(given: Inputs, options: Options, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Give y, the final states (rows, D, N), and the state before each tile of tokens (tiles, N, D) or nothing."""
     (_, tokens, width), (groups, states) = given.x.shape, given.B.shape[2:]
-    rows, packed, tile = rows_of(given), given.borders is not None, forward_tile(states, width // groups)
+    rows, packed, tile = rows_of(given), given.borders is not None, forward_tile(states)
     y = _blank(given.x, packed)
     final = given.x.new_empty((rows, width, states), dtype=torch.float32)
     count = saved_states(rows, tokens, states, packed) if save else 0
@@ -108,12 +117,11 @@ def _parts(given: Inputs, blocks: int) -> Parts:
 
 def _sum_weights(parts: Tensor, like: Tensor, borders: Tensor | None, rows: int) -> Tensor:
     """Add up partial sums of B or C over the programs of a group."""
-    out, block = torch.empty_like(like), 256
+    out = torch.empty_like(like)
     each = like.shape[2] * like.shape[3]
     if out.numel():
-        # 8 loads on their way hide the latency that one after the other would show.
-        ordered_sum[(-(-out.numel() // block),)](
-            parts, out, borders, rows, out.numel(), each, parts.shape[0], BLOCK=block, TOGETHER=8
+        ordered_sum[(-(-out.numel() // _SUM["BLOCK"]),)](
+            parts, out, borders, rows, out.numel(), each, parts.shape[0], **_SUM
         )  # fmt: skip
     return out
 
@@ -123,7 +131,7 @@ def run_backward(
 ) -> list[Tensor | None]:
     """Give the gradients of x, dt, A, B, C, D, z, dt_bias, gaps and initial, None for what is not there."""
     (batch, tokens, width), (groups, states) = given.x.shape, given.B.shape[2:]
-    rows, packed, tile = rows_of(given), given.borders is not None, backward_tile(states, width // groups)
+    rows, packed, tile = rows_of(given), given.borders is not None, backward_tile(states)
     dx, ddt = _blank(given.x, packed), _blank(given.dt, packed)
     dz = None if given.z is None else _blank(given.z, packed)
     initial = None if given.initial is None else saved.new_empty(given.initial.shape)
@@ -133,7 +141,7 @@ def run_backward(
         if rows * width:
             backward[(rows * groups * blocks,)](
                 dy, dfinal, *given[:9], given.borders, saved, dx, ddt, dz, initial, *parts,
-                tokens, batch * tokens, **_compiled(given, options, tile),
+                tokens, batch * tokens, **_compiled(given, options, tile), **_precise(given),
             )  # fmt: skip
         weights = [
             _sum_weights(part, like, given.borders, rows) for part, like in ((parts.B, given.B), (parts.C, given.C))

@@ -26,23 +26,16 @@ def chunk(states: int) -> int:
     return 8 if states <= 32 else 4
 
 
-def _channels(states: int, wanted: int, share: int) -> int:
-    """Give the channels of a tile: with fewer than 32 numbers a token, lanes would be left to time."""
-    return min(max(wanted, 32 // states), _power(share))
-
-
-def forward_tile(states: int, share: int) -> Tile:
-    """Give the tile of the forward kernel for N states and `share` channels a group."""
+def forward_tile(states: int) -> Tile:
+    """Give the tile of the forward kernel for N states."""
     size = _power(states)
-    if size <= 16:
-        return Tile(chunk(states), size, _channels(size, 16, share), 1)
-    return Tile(chunk(states), size, _channels(size, 8, share), max(1, size // 64))
+    return Tile(chunk(states), size, max(8, 32 // size), max(1, size // 32))
 
 
-def backward_tile(states: int, share: int) -> Tile:
+def backward_tile(states: int) -> Tile:
     """Give the tile of the backward kernel, which holds three times as many numbers at once."""
     size = _power(states)
-    return Tile(chunk(states), size, _channels(size, 8, share), max(1, size // 16))
+    return Tile(chunk(states), size, max(8, 32 // size), max(1, size // 16))
 
 
 def saved_states(rows: Any, tokens: Any, states: int, packed: bool) -> Any:
