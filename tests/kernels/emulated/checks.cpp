@@ -18,7 +18,7 @@ static std::vector<Moment> moments;
 static unsigned clusters;    // so far
 static bool fenced;          // blocks of this launch talk to each other through global memory
 static bool open_world;      // the kernel got an address of which nobody knows how far it goes
-static Region* last_region;
+static Region* recent[256];  // the region of an instruction, which mostly stays the same
 
 // The compiled kernel with its constants, and this runtime.
 struct Program {
@@ -77,6 +77,7 @@ static std::string told(const Access& access, const Region& region) {
 static void check_races(const Access& access, Region& region) {
   const unsigned own = moment(), at = offset(access.program);
   Trace* trace = region.traces + (access.place - region.first);
+  unsigned write_before = 0, read_before = 0;  // of the byte before: in order
   for (size_t k = 0; k < access.bytes; ++k, ++trace) {
     if (trace->cluster != clusters) {
       const bool wrote = trace->write, read = trace->read || trace->foreign;
@@ -85,8 +86,9 @@ static void check_races(const Access& access, Region& region) {
       *trace = {0, 0, 0, 0, 0, clusters, read, false};
     }
     if (trace->flying) fail(where(access.program), told(access, region) + " before the copy to it was waited for");
-    if (trace->write && !ordered(trace->write))
+    if (trace->write && trace->write != write_before && !ordered(trace->write))
       race(access, region, told(*moments[trace->write].thread).c_str(), " wrote", trace->write_at);
+    write_before = trace->write;
     if (!access.write) {
       if (trace->read == own) continue;
       if (trace->read && moments[trace->read].thread != running) trace->other = trace->read;
@@ -95,8 +97,9 @@ static void check_races(const Access& access, Region& region) {
       continue;
     }
     if (trace->foreign && !fenced) race(access, region, "another block", " read", 0);
-    if (trace->read && !ordered(trace->read))
+    if (trace->read && trace->read != read_before && !ordered(trace->read))
       race(access, region, told(*moments[trace->read].thread).c_str(), " read", trace->read_at);
+    read_before = trace->read;
     if (trace->other && !ordered(trace->other))
       race(access, region, told(*moments[trace->other].thread).c_str(), " read", 0);
     *trace = {own, at, 0, 0, 0, clusters, 0, 0};
@@ -109,9 +112,10 @@ static bool inside(const Access& access, const void* first, const void* end) {
 static bool inside(const Access& access, const Region& region) { return inside(access, region.first, region.end); }
 
 static Region* find(const Access& access) {
-  if (last_region && inside(access, *last_region)) return last_region;
+  Region*& last = recent[(size_t)access.program % 256];
+  if (last && inside(access, *last)) return last;
   for (Region& region : regions)
-    if (inside(access, region)) return last_region = &region;
+    if (inside(access, region)) return last = &region;
   return nullptr;
 }
 
@@ -161,7 +165,7 @@ static Region made(const char* first, const char* end, const std::string& name) 
 void start_checks() {
   clusters = 0;
   fenced = false;
-  last_region = nullptr;
+  std::fill(recent, recent + 256, nullptr);
   if (checked)
     for (const Block& block : cluster.blocks)
       shared_regions.push_back(made(block.shared, block.shared + shared_bytes, "shared memory"));

@@ -41,7 +41,7 @@ const char* name(Kind kind) {
 }
 
 std::string told(Site site) { return site.file ? std::string(site.file) + ":" + std::to_string(site.line) : "its start"; }
-bool same(Site a, Site b) { return a.line == b.line && !strcmp(a.file, b.file); }
+bool same(Site a, Site b) { return a.line == b.line && (a.file == b.file || !strcmp(a.file, b.file)); }
 
 static std::string told(uint3 v) {
   return "(" + std::to_string(v.x) + ", " + std::to_string(v.y) + ", " + std::to_string(v.z) + ")";
