@@ -3,6 +3,7 @@
 
 // The last TAPS - 1 inputs of each sequence, its past included; done by blocks of their own.
 DEVICE void keep_final(const Arguments& p) {
+#if TAPS > 1
   int packs = p.width / VECTOR;
   i64 job = (i64)blockIdx.x * THREADS + threadIdx.x;
   int channel = (int)(job % packs) * VECTOR;
@@ -13,6 +14,7 @@ DEVICE void keep_final(const Arguments& p) {
   int place = s.end - PAST + (int)(kept % PAST);
   Pack pack = input_at(p, s, PACKED ? 0 : row, place, channel);
   *(RAW*)(p.final + kept * p.width + channel) = pack.raw;
+#endif
 }
 
 DEVICE void activate(float* sum) {
@@ -48,12 +50,10 @@ DEVICE void convolve_run(const Arguments& p, const Filter& f, Span s, int batch_
 }
 
 KERNEL BOUNDS(THREADS, RESIDENT) conv_forward(PARAMETER Arguments p) {
-#if TAPS > 1
   if (blockIdx.x < p.early) {
     keep_final(p);
     return;
   }
-#endif
   u32 block = blockIdx.x - p.early;
   int channel = ((int)(block % p.columns) * LANES + (int)(threadIdx.x % LANES)) * VECTOR;
   i64 run = (i64)(block / p.columns) * SLOTS + threadIdx.x / LANES;
