@@ -12,6 +12,7 @@ from mambats_kernels.selective_step.cuda.launch import cuda_step
 from tests.kernels.emulated import compiler, emulated_load
 
 CPU = torch.device("cpu")
+SLOW = pytest.mark.slow  # each kernel takes the emulator a second to compile
 
 
 @pytest.fixture
@@ -65,6 +66,8 @@ SCANS = {
     "more_than_a_block": {"shape": (5, 37, 16)},
 }
 
+SHORT = ("full", "hold", "groups", "states_of_fives")
+
 
 def wide(given):
     return {n: v.double() if torch.is_tensor(v) and v.is_floating_point() else v for n, v in given.items()}
@@ -87,12 +90,12 @@ def right_scan(given, bound=1e-6):
         assert not found[0][absent].any() and torch.equal(found[1][absent], before[absent])
 
 
-@pytest.mark.parametrize("options", SCANS.values(), ids=SCANS)
-def test_emulated_scan_steps_are_right(emulated, options):
-    right_scan(scan_arguments(CPU, **options))
+@pytest.mark.parametrize("name", [n if n in SHORT else pytest.param(n, marks=SLOW) for n in SCANS])
+def test_emulated_scan_steps_are_right(emulated, name):
+    right_scan(scan_arguments(CPU, **SCANS[name]))
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, pytest.param(torch.float16, marks=SLOW)], ids=["bf16", "fp16"])
 def test_emulated_scan_step_takes_halves(emulated, dtype):
     right_scan(scan_arguments(CPU, dtype), 3e-3)
 
@@ -135,7 +138,7 @@ def test_emulated_conv_steps_are_right(emulated, options):
     right_conv(conv_arguments(CPU, **options))
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, pytest.param(torch.float16, marks=SLOW)], ids=["bf16", "fp16"])
 def test_emulated_conv_step_takes_halves(emulated, dtype):
     right_conv(conv_arguments(CPU, dtype), 3e-3)
 
