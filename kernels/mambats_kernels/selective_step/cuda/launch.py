@@ -17,6 +17,7 @@ _STRIDES = (
     "b_row", "b_group", "b_state", "c_row", "c_group", "c_state",
 )  # fmt: skip
 _TYPES = ("X_TYPE", "DT_TYPE", "B_TYPE", "C_TYPE", "Z_TYPE", "SKIP_TYPE", "BIAS_TYPE")
+_NO_STRIDE = (0, 0)
 
 _Launch = Callable[[ctypes.Structure, int], None]
 
@@ -33,7 +34,15 @@ class StepArguments(ctypes.Structure):
 
 
 class _Kind(NamedTuple):
-    """What tells one launcher from another: dtypes in the order of `_TYPES`, B * D, N, whether states come in fours."""
+    """What tells one launch from another.
+
+    Attributes:
+        types: Dtypes in the order of `_TYPES`.
+        jobs: B * D.
+        states: N.
+        wide: Whether states come in fours that start at multiples of 16 bytes.
+        device: Index.
+    """
 
     types: tuple[torch.dtype | None, ...]
     jobs: int
@@ -57,11 +66,15 @@ def _launcher(kind: _Kind) -> _Launch:
 
 
 def _single(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype == torch.float64 else tensor
+    return tensor.float() if tensor.dtype is torch.float64 else tensor
+
+
+def _row(vector: Tensor | None) -> Tensor | None:
+    return None if vector is None else _single(vector).contiguous()
 
 
 def _float32(tensor: Tensor) -> Tensor:
-    return (tensor if tensor.dtype == torch.float32 else tensor.float()).contiguous()
+    return (tensor if tensor.dtype is torch.float32 else tensor.float()).contiguous()
 
 
 def _weights(b: Tensor) -> tuple[int, int, int]:
@@ -99,22 +112,26 @@ def cuda_step(
         y_t (B, D) in the dtype of x_t and the state after this token (B, D, N) in float32, new tensors.
     """
     (batch, width), states = x_t.shape, A.shape[1]
-    A, state = _float32(A), _float32(state)
-    gap_t = None if gap_t is None else _float32(gap_t)
+    A, state, D, dt_bias = _float32(A), _float32(state), _row(D), _row(dt_bias)
     y, following = torch.empty_like(x_t, memory_format=torch.contiguous_format), torch.empty_like(state)
     if not batch * width:
         return y, following
-    dt_t, B_t, C_t = _single(dt_t), _single(B_t), _single(C_t)
-    D, z_t, dt_bias = (None if v is None else _single(v) for v in (D, z_t, dt_bias))
-    D, dt_bias, mask = (None if v is None else v.contiguous() for v in (D, dt_bias, mask))
-    types = (x_t.dtype, dt_t.dtype, B_t.dtype, C_t.dtype, *(None if v is None else v.dtype for v in (z_t, D, dt_bias)))
-    wide = states % 4 == 0 and (A.data_ptr() | state.data_ptr()) % 16 == 0
-    kind = _Kind(types, batch * width, states, wide, x_t.device.index or 0)
+    dt_t, B_t, C_t, z_t = _single(dt_t), _single(B_t), _single(C_t), None if z_t is None else _single(z_t)
+    gap_t = None if gap_t is None else _float32(gap_t)
+    mask = None if mask is None else mask.contiguous()
+    rates, held = A.data_ptr(), state.data_ptr()
+    kind = _Kind(
+        (
+            x_t.dtype, dt_t.dtype, B_t.dtype, C_t.dtype, None if z_t is None else z_t.dtype,
+            None if D is None else D.dtype, None if dt_bias is None else dt_bias.dtype,
+        ),
+        batch * width, states, not states % 4 and not (rates | held) % 16, x_t.get_device(),
+    )  # fmt: skip
     made = StepArguments(
-        x_t.data_ptr(), dt_t.data_ptr(), A.data_ptr(), B_t.data_ptr(), C_t.data_ptr(), _address(D), _address(z_t),
-        _address(dt_bias), _address(gap_t), _address(mask), state.data_ptr(), y.data_ptr(), following.data_ptr(),
-        *x_t.stride(), *dt_t.stride(), *((0, 0) if z_t is None else z_t.stride()), *_weights(B_t), *_weights(C_t),
-        batch * width, width, states, width // (B_t.shape[1] if B_t.dim() == 3 else 1), dt_softplus, hold,
+        x_t.data_ptr(), dt_t.data_ptr(), rates, B_t.data_ptr(), C_t.data_ptr(), _address(D), _address(z_t),
+        _address(dt_bias), _address(gap_t), _address(mask), held, y.data_ptr(), following.data_ptr(),
+        *x_t.stride(), *dt_t.stride(), *(_NO_STRIDE if z_t is None else z_t.stride()), *_weights(B_t), *_weights(C_t),
+        batch * width, width, states, width // B_t.shape[1] if B_t.dim() == 3 else width, dt_softplus, hold,
     )  # fmt: skip
     (_launchers.get(kind) or _launcher(kind))(made, stream(kind.device))
     return y, following
