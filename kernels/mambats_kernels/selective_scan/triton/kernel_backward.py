@@ -11,15 +11,14 @@ back. Sums over channels leave as partial sums of the program; `kernel_sum` adds
 import triton
 import triton.language as tl
 
-from mambats_kernels.selective_scan.triton.number import LN2, LOG2E, logistic, psi, tail
-from mambats_kernels.selective_scan.triton.tile import (
+from mambats_kernels.selective_scan.triton.kernel_number import LN2, LOG2E, logistic, psi, tail
+from mambats_kernels.selective_scan.triton.kernel_tile import (
     advance,
     fetch,
     load_channel,
     load_state,
     locate,
     pick,
-    place,
     reach,
     step_size,
 )
@@ -45,9 +44,10 @@ def recompute(h, grown, entering, step, BLOCK_T: tl.constexpr):
     """Walk through a tile: the states after and before every token, both (T, N, D)."""
     after, before = entering, entering
     for t in tl.static_range(BLOCK_T):
-        before = place(before, step, t, h)
-        h = pick(grown, step, t) * h + pick(entering, step, t)
-        after = place(after, step, t, h)
+        there = step[:, None, None] == t
+        before = tl.where(there, h[None, :, :], before)
+        h = pick(grown, there) * h + pick(entering, there)
+        after = tl.where(there, h[None, :, :], after)
     return after, before
 
 
@@ -56,11 +56,12 @@ def retreat(carry, grown, before, source, step, BLOCK_T: tl.constexpr):
     """Walk back: the gradients of every state and of its exponent, both (T, N, D), and what goes before the tile."""
     slope, exponent = source, source
     for back in tl.static_range(BLOCK_T):
-        g = pick(source, step, BLOCK_T - 1 - back) + carry
-        carry = pick(grown, step, BLOCK_T - 1 - back) * g
-        slope = place(slope, step, BLOCK_T - 1 - back, g)
+        there = step[:, None, None] == BLOCK_T - 1 - back
+        g = pick(source, there) + carry
+        carry = pick(grown, there) * g
+        slope = tl.where(there, g[None, :, :], slope)
         # Taken here, decays and states need no registers behind this step.
-        exponent = place(exponent, step, BLOCK_T - 1 - back, carry * pick(before, step, BLOCK_T - 1 - back))
+        exponent = tl.where(there, (carry * pick(before, there))[None, :, :], exponent)
     return slope, exponent, carry
 
 
@@ -106,7 +107,7 @@ def fetch_back(dy, saved, sources, offsets, save_at, kept, begin, length, walked
     alive = (step < length - walked)[:, None] & known[None, :]
     outer = tl.load(dy + token * WIDTH + channels, mask=alive, other=0.0).to(tl.float32)
     tile = saved + (save_at + walked // BLOCK_T) * (WIDTH * STATES)
-    h = tl.load(tile + kept, mask=known_n[:, None] & known[None, :], other=0.0)
+    h = tl.load(tile + kept, mask=known_n[:, None] & known[None, :] & (walked < length), other=0.0)
     x, dt, z, b, c, gap = fetch(sources, offsets, token, length - walked, walked, WIDTH, ALL_N, REVERSE)
     return outer, h, x, dt, z, b, c, gap
 

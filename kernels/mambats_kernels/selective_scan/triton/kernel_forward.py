@@ -7,15 +7,14 @@
 import triton
 import triton.language as tl
 
-from mambats_kernels.selective_scan.triton.number import LOG2E, logistic, tail
-from mambats_kernels.selective_scan.triton.tile import (
+from mambats_kernels.selective_scan.triton.kernel_number import LOG2E, logistic, tail
+from mambats_kernels.selective_scan.triton.kernel_tile import (
     advance,
     fetch,
     load_channel,
     load_state,
     locate,
     pick,
-    place,
     reach,
     step_size,
 )
@@ -72,8 +71,9 @@ def forward(
         grown, weight = advance(delta, span, a, HOLD)
         states = weight * x_tile[:, None, :] * b[:, :, None]
         for t in tl.static_range(BLOCK_T):
-            h = pick(grown, step, t) * h + pick(states, step, t)
-            states = place(states, step, t, h)
+            there = step[:, None, None] == t
+            h = pick(grown, there) * h + pick(states, there)
+            states = tl.where(there, h[None, :, :], states)
         out = finish(states, c, x_tile, skip, None if z is None else z_tile)
         tl.store(y + token * WIDTH + channels, out.to(y.dtype.element_ty), alive)
         walked += BLOCK_T

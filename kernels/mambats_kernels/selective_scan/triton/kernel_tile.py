@@ -1,9 +1,9 @@
 """Tiles: what a program reads at once, T steps of the walk by D channels of one group, and how it walks through them.
 
-A state tile is (T, N, D). The default layout puts the last axes across the lanes and T into registers, so that `pick`
-and `place` name registers and cost nothing, whatever they look like. That makes the walk over time a chain of plain
-multiply-adds. `tl.associative_scan` would also multiply decays, and flips a reversed scan by shuffles. A loop is a
-`while`, since triton 3.6's interpreter cannot count to a tensor with numpy 2.4.
+A state tile is (T, N, D). The default layout puts the last axes across the lanes and T into registers, so that to
+`pick` a step, or to put one back by `tl.where`, names a register and costs nothing, whatever it looks like. That makes
+the walk over time a chain of plain multiply-adds. `tl.associative_scan` would also multiply decays, and it flips a
+reversed scan by shuffles. Loops are `while`, since triton 3.6's interpreter cannot count to a tensor with numpy 2.4.
 """
 
 # Triton's language, not Python's: its values have no types that could be written here.
@@ -13,21 +13,15 @@ multiply-adds. `tl.associative_scan` would also multiply decays, and flips a rev
 import triton
 import triton.language as tl
 
-from mambats_kernels.selective_scan.triton.number import LN2, logistic, phi, softplus, tail
+from mambats_kernels.selective_scan.triton.kernel_number import LN2, logistic, phi, softplus, tail
 
 
 @triton.jit
-def pick(tile, step, at):
-    """Take step `at` of a tile (T, N, D); `step` counts 0..T-1 along the first axis. Gives (N, D)."""
+def pick(tile, there):
+    """Take from a tile (T, N, D) the one step where `there` (T, 1, 1) is true. Gives (N, D)."""
     # Adding whole zeros changes no bit, so the sum folds to the one register that is left; float zeros would stay.
-    bits = tl.where(step[:, None, None] == at, tile.to(tl.int32, bitcast=True), 0)
+    bits = tl.where(there, tile.to(tl.int32, bitcast=True), 0)
     return tl.sum(bits, axis=0).to(tl.float32, bitcast=True)
-
-
-@triton.jit
-def place(tile, step, at, value):
-    """Put (N, D) at step `at` of a tile (T, N, D)."""
-    return tl.where(step[:, None, None] == at, value[None, :, :], tile)
 
 
 @triton.jit
