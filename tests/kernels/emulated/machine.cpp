@@ -2,6 +2,7 @@
 #include "machine.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -282,5 +283,6 @@ extern "C" int emulate(const void* arguments, int x, int y, int z, int threads, 
   seed = (unsigned long long)order * 0x9e3779b97f4a7c15ull;
   shared_bytes = (shared + 15) / 16 * 16;
   run({(unsigned)x, (unsigned)y, (unsigned)z}, (unsigned)threads, (unsigned)cluster);
+  fflush(stdout);  // what the kernel printed
   return !report.empty();
 }
