@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from mambats.encoders.causal import CausalEncoder
 from mambats.protocols import Encoder, State
 
 Given = tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]
@@ -28,7 +29,7 @@ class CapturedStep:
     The first step with a combination of arguments records it: it takes about as long as ten steps, and the first call
     on a machine compiles kernels besides. Later ones copy the row in, replay, and copy the answer out. Weights are read
     where they are: training them further is seen; moving them records anew. No gradients, no autocast. On a CPU it runs
-    the encoder's own step.
+    the encoder's own step; without `keep`, where that is one call of the native library, in buffers that are used again.
 
     Args:
         encoder: A causal encoder in evaluation mode, whose state keeps its shapes from step to step.
@@ -63,6 +64,7 @@ class CapturedStep:
         """Return the state before any row."""
         return self.encoder.init_state(self.batch)
 
+    @torch.inference_mode(mode=False)  # else buffers made inside could not be written outside
     @torch.no_grad()
     def step(
         self,
@@ -79,7 +81,10 @@ class CapturedStep:
             ValueError: If an argument or the state has another shape or device than the batch and the encoder need.
         """
         if not x_t.is_cuda:
-            return self.encoder.step(x_t, gap_t, observed_t=observed_t, mask_t=mask_t, state=state)
+            done = None
+            if not self.keep and isinstance(self.encoder, CausalEncoder):
+                done = self.encoder._native.step(self.encoder, x_t, gap_t, observed_t, mask_t, state, keep=False)
+            return done or self.encoder.step(x_t, gap_t, observed_t=observed_t, mask_t=mask_t, state=state)
         given: Given = (x_t, gap_t, observed_t, mask_t)
         addresses = [weight.data_ptr() for weight in self._weights]
         if addresses != self._addresses:
@@ -135,6 +140,7 @@ class _Store:
         like: A state of the form to be stored.
     """
 
+    @torch.inference_mode(mode=False)
     def __init__(self, like: State) -> None:
         leaves = list(_leaves(like))
         self._forms = [(leaf.shape, leaf.dtype) for leaf in leaves]

@@ -39,9 +39,10 @@ def same(one, other, bound=1e-6):
         torch.testing.assert_close(first, second, rtol=bound, atol=bound)
 
 
-def test_on_a_cpu_it_is_the_encoder_s_step():
+@pytest.mark.parametrize("keep", [True, False], ids=["keep", "reuse"])
+def test_on_a_cpu_it_is_the_encoder_s_step(keep):
     model = ENCODERS["causal"](2, 8).eval()
-    captured = CapturedStep(model, 3)
+    captured = CapturedStep(model, 3, keep=keep)
     ours, theirs = (walk(who.step, captured.init_state(), "cpu", "gom") for who in (captured, model))
     assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
 
@@ -74,6 +75,15 @@ def test_a_store_sees_that_a_state_was_changed_in_place():
     state.layers[1].ssm[2] = 5.0
     store.load(state)
     assert bool((store.tree.layers[1].ssm[2] == 5.0).all())
+
+
+def test_a_store_made_in_inference_mode_serves_outside():
+    model = ENCODERS["causal"](2, 8)
+    with torch.inference_mode():
+        store, state = _Store(model.init_state(3)), model.step(torch.randn(3, 2), state=model.init_state(3))[1]
+    store.load(state)
+    store.load(store.hand_out(keep=True))
+    same(_leaves(store.tree), _leaves(state), 0)
 
 
 def test_a_store_refuses_another_batch():
@@ -118,6 +128,17 @@ def test_trained_and_moved_weights_are_seen():
     same(walk(model.step, model.init_state(3), "cuda", ""), after)
     model.cpu().cuda()
     same(walk(captured.step, captured.init_state(), "cuda", ""), after)
+
+
+@pytest.mark.gpu
+def test_modes_of_torch_may_change_between_steps():
+    model = ENCODERS["causal"](2, 8).eval().cuda()
+    captured, found, state = CapturedStep(model, 3), [], None
+    for mode in (torch.inference_mode, torch.enable_grad, torch.no_grad, torch.inference_mode):
+        with mode():
+            y, state = captured.step(**rows(0, "cuda", "g"), state=state or captured.init_state())
+            found.append(y.clone())
+    same(found, walk(model.step, model.init_state(3), "cuda", "g", [0] * 4)[:4])
 
 
 @pytest.mark.gpu
