@@ -40,6 +40,10 @@ DEVICE void copy4(void* to, const void* from, bool there) {
   u32 address = (u32)__cvta_generic_to_shared(to);
   asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" :: "r"(address), "l"(from), "r"(there ? 4 : 0));
 }
+// 16 bytes to an address in global memory that came out of shared memory, which the compiler would take for any address.
+DEVICE void write16(void* to, uint4 v) {
+  asm volatile("st.global.v4.b32 [%0], {%1,%2,%3,%4};" :: "l"(to), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+}
 DEVICE void commit_copies() { asm volatile("cp.async.commit_group;"); }
 // Wait until at most `open` committed groups of this thread are still under way (then a barrier shows them to others).
 template <int open> DEVICE void wait_copies() { asm volatile("cp.async.wait_group %0;" :: "n"(open)); }

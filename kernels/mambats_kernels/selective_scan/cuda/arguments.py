@@ -2,20 +2,20 @@
 
 import ctypes
 
-_SIZES = ("rows", "tokens", "width", "groups", "sequences", "chunk", "chunks")
-_STRIDES = (
-    "x_row", "x_token", "dt_row", "dt_token", "z_row", "z_token", "dy_row", "dy_token",
-    "b_row", "b_token", "b_group", "c_row", "c_token", "c_group",
-)  # fmt: skip
+LINES = ("x", "dt", "z", "dy", "B", "C", "y", "dx", "ddt", "dz", "dC", "dB")
+_PARTS = ("", "_row", "_token", "_group")
+_SIZES = ("rows", "tokens", "width", "inner", "groups", "sequences", "chunk", "chunks", "offset", "room")
 _POINTERS = (
-    "x", "dt", "z", "dy", "B", "C", "A", "D", "bias", "gaps", "initial", "dfinal", "borders", "marks", "y", "final",
-    "saved", "carry", "spans", "dx", "ddt", "dz", "dB", "dC", "partial", "sums", "dA", "dD", "dbias", "dinitial", "dgaps",
+    "A", "D", "bias", "gaps", "initial", "dfinal", "borders", "marks", "final", "saved", "carry", "spans",
+    "partial", "sums", "dA", "dD", "dbias", "dinitial", "dgaps",
 )  # fmt: skip
 
 
 class Arguments(ctypes.Structure):
-    """Sizes and strides (in elements) as int64, then addresses, 0 where an option is absent."""
+    """Of each sequence its address and strides of row, token and group in elements; sizes; addresses, 0 for absent."""
 
-    _fields_ = [(name, ctypes.c_int64) for name in (*_SIZES, *_STRIDES)] + [
-        (name, ctypes.c_void_p) for name in _POINTERS
+    _fields_ = [
+        *[(name + part, ctypes.c_int64 if part else ctypes.c_void_p) for name in LINES for part in _PARTS],
+        *[(name, ctypes.c_int64) for name in _SIZES],
+        *[(name, ctypes.c_void_p) for name in _POINTERS],
     ]

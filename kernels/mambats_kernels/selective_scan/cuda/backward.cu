@@ -2,26 +2,30 @@
 //
 // 4 lanes a channel, 4 states a lane, PASSES = PADDED / 16 passes over the states of a tile. Lane = channel (2 bits),
 // states (2 bits), channel (1 bit): the channels that an mma sums lie in lane % 4. dB and dC are sums over channels: within
-// a warp by the tensor cores (EXACT: by shuffles), over the warps in shared memory, over the blocks of a cluster by
-// pushing to the block that owns the place, over clusters by scan_gather. All in a fixed order: no atomics.
+// a warp by the tensor cores (EXACT: by shuffles), over the warps in shared memory, over the blocks by scan_finish.
+// All in a fixed order: no atomics.
+// CHUNKED: 0 whole rows; 1 time chunks side by side, what flows into them is in `carry`; 2 one chunk a launch, the last one
+// first, each leaves its carry to the next: then dB and dC need room for one chunk only.
 // Where SEGMENT > TILE (one pass only) the tiles of a segment are walked forward once more to find their first states.
 #define PASSES (PADDED / 16)
 #define STEP (CHANNELS + 4)  // padded row of a converted tile, in float4
 #define TILES (SEGMENT / TILE)
 #define SETS (EXACT ? 4 : 8)  // partial sums of dB and dC that meet in shared memory
-#define SLOTS ((THREADS + MAMBATS_CLUSTER - 1) / MAMBATS_CLUSTER)
 
 struct Store {
+  Rows *from, *sums;              // sums: where the partial sums of dC and dB go
   TYPE *x, *dt, *z, *dy, *B, *C;  // two tiles each
   float4* steps;                  // span, delta * x, gradient of the ungated output, x
   float *b, *c, *part, *gaps, *slope;
-  float4 *first, *kept, *inbox;   // first states of tiles; carry, dA, A of each pass; what other blocks pushed
+  float4 *first, *kept;           // first states of tiles; carry, dA, A of each pass
   unsigned char* marks;
 };
 
 DEVICE Store store(char* memory) {
   Store r;
-  r.x = (TYPE*)memory;
+  r.from = (Rows*)memory;
+  r.sums = r.from + LINES;
+  r.x = (TYPE*)(r.sums + 2);
   r.dt = r.x + 2 * TILE * ROW;
   r.z = r.dt + 2 * TILE * ROW;
   r.dy = r.z + 2 * TILE * ROW;
@@ -29,12 +33,11 @@ DEVICE Store store(char* memory) {
   r.C = r.B + 2 * TILE * PADDED;
   r.steps = (float4*)(r.C + 2 * TILE * PADDED);
   r.b = (float*)(r.steps + TILE * STEP);
-  r.c = r.b + TILE * PADDED;
-  r.part = r.c + TILE * PADDED;
+  r.c = r.b + (EXACT ? 0 : TILE * PADDED);
+  r.part = r.c + (EXACT ? 0 : TILE * PADDED);
   r.first = (float4*)(r.part + SETS * TILE * 32);
   r.kept = r.first + (TILES > 1 ? (TILES + 1) * THREADS : 0);
-  r.inbox = r.kept + (PASSES > 1 ? 3 * PASSES * THREADS : 0);
-  r.gaps = (float*)(r.inbox + (MAMBATS_CLUSTER > 1 ? 2 * MAMBATS_CLUSTER * SLOTS : 0));
+  r.gaps = (float*)(r.kept + (PASSES > 1 ? 3 * PASSES * THREADS : 0));
   r.slope = r.gaps + 2 * TILE;
   r.marks = (unsigned char*)(r.slope + 4 * TILE);
   return r;
@@ -53,19 +56,16 @@ DEVICE Turn following(Turn now, int tiles) {
   return first > 0 ? enter_segment(first - 1) : Turn{-1, 0};
 }
 
-struct Inputs { Rows x, dt, z, dy, B, C; };
-
-DEVICE void load(const Arguments& p, const Place& w, const Store& r, const Inputs& in, Turn turn, int stage) {
+DEVICE void load(const Arguments& p, const Place& w, const Store& r, Turn turn, int stage) {
   const int k = turn.tile * TILE, tile = stage * TILE * ROW, states = stage * TILE * PADDED;
-  load_channels(w, r.x + tile, in.x, k);
-  load_channels(w, r.dt + tile, in.dt, k);
-  load_states(w, r.B + states, in.B, k);
-  load_times(p, w, r.gaps + stage * TILE, r.marks + stage * TILE, k);
-  if (!turn.again) {
-    if (GATED) load_channels(w, r.z + tile, in.z, k);
-    load_channels(w, r.dy + tile, in.dy, k);
-    load_states(w, r.C + states, in.C, k);
+  load_channels<2>(w, r.x + tile, 2 * TILE * ROW, r.from + X, k);
+  if (turn.again) load_states<1>(w, r.B + states, 0, r.from + STATE, k);
+  else {
+    if (GATED) load_channels<2>(w, r.z + tile, 2 * TILE * ROW, r.from + Z, k);
+    else load_channels<1>(w, r.dy + tile, 0, r.from + Z + 1, k);
+    load_states<2>(w, r.B + states, 2 * TILE * PADDED, r.from + STATE, k);
   }
+  load_times(p, w, r.gaps + stage * TILE, r.marks + stage * TILE, k);
 }
 
 DEVICE void convert(const Place& w, const Store& r, Turn turn, int stage, float bias0, float bias1) {
@@ -91,6 +91,7 @@ DEVICE void convert(const Place& w, const Store& r, Turn turn, int stage, float 
     r.steps[t * STEP + c] = make_float4(d0 * gap, HOLD ? x0 : d0 * x0, g0, x0);
     r.steps[t * STEP + c + 1] = make_float4(d1 * gap, HOLD ? x1 : d1 * x1, g1, x1);
   }
+  if (EXACT) return;  // they are floats already
   widen_states(r.b, r.B + stage * TILE * PADDED);
   if (!turn.again) widen_states(r.c, r.C + stage * TILE * PADDED);
 }
@@ -132,60 +133,19 @@ DEVICE void sum_channels(float* part, float* sum, const float* v, const float* o
 #endif
 }
 
-// Write four sums of dC or dB: place e of the tile's 16 x (C, B) x 16, states 16 * pass on.
-DEVICE void emit(const Arguments& p, const Place& w, float4 v, int e, int tile, int pass) {
-  const int t = e / 16 * 2 + e / 4 % 2, second = e / 8 % 2, n = pass * 16 + e % 4 * 4;
-  const int k = tile * TILE + t;
-  if (k >= w.length) return;
-  const i64 at = token(p, w.lo + k);
-#if MERGED
-  // The mma cut 13 bits off each value: 3.5e-4 is missing on average.
-  const float scale = EXACT ? 1.f : 1.00035f;
-  TYPE* to = (second ? p.dB : p.dC) + ((w.row * p.tokens + at) * p.groups + w.group) * STATES + n;
-  put_sums(to, n, v, scale);
-#else
-  const int cluster = w.block % (CLUSTERS * MAMBATS_CLUSTER) / MAMBATS_CLUSTER;
-  const i64 place = ((w.row * p.groups + w.group) * CLUSTERS + cluster) * p.tokens + at;
-  *(float4*)(p.partial + (place * 2 + second) * PADDED + n) = v;
-#endif
-}
-
-// Sum the sets of a finished pass; in a cluster, send each place to its owner and take what came for the pass before.
-struct Post { int tile, pass, turn; };
-DEVICE void receive(const Arguments& p, const Place& w, const Store& r, const Post& last) {
-#if MAMBATS_CLUSTER > 1
-  if (last.tile < 0) return;
-  cluster_wait();
-  const int e = threadIdx.x * MAMBATS_CLUSTER + cluster_rank();
-  if (threadIdx.x < SLOTS && e < THREADS) {
-    const float4* box = r.inbox + (last.turn & 1) * MAMBATS_CLUSTER * SLOTS + threadIdx.x;
-    float4 v = box[0];
-#pragma unroll
-    for (int k = 1; k < MAMBATS_CLUSTER; k++) {
-      const float4 u = box[k * SLOTS];
-      v.x += u.x; v.y += u.y; v.z += u.z; v.w += u.w;
-    }
-    emit(p, w, v, e, last.tile, last.pass);
-  }
-#endif
-}
-DEVICE void post(const Arguments& p, const Place& w, const Store& r, Post& last, int tile, int pass) {
-  const int e = threadIdx.x;
-  receive(p, w, r, last);
+// Sum the sets of a finished pass and write them: thread e holds four states of place e of 8 x (C, B) x 2 tokens x 4.
+DEVICE void post(const Place& w, const Store& r, const Rows* to, int tile, int pass) {
+  const int e = threadIdx.x, k = tile * TILE + e / 16 * 2 + e / 4 % 2, second = e / 8 % 2, n = pass * 16 + e % 4 * 4;
   float4 v = ((const float4*)r.part)[e];
 #pragma unroll
-  for (int k = 1; k < SETS; k++) {
-    const float4 u = ((const float4*)r.part)[k * TILE * 8 + e];
+  for (int set = 1; set < SETS; set++) {
+    const float4 u = ((const float4*)r.part)[set * TILE * 8 + e];
     v.x += u.x; v.y += u.y; v.z += u.z; v.w += u.w;
   }
-#if MAMBATS_CLUSTER > 1
-  last = Post{tile, pass, last.turn + 1};
-  float4* box = r.inbox + (last.turn & 1) * MAMBATS_CLUSTER * SLOTS + cluster_rank() * SLOTS;
-  store_remote(box + e / MAMBATS_CLUSTER, e % MAMBATS_CLUSTER, v);
-  cluster_arrive();
-#else
-  emit(p, w, v, e, tile, pass);
-#endif
+  if (k >= w.length) return;
+  char* at = to[second].at + (i64)k * to[second].step;
+  if (MERGED) put_sums((TYPE*)at + n, n, v, EXACT ? 1.f : TRUNCATED);
+  else write16((float*)at + n, make_uint4(__float_as_uint(v.x), __float_as_uint(v.y), __float_as_uint(v.z), __float_as_uint(v.w)));
 }
 
 // Where a packed sequence begins, the state before its first token.
@@ -202,7 +162,7 @@ DEVICE void again(const Arguments& p, const Place& w, const Store& r, int tile, 
   for (int t = 0; t < TILE; t++) {
     const float2 step = *(const float2*)(r.steps + t * STEP + c);
     if (PACKED && (r.marks[stage * TILE + t] & ENTER)) begin(p, w, k + t, d, from, there, h);
-    const float4 b = *(const float4*)(r.b + t * PADDED + from);
+    const float4 b = *(const float4*)((EXACT ? (const float*)(r.B + stage * TILE * PADDED) : r.b) + t * PADDED + from);
     const float w4[4] = {b.x, b.y, b.z, b.w};
 #pragma unroll
     for (int s = 0; s < 4; s++) {
@@ -220,14 +180,34 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
   const int c = warp * 8 + (lane >> 4) * 4 + (lane & 3), d = w.first + c;
   const bool there = c < w.count;
   const int tiles = (w.length + TILE - 1) / TILE;
-  const Inputs in = {rows(p, w, p.x, p.x_row, p.x_token, w.first), rows(p, w, p.dt, p.dt_row, p.dt_token, w.first),
-                     rows(p, w, p.z, p.z_row, p.z_token, w.first), rows(p, w, p.dy, p.dy_row, p.dy_token, w.first),
-                     rows(p, w, p.B, p.b_row, p.b_token, w.group * p.b_group),
-                     rows(p, w, p.C, p.c_row, p.c_token, w.group * p.c_group)};
-  const Rows dx = dense(p, w, p.dx), ddt = dense(p, w, p.ddt), dz = dense(p, w, p.dz);
+  find_rows(p, w, r.from);
+  if (!MERGED && tid == 32) {  // the room begins at the first token, in walking order, of the launch
+    const i64 step = 2 * PADDED, room = min(p.tokens, p.room);
+    float* at = p.partial + ((w.row * p.groups * BLOCKS_OF_GROUP + w.block) * room + (w.lo - p.offset * p.chunk)) * step;
+    r.sums[0] = Rows{(char*)at, (int)step * 4};
+    r.sums[1] = Rows{(char*)(at + PADDED), (int)step * 4};
+  }
+  __syncthreads();
+  const Rows* sums_at = MERGED ? r.from + DC : r.sums;
   const i64 segments = (p.tokens + SEGMENT - 1) / SEGMENT;
   const float* saved = p.saved + (w.row * segments * p.width + d) * STATES;
   const i64 stride = p.width * STATES;  // of saved states
+  // First states of the tiles of a segment: two places take turns for the segment's own, the others follow.
+  auto fetch = [&](Turn turn) {
+    if (TILES > 1 && there && turn.tile % TILES == 0 && (turn.again || turn.tile == tiles - 1)) {
+      const int segment = turn.tile / TILES, from = share * 4;
+      float4* to = r.first + (segment & 1) * THREADS + tid;
+      const float* at = saved + ((w.lo + (i64)turn.tile * TILE) / SEGMENT) * stride + from;
+      if (STATES == PADDED) copy16(to, at, true);
+      else { float h[4]; get_states<4>(at - from, from, h); *to = make_float4(h[0], h[1], h[2], h[3]); }
+    }
+  };
+  auto home = [&](int tile) { return r.first + (tile % TILES ? tile % TILES + 1 : tile / TILES & 1) * THREADS + tid; };
+  if (TILES > 1 && !there) for (int k = 0; k < TILES + 1; k++) r.first[k * THREADS + tid] = make_float4(0.f, 0.f, 0.f, 0.f);
+  Turn turn = enter_segment(tiles - 1);
+  load(p, w, r, turn, 0);
+  fetch(turn);
+  commit_copies();
   float a[4], carry[4], dA[4];
 #pragma unroll 1
   for (int pass = 0; pass < PASSES; pass++) {
@@ -236,7 +216,8 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
     for (int s = 0; s < 4; s++) a[s] = carry[s] = dA[s] = 0.f;
     if (there) {
       get_states<4>(p.A + (i64)d * STATES, from, a);
-      if (CHUNKED) get_states<4>(p.carry + ((w.row * p.chunks + w.part) * p.width + d) * STATES, from, carry);
+      if (CHUNKED == 1 || (CHUNKED == 2 && w.part + 1 < p.chunks))
+        get_states<4>(p.carry + ((w.row * p.chunks + w.part) * p.width + d) * STATES, from, carry);
       else if (!PACKED && p.dfinal) get_states<4>(p.dfinal + (w.row * p.width + d) * STATES, from, carry);
     }
 #pragma unroll
@@ -254,34 +235,14 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
   float dD = 0.f, dbias = 0.f, one[8];
 #pragma unroll
   for (int k = 0; k < 8; k++) one[k] = (lane >> 2) == k ? 1.f : 0.f;
-  Post last = {-1, 0, 0};
 
-  // First states of the tiles of a segment: two places take turns for the segment's own, the others follow.
-  auto fetch = [&](Turn turn) {
-    if (TILES > 1 && there && turn.tile % TILES == 0 && (turn.again || turn.tile == tiles - 1)) {
-      const int segment = turn.tile / TILES, from = share * 4;
-      float4* to = r.first + (segment & 1) * THREADS + tid;
-      const float* at = saved + ((w.lo + (i64)turn.tile * TILE) / SEGMENT) * stride + from;
-      if (STATES == PADDED) copy16(to, at, true);
-      else { float h[4]; get_states<4>(at - from, from, h); *to = make_float4(h[0], h[1], h[2], h[3]); }
-    }
-  };
-  auto home = [&](int tile) { return r.first + (tile % TILES ? tile % TILES + 1 : tile / TILES & 1) * THREADS + tid; };
-  if (TILES > 1 && !there) for (int k = 0; k < TILES + 1; k++) r.first[k * THREADS + tid] = make_float4(0.f, 0.f, 0.f, 0.f);
-
-  cluster_arrive();  // nobody may push before all blocks are there
-  cluster_wait();
-  Turn turn = enter_segment(tiles - 1);
-  load(p, w, r, in, turn, 0);
-  fetch(turn);
-  commit_copies();
   for (int stage = 0; turn.tile >= 0; stage ^= 1) {
     const Turn next = following(turn, tiles);
     const i64 k0 = w.lo + (i64)turn.tile * TILE;
     const int raw = stage * TILE * ROW;
     wait_copies<0>();
     __syncthreads();
-    if (next.tile >= 0) { load(p, w, r, in, next, stage ^ 1); fetch(next); }
+    if (next.tile >= 0) { load(p, w, r, next, stage ^ 1); fetch(next); }
     commit_copies();
     convert(w, r, turn, stage, bias0, bias1);
     __syncthreads();
@@ -316,33 +277,29 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
         v = r.kept[(3 * pass + 2) * THREADS + tid];
         a[0] = v.x; a[1] = v.y; a[2] = v.z; a[3] = v.w;
       }
-      const float* qb = r.b + from;
-      const float* qc = r.c + from;
+      const float* qb = (EXACT ? (const float*)(r.B + stage * TILE * PADDED) : r.b) + from;
+      const float* qc = (EXACT ? (const float*)(r.C + stage * TILE * PADDED) : r.c) + from;
 #pragma unroll
       for (int t4 = 0; t4 < TILE; t4 += 4) {
-        float y[4];
 #pragma unroll
         for (int j = 0; j < 4; j++) {
           const int t = t4 + j;
           const float2 step = *(const float2*)(r.steps + t * STEP + c);
-          const float4 b = *(const float4*)(qb + t * PADDED), weight = *(const float4*)(qc + t * PADDED);
-          const float w4[4] = {b.x, b.y, b.z, b.w}, c4[4] = {weight.x, weight.y, weight.z, weight.w};
+          const float4 b = *(const float4*)(qb + t * PADDED);
+          const float w4[4] = {b.x, b.y, b.z, b.w};
           float before[4] = {h[t][0], h[t][1], h[t][2], h[t][3]};
           if (PACKED && (r.marks[stage * TILE + t] & ENTER)) begin(p, w, k0 + t, d, from, there, before);
-          y[j] = 0.f;
 #pragma unroll
           for (int s = 0; s < 4; s++) {
             const float power = step.x * a[s], decay = fast_exp2(power);
             h[t + 1][s] = fmaf(decay, before[s], (HOLD ? step.x * held(power * LN2, decay) * step.y : step.y) * w4[s]);
-            y[j] = fmaf(h[t + 1][s], c4[s], y[j]);
           }
         }
-        ys[t4 / 4] += sum_quad(y, share);
       }
       float sum[4];
 #pragma unroll
       for (int t4 = TILE - 4; t4 >= 0; t4 -= 4) {
-        float s4[4], p4[4];
+        float y4[4], s4[4], p4[4];
 #pragma unroll
         for (int j = 3; j >= 0; j--) {
           const int t = t4 + j;
@@ -356,13 +313,14 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
             carry[0] = carry[1] = carry[2] = carry[3] = 0.f;
             if (p.dfinal && there) get_states<4>(p.dfinal + (sequence(p, token(p, k0 + t)) * p.width + d) * STATES, from, carry);
           }
-          s4[j] = p4[j] = 0.f;
+          y4[j] = s4[j] = p4[j] = 0.f;
 #pragma unroll
           for (int s = 0; s < 4; s++) {
             const float power = step.x * a[s], decay = fast_exp2(power), dh = fmaf(c4[s], step.z, carry[s]);
             carry[s] = decay * dh;
             const float flow = carry[s] * before[s];
             v[s] = step.z * h[t + 1][s];
+            if (GATED) y4[j] = fmaf(h[t + 1][s], c4[s], y4[j]);  // here, where C is at hand: shared memory is the narrowest road
             if (HOLD) {
               const float z = power * LN2, weigh = held(z, decay), input = dh * w4[s] * step.y;
               s4[j] = fmaf(dh * w4[s], step.x * weigh, s4[j]);
@@ -382,6 +340,7 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
           }
           sum_channels(r.part, sum, v, one, t, lane, warp);
         }
+        if (GATED) ys[t4 / 4] += sum_quad(y4, share);
         ss[t4 / 4] += sum_quad(s4, share);
         ws[t4 / 4] += sum_quad(p4, share);
       }
@@ -389,7 +348,7 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
         r.kept[(3 * pass) * THREADS + tid] = make_float4(carry[0], carry[1], carry[2], carry[3]);
         r.kept[(3 * pass + 1) * THREADS + tid] = make_float4(dA[0], dA[1], dA[2], dA[3]);
         __syncthreads();
-        post(p, w, r, last, turn.tile, pass);
+        post(w, r, sums_at, turn.tile, pass);
         __syncthreads();
       }
     }
@@ -425,20 +384,17 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
       }
     }
     __syncthreads();
-    if (PASSES == 1) post(p, w, r, last, turn.tile, 0);
+    if (PASSES == 1) post(w, r, sums_at, turn.tile, 0);
     if (SLOPED && tid < TILE && turn.tile * TILE + tid < w.length) {
       const i64 k = k0 + tid, at = token(p, k) + REVERSE;
       const float v = (r.slope[tid] + r.slope[TILE + tid]) + (r.slope[2 * TILE + tid] + r.slope[3 * TILE + tid]);
       const bool free = REVERSE && (k == 0 || (PACKED && (r.marks[stage * TILE + tid] & ENTER)));
-      const i64 blocks = p.groups * (CLUSTERS * MAMBATS_CLUSTER);
+      const i64 blocks = p.groups * BLOCKS_OF_GROUP;
       if (!free) p.dgaps[(w.row * blocks + w.block) * p.tokens + at] = v;
     }
-    store_channels(w, dx, r.x + raw, turn.tile * TILE);
-    store_channels(w, ddt, r.dt + raw, turn.tile * TILE);
-    if (GATED) store_channels(w, dz, r.z + raw, turn.tile * TILE);
+    store_channels<GATED ? 3 : 2>(w, r.from + DX, r.x + raw, 2 * TILE * ROW, turn.tile * TILE);
     turn = next;
   }
-  receive(p, w, r, last);
   float* sums = p.sums + (w.row * p.chunks + w.part) * p.width * (STATES + 2);
 #pragma unroll 1
   for (int pass = 0; pass < PASSES && there; pass++) {
@@ -450,6 +406,8 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
       dA[0] = v.x; dA[1] = v.y; dA[2] = v.z; dA[3] = v.w;
     }
     put_states<4>(sums + (i64)d * STATES, from, dA);
+    if (CHUNKED == 2 && w.part > 0)
+      put_states<4>(p.carry + ((w.row * p.chunks + w.part - 1) * p.width + d) * STATES, from, carry);
     if (STARTED && !PACKED && w.part == 0) put_states<4>(p.dinitial + (w.row * p.width + d) * STATES, from, carry);
   }
   dD += exchange(dD, 4); dD += exchange(dD, 8);

@@ -1,10 +1,11 @@
 // The adjoint's walk over one time chunk from zero: what flows out at its first token, and the chunk's span. Like PHASE 1
 // of the forward scan, in the other direction.
-struct Ring { TYPE *dt, *z, *dy, *C; float2* steps; float *c, *gaps; unsigned char* marks; };
+struct Ring { Rows* from; TYPE *dt, *z, *dy, *C; float2* steps; float *c, *gaps; unsigned char* marks; };
 
 DEVICE Ring ring(char* memory) {
   Ring r;
-  r.dt = (TYPE*)memory;
+  r.from = (Rows*)memory;
+  r.dt = (TYPE*)(r.from + LINES);
   r.z = r.dt + 2 * TILE * ROW;
   r.dy = r.z + 2 * TILE * ROW;
   r.C = r.dy + 2 * TILE * ROW;
@@ -15,14 +16,12 @@ DEVICE Ring ring(char* memory) {
   return r;
 }
 
-struct Inputs { Rows dt, z, dy, C; };
-
-DEVICE void load(const Arguments& p, const Place& w, const Ring& r, const Inputs& in, int i, int stage) {
+DEVICE void load(const Arguments& p, const Place& w, const Ring& r, int i, int stage) {
   const int k = i * TILE, tile = stage * TILE * ROW;
-  load_channels(w, r.dt + tile, in.dt, k);
-  load_channels(w, r.dy + tile, in.dy, k);
-  if (GATED) load_channels(w, r.z + tile, in.z, k);
-  load_states(w, r.C + stage * TILE * PADDED, in.C, k);
+  load_channels<1>(w, r.dt + tile, 0, r.from + X + 1, k);
+  if (GATED) load_channels<2>(w, r.z + tile, 2 * TILE * ROW, r.from + Z, k);
+  else load_channels<1>(w, r.dy + tile, 0, r.from + Z + 1, k);
+  load_states<1>(w, r.C + stage * TILE * PADDED, 0, r.from + STATE + 1, k);
   load_times(p, w, r.gaps + stage * TILE, r.marks + stage * TILE, k);
 }
 
@@ -52,9 +51,10 @@ KERNEL BOUNDS(THREADS, 1) scan_carry(PARAMETER Arguments p) {
   const int lane = threadIdx.x % 4, c = threadIdx.x / 4, d = w.first + c, from = lane * (PADDED / 4);
   const bool there = c < w.count;
   const int tiles = (w.length + TILE - 1) / TILE;
-  const Inputs in = {rows(p, w, p.dt, p.dt_row, p.dt_token, w.first), rows(p, w, p.z, p.z_row, p.z_token, w.first),
-                     rows(p, w, p.dy, p.dy_row, p.dy_token, w.first),
-                     rows(p, w, p.C, p.c_row, p.c_token, w.group * p.c_group)};
+  find_rows(p, w, r.from);
+  __syncthreads();
+  load(p, w, r, tiles - 1, tiles - 1 & 1);
+  commit_copies();
   float a[PADDED / 4], h[PADDED / 4], span = 0.f;
 #pragma unroll
   for (int s = 0; s < PADDED / 4; s++) a[s] = h[s] = 0.f;
@@ -64,13 +64,11 @@ KERNEL BOUNDS(THREADS, 1) scan_carry(PARAMETER Arguments p) {
   const int pairs = threadIdx.x % (CHANNELS / 2) * 2;
   const float bias0 = BIASED && pairs < w.count ? p.bias[w.first + pairs] : 0.f;
   const float bias1 = BIASED && pairs + 1 < w.count ? p.bias[w.first + pairs + 1] : 0.f;
-  load(p, w, r, in, tiles - 1, tiles - 1 & 1);
-  commit_copies();
   for (int i = tiles - 1; i >= 0; i--) {
     const int stage = i & 1;
     wait_copies<0>();
     __syncthreads();
-    if (i > 0) load(p, w, r, in, i - 1, stage ^ 1);
+    if (i > 0) load(p, w, r, i - 1, stage ^ 1);
     commit_copies();
     convert(w, r, i, stage, bias0, bias1);
     __syncthreads();

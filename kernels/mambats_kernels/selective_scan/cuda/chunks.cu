@@ -29,7 +29,7 @@ KERNEL BOUNDS(THREADS, 1) scan_join(PARAMETER Arguments p) {
 // Says of every token of a packed batch, in walking order, whether a sequence begins or ends there.
 KERNEL BOUNDS(THREADS, 1) scan_marks(PARAMETER Arguments p) {
   const i64 k = (i64)blockIdx.x * THREADS + threadIdx.x;
-  if (k >= (p.tokens + TILE - 1) / TILE * TILE) return;
+  if (k >= (p.tokens + 15) / 16 * 16) return;
   unsigned char mark = 0;
   if (k < p.tokens) {
     const i64 at = token(p, k), r = sequence(p, at);

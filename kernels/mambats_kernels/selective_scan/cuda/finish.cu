@@ -1,7 +1,7 @@
-// The last sums of the backward pass, in a fixed order: dA, dD, dbias over rows and chunks (blocks below `split`), dB and dC
-// over clusters (the others, if MERGED = 0). One launch.
+// The last sums of the backward pass, in a fixed order: dA, dD, dbias over rows and chunks (blocks below `split`, if this is
+// the last launch), dB and dC over the blocks of a group (the others, unless MERGED).
 KERNEL BOUNDS(THREADS, 1) scan_finish(PARAMETER Arguments p) {
-  const i64 wide = p.width * (STATES + 2), split = (wide + 31) / 32;
+  const i64 wide = p.width * (STATES + 2), split = p.offset == 0 ? (wide + 31) / 32 : 0;
   if (blockIdx.x < split) {
     SHARED(memory);
     float* shared = (float*)memory;
@@ -22,19 +22,20 @@ KERNEL BOUNDS(THREADS, 1) scan_finish(PARAMETER Arguments p) {
     return;
   }
 #if !MERGED
-  const i64 per = PADDED / 4 * 2, clusters = CLUSTERS, e = (blockIdx.x - split) * THREADS + threadIdx.x;
-  if (e >= p.rows * p.groups * p.tokens * per) return;
-  const i64 at = e / per % p.tokens, row = e / per / p.tokens;  // row of the batch and group
+  const i64 per = PADDED / 4 * 2, e = (blockIdx.x - split) * THREADS + threadIdx.x;
+  const i64 from = p.offset * p.chunk, room = min(p.tokens - from, p.room);  // tokens of this launch, in walking order
+  if (e >= p.rows * p.groups * room * per) return;
+  const i64 k = e / per % room, row = e / per / room;  // token; row of the batch and group
   const int n = (int)(e % per % (PADDED / 4)) * 4, second = (int)(e % per / (PADDED / 4));
-  const float* from = p.partial + ((row * clusters * p.tokens + at) * 2 + second) * PADDED + n;
+  const i64 width = min(p.tokens, p.room) * 2 * PADDED;
+  const float* at = p.partial + row * BLOCKS_OF_GROUP * width + (k * 2 + second) * PADDED + n;
   float4 v = make_float4(0.f, 0.f, 0.f, 0.f);
-#pragma unroll 4
-  for (i64 k = 0; k < clusters; k++) {
-    const float4 u = *(const float4*)(from + k * p.tokens * 2 * PADDED);
+#pragma unroll 8
+  for (int j = 0; j < BLOCKS_OF_GROUP; j++) {
+    const float4 u = *(const float4*)(at + j * width);
     v.x += u.x; v.y += u.y; v.z += u.z; v.w += u.w;
   }
-  const float scale = EXACT ? 1.f : 1.00035f;  // as in emit
-  TYPE* to = (second ? p.dB : p.dC) + ((row / p.groups * p.tokens + at) * p.groups + row % p.groups) * STATES + n;
-  put_sums(to, n, v, scale);
+  TYPE* to = (TYPE*)(second ? p.dB : p.dC).at + ((row / p.groups * p.tokens + token(p, from + k)) * p.groups + row % p.groups) * STATES + n;
+  put_sums(to, n, v, EXACT ? 1.f : TRUNCATED);
 #endif
 }

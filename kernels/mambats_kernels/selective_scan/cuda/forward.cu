@@ -5,6 +5,7 @@
 #define SHARE (PADDED / 4)
 
 struct Ring {
+  Rows* from;
   TYPE *x, *dt, *z, *B, *C;
   float2* steps;  // span and weighted input of two tiles
   float *b, *c, *gaps;
@@ -13,7 +14,8 @@ struct Ring {
 
 DEVICE Ring ring(char* memory) {
   Ring r;
-  r.x = (TYPE*)memory;
+  r.from = (Rows*)memory;
+  r.x = (TYPE*)(r.from + LINES);
   r.dt = r.x + 4 * TILE * ROW;
   r.z = r.dt + 4 * TILE * ROW;
   r.B = r.z + (PHASE == 1 ? 0 : 4) * TILE * ROW;
@@ -26,16 +28,12 @@ DEVICE Ring ring(char* memory) {
   return r;
 }
 
-struct Inputs { Rows x, dt, z, B, C; };
-
-DEVICE void load(const Arguments& p, const Place& w, const Ring& r, const Inputs& in, int i, int tiles) {
+DEVICE void load(const Arguments& p, const Place& w, const Ring& r, int i, int tiles) {
   if (i < tiles) {
     const int k = i * TILE, four = (i & 3) * TILE * ROW, two = (i & 1) * TILE * PADDED;
-    load_channels(w, r.x + four, in.x, k);
-    load_channels(w, r.dt + four, in.dt, k);
-    if (GATED && PHASE != 1) load_channels(w, r.z + four, in.z, k);
-    load_states(w, r.B + two, in.B, k);
-    if (PHASE != 1) load_states(w, r.C + two, in.C, k);
+    load_channels<2>(w, r.x + four, 4 * TILE * ROW, r.from + X, k);
+    if (GATED && PHASE != 1) load_channels<1>(w, r.z + four, 0, r.from + Z, k);
+    load_states<PHASE == 1 ? 1 : 2>(w, r.B + two, 2 * TILE * PADDED, r.from + STATE, k);
     load_times(p, w, r.gaps + (i & 3) * TILE, r.marks + (i & 3) * TILE, k);
   }
   commit_copies();
@@ -90,10 +88,10 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_forward(PARAMETER Arguments p) {
   const int lane = threadIdx.x % 4, c = threadIdx.x / 4, d = w.first + c, from = lane * SHARE;
   const bool there = c < w.count;
   const int tiles = (w.length + TILE - 1) / TILE;
-  const Inputs in = {rows(p, w, p.x, p.x_row, p.x_token, w.first), rows(p, w, p.dt, p.dt_row, p.dt_token, w.first),
-                     rows(p, w, p.z, p.z_row, p.z_token, w.first), rows(p, w, p.B, p.b_row, p.b_token, w.group * p.b_group),
-                     rows(p, w, p.C, p.c_row, p.c_token, w.group * p.c_group)};
-  const Rows out = dense(p, w, p.y);
+  find_rows(p, w, r.from);
+  __syncthreads();
+  load(p, w, r, 0, tiles);
+  load(p, w, r, 1, tiles);
   float a[SHARE], h[SHARE];
 #pragma unroll
   for (int s = 0; s < SHARE; s++) a[s] = h[s] = 0.f;
@@ -108,9 +106,8 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_forward(PARAMETER Arguments p) {
   const float bias0 = BIASED && pairs < w.count ? p.bias[w.first + pairs] : 0.f;
   const float bias1 = BIASED && pairs + 1 < w.count ? p.bias[w.first + pairs + 1] : 0.f;
   const float skip = SKIP && there ? p.D[d] : 0.f;
+  const i64 segments = (p.tokens + SEGMENT - 1) / SEGMENT;
   float span = 0.f;
-  load(p, w, r, in, 0, tiles);
-  load(p, w, r, in, 1, tiles);
   wait_copies<1>();
   __syncthreads();
   convert(w, r, 0, bias0, bias1);
@@ -118,19 +115,17 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_forward(PARAMETER Arguments p) {
     const int k = i * TILE;
     wait_copies<0>();
     __syncthreads();  // tile i+1 has landed, tile i is converted, the results of tile i-1 are in the ring
-    load(p, w, r, in, i + 2, tiles);
-    if (PHASE != 1 && i > 0) store_channels(w, out, r.z + ((i - 1) & 3) * TILE * ROW, k - TILE);
+    load(p, w, r, i + 2, tiles);
+    if (PHASE != 1 && i > 0) store_channels<1>(w, r.from + Y, r.z + ((i - 1) & 3) * TILE * ROW, 0, k - TILE);
     if (i + 1 < tiles) convert(w, r, i + 1, bias0, bias1);
-    if (SAVE && there && k % SEGMENT == 0) {
-      const i64 segments = (p.tokens + SEGMENT - 1) / SEGMENT;
-      put_states<SHARE>(p.saved + ((w.row * segments + (w.lo + k) / SEGMENT) * p.width + d) * STATES, from, h);
-    }
     const float2* steps = r.steps + (i & 1) * TILE * CHANNELS + c;
     const float* b = r.b + (i & 1) * TILE * PADDED + from;
     const float* weights = r.c + (i & 1) * TILE * PADDED + from;
     const unsigned char* marks = r.marks + (i & 3) * TILE;
 #pragma unroll UNROLL
     for (int t0 = 0; t0 < TILE; t0 += 4) {
+      if (SAVE && there && (k + t0) % SEGMENT == 0 && k + t0 < w.length)
+        put_states<SHARE>(p.saved + ((w.row * segments + (w.lo + k + t0) / SEGMENT) * p.width + d) * STATES, from, h);
       const u32 word = PACKED ? *(const u32*)(marks + t0) : 0u;
       float y[4];
 #pragma unroll
@@ -177,6 +172,6 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_forward(PARAMETER Arguments p) {
     return;
   }
   __syncthreads();
-  store_channels(w, out, r.z + ((tiles - 1) & 3) * TILE * ROW, (tiles - 1) * TILE);
+  store_channels<1>(w, r.from + Y, r.z + ((tiles - 1) & 3) * TILE * ROW, 0, (tiles - 1) * TILE);
   if (!PACKED && there && w.part == p.chunks - 1) put_states<SHARE>(p.final + (w.row * p.width + d) * STATES, from, h);
 }

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-TILE, CHANNELS, THREADS = 16, 32, 128
-CLUSTER = 8  # the most that every GPU with clusters takes
+TILE, CHANNELS, THREADS, LINES = 16, 32, 128, 12
+ROOM = 64 * 2**20  # bytes of saved states that are not worth saving
 
 
 class Shape(NamedTuple):
@@ -39,10 +39,11 @@ class Shape(NamedTuple):
     def segment(self) -> int:
         """Tokens between saved states.
 
-        At 16 states one in 64 is kept: a quarter of the room, for one more walk over 3 of 4 tiles. With more passes
-        over the states the tiles' first states would crowd shared memory, so all are kept.
+        Large batches keep one in 64, a quarter of the room, for one more walk over 3 of 4 tiles: 7 % of the backward
+        pass at (8, 2048, 1536, 16). With more than 16 states the tiles' first states would crowd shared memory.
         """
-        return 64 if self.padded == 16 else TILE
+        small = self.rows * self.tokens * self.width * self.states // TILE * 4 <= ROOM
+        return TILE if small or self.padded > 16 else 64
 
     @property
     def segments(self) -> int:
@@ -55,50 +56,75 @@ class Shape(NamedTuple):
         return CHANNELS * self.bytes + 16
 
 
-def cluster(blocks: int, capability: tuple[int, int]) -> int:
-    """Blocks that sum dB and dC together: the largest divisor of a group's blocks up to 8; 1 before Hopper."""
-    if capability < (9, 0):
-        return 1
-    return max(size for size in range(1, CLUSTER + 1) if blocks % size == 0)
+class Cut(NamedTuple):
+    """Time cut into `count` chunks of `length` tokens, of which `each` are worked on by one launch."""
+
+    length: int
+    count: int
+    each: int
+
+    @property
+    def offsets(self) -> list[int]:
+        """First chunk of each launch, the last one first."""
+        return list(range(0, self.count, self.each))[::-1]
 
 
-def chunks(shape: Shape, least: float, target: float, processors: int) -> tuple[int, int]:
-    """Cut time so that the GPU is full: (tokens of a chunk, chunks).
+def cut(shape: Shape, least: float, target: float, processors: int, launches: int = 1) -> Cut:
+    """Cut time so that the GPU is full.
 
     Args:
         shape: Of the call.
         least: Blocks a processor from which on time is not cut: every cut costs a second sweep over the inputs.
         target: Blocks a processor to cut for.
         processors: Of the GPU.
+        launches: To be made one after the other; each shall fill the GPU.
     """
     blocks = shape.rows * shape.groups * shape.blocks
-    if blocks >= least * processors or shape.tokens < 512:
-        return -(-shape.tokens // 64) * 64, 1
-    wanted = min(round(target * processors / blocks), shape.tokens // 128, 65535)
-    length = -(-shape.tokens // (max(wanted, 1) * 64)) * 64
-    return length, -(-shape.tokens // length)
+    side = 1
+    if blocks < least * processors and shape.tokens >= 512:
+        side = max(1, min(round(target * processors / blocks), shape.tokens // (128 * launches), 65535 // launches))
+    length = -(-shape.tokens // (side * launches * 64)) * 64
+    return Cut(length, -(-shape.tokens // length), side)
 
 
-def forward_shared(shape: Shape, ends: bool) -> int:
-    """Bytes of shared memory of scan_forward; `ends`: of its first phase."""
-    raw = (2 if ends else 3) * 4 * TILE * shape.row
-    states = (1 if ends else 2) * 2 * TILE * shape.padded * (shape.bytes + 4)
-    return raw + states + 2 * TILE * CHANNELS * 8 + 4 * TILE * 4 + 4 * TILE
+def launches(shape: Shape) -> int:
+    """Parts in which the backward pass goes over time, so that the partial sums of dB and dC take half the room of x.
+
+    At (8, 2048, 1536, 16) they would take 96 MiB, twice the room of x.
+    """
+    partial = shape.rows * shape.groups * shape.blocks * shape.tokens * 2 * shape.padded * 4
+    room = shape.rows * shape.tokens * shape.width * shape.bytes // 2
+    return 1 if shape.blocks == 1 or partial <= ROOM else min(4, -(-partial // room))
 
 
-def backward_shared(shape: Shape, size: int, exact: bool) -> int:
-    """Bytes of shared memory of scan_backward in clusters of `size`."""
+def forward_tile(shape: Shape, blocks: float) -> int:
+    """Tokens in shared memory together in the forward pass, with so many blocks a processor.
+
+    With 32, three blocks fit: 7 % faster than 16 where no more than three are there (0.217 against 0.229 ms at
+    (8, 2048, 1536, 16) on an H100), 15 % slower where more are (0.090 against 0.076 at (64, 512, 256, 16)).
+    """
+    return 32 if shape.bytes == 2 and shape.padded <= 32 and shape.tokens > TILE and blocks <= 3 else TILE
+
+
+def forward_shared(shape: Shape, tile: int, ends: bool) -> int:
+    """Bytes of shared memory of scan_forward with tiles of `tile` tokens; `ends`: of its first phase."""
+    raw = (2 if ends else 3) * 4 * tile * shape.row
+    states = (1 if ends else 2) * 2 * tile * shape.padded * (shape.bytes + 4)
+    return LINES * 16 + raw + states + 2 * tile * CHANNELS * 8 + 4 * tile * 4 + 4 * tile
+
+
+def backward_shared(shape: Shape, exact: bool) -> int:
+    """Bytes of shared memory of scan_backward."""
     passes, tiles = shape.padded // 16, shape.segment // TILE
     raw = 2 * 4 * TILE * shape.row + 2 * 2 * TILE * shape.padded * shape.bytes
-    converted = TILE * (CHANNELS + 4) * 16 + 2 * TILE * shape.padded * 4
+    converted = TILE * (CHANNELS + 4) * 16 + (0 if exact else 2 * TILE * shape.padded * 4)
     parts = (4 if exact else 8) * TILE * 32 * 4
     first = (tiles + 1) * THREADS * 16 if tiles > 1 else 0
     kept = 3 * passes * THREADS * 16 if passes > 1 else 0
-    inbox = 2 * size * -(-THREADS // size) * 16 if size > 1 else 0
-    return raw + converted + parts + first + kept + inbox + 6 * TILE * 4 + 2 * TILE
+    return LINES * 16 + 32 + raw + converted + parts + first + kept + 6 * TILE * 4 + 2 * TILE
 
 
 def carry_shared(shape: Shape) -> int:
     """Bytes of shared memory of scan_carry."""
     raw = 2 * 3 * TILE * shape.row + 2 * TILE * shape.padded * shape.bytes
-    return raw + TILE * CHANNELS * 8 + TILE * shape.padded * 4 + 2 * TILE * 4 + 2 * TILE
+    return LINES * 16 + raw + TILE * CHANNELS * 8 + TILE * shape.padded * 4 + 2 * TILE * 4 + 2 * TILE

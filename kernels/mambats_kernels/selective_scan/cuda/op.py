@@ -56,6 +56,7 @@ def _(
     hold: bool,
     reverse: bool,
     sloped: bool,
+    merge: bool = False,
 ) -> list[Tensor]:
     given = (x, dt, A, B, C, D, z, dt_bias, gaps if sloped else None, initial)
     return [x.new_empty(0) if v is None else v.new_empty(v.shape) for v in given]
@@ -97,7 +98,7 @@ class Scan(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor | None, dfinal: Tensor | None) -> tuple[Tensor | None, ...]:
         """Give a gradient for each tensor that wants one."""
         needed = ctx.needs_input_grad
-        slopes = scan_backward(dy, dfinal, *ctx.saved_tensors, *ctx.options, needed[8])
+        slopes = scan_backward(dy, dfinal, *ctx.saved_tensors, *ctx.options, needed[8], True)
         return *[v if wanted else None for v, wanted in zip(slopes, needed, strict=False)], None, None, None, None
 
 

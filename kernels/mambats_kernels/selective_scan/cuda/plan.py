@@ -11,7 +11,7 @@ import torch
 from mambats_kernels import cuda
 from mambats_kernels.selective_scan.cuda import geometry
 from mambats_kernels.selective_scan.cuda.arguments import Arguments
-from mambats_kernels.selective_scan.cuda.geometry import CHANNELS, THREADS, TILE, Shape
+from mambats_kernels.selective_scan.cuda.geometry import THREADS, TILE, Cut, Shape
 
 Launch = Callable[[ctypes.Structure, int], None]
 _TYPES = {torch.float32: "float", torch.bfloat16: "bf16", torch.float16: "fp16"}
@@ -43,14 +43,14 @@ class Forward:
         chunks: Time chunks.
         saved: Floats that the backward pass needs.
         scratch: Floats of room for the chunks' states and spans.
-        launches: In order.
+        launches: In order, with the first chunk of each.
     """
 
     template: Arguments
     chunks: int
     saved: int
     scratch: int
-    launches: tuple[Launch, ...]
+    launches: tuple[tuple[Launch, int], ...]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,12 @@ class Backward:
     scratch: int
     partial: int
     sums: int
-    launches: tuple[Launch, ...]
+    launches: tuple[tuple[Launch, int], ...]
+
+    @property
+    def room(self) -> int:
+        """Floats of all scratch."""
+        return -(-self.scratch // 4) * 4 + self.partial + self.sums
 
 
 def marks(shape: Shape) -> int:
@@ -88,21 +93,35 @@ def _defines(shape: Shape, options: Options) -> dict[str, int | str]:
         "WIDE": int(options.wide),
         "WIDE_STATES": int(options.wide_states),
         "EXACT": int(options.dtype == torch.float32),
+        "BLOCKS_OF_GROUP": shape.blocks,
     }
 
 
-def _kernel(
-    name: str, file: str, defines: dict[str, int | str], device: int, shared: int = 0, size: int = 1
-) -> cuda.Kernel:
+def _kernel(name: str, file: str, defines: dict[str, int | str], device: int, shared: int = 0) -> cuda.Kernel:
     files = ("cuda/device.cuh", "selective_scan/cuda/scan.cuh", f"selective_scan/cuda/{file}")
-    given = {**defines, "MAMBATS_CLUSTER": size}
-    return cuda.load(cuda.Source(files, tuple(sorted(given.items())), name), device, shared)
+    return cuda.load(cuda.Source(files, tuple(sorted(defines.items())), name), device, shared)
 
 
-def _template(shape: Shape, sequences: int, strides: tuple[int, ...], chunk: int, chunks: int) -> Arguments:
-    return Arguments(
-        shape.rows, shape.tokens, shape.width, shape.groups, sequences, chunk, chunks, *strides
+def _template(shape: Shape, sequences: int, strides: tuple[int, ...], cut: Cut) -> Arguments:
+    inner = shape.width // shape.groups
+    made = Arguments(
+        rows=shape.rows, tokens=shape.tokens, width=shape.width, inner=inner, groups=shape.groups, sequences=sequences,
+        chunk=cut.length, chunks=cut.count, room=cut.length * cut.each,
     )  # fmt: skip
+    for k, name in enumerate(("x", "dt", "z", "dy")):
+        _lay(made, name, (*strides[2 * k : 2 * k + 2], inner))
+    for k, name in enumerate(("B", "C")):
+        _lay(made, name, strides[8 + 3 * k : 11 + 3 * k])
+    for name in ("y", "dx", "ddt", "dz"):
+        _lay(made, name, (shape.tokens * shape.width, shape.width, inner))
+    for name in ("dB", "dC"):
+        _lay(made, name, (shape.tokens * shape.groups * shape.states, shape.groups * shape.states, shape.states))
+    return made
+
+
+def _lay(made: Arguments, name: str, strides: tuple[int, ...]) -> None:
+    for part, stride in zip(("_row", "_token", "_group"), strides, strict=True):
+        setattr(made, name + part, stride)
 
 
 def _marking(shape: Shape, defines: dict[str, int | str], device: int) -> Launch:
@@ -136,29 +155,25 @@ def forward_plan(
     """
     # Below 1.25 blocks a processor the second sweep is cheaper than idle processors: (4, 8192, 1536), with 1.45, is
     # fastest whole.
-    chunk, chunks = geometry.chunks(shape, 1.25, 12.0, _processors(device))
+    cut = geometry.cut(shape, 1.25, 12.0, _processors(device))
+    chunks = cut.count
     defines = _defines(shape, options)
     blocks = shape.rows * shape.groups * shape.blocks
     built = {**defines, "SAVE": int(save), "UNROLL": 2 if shape.padded <= 64 else 1}
+    tile = geometry.forward_tile(shape, blocks * chunks / _processors(device))
+    built |= {"TILE": tile, "BLOCKS": 3 if tile == 32 else 4 if shape.padded <= 32 else 3 if shape.padded <= 64 else 1}
     launches = [_marking(shape, defines, device)] if options.packed else []
     if chunks > 1:
-        room = geometry.forward_shared(shape, True)
-        kernel = _kernel(
-            "scan_forward", "forward.cu", {**built, "PHASE": 1, "SAVE": 0, "BLOCKS": _occupancy(shape)}, device, room
-        )
+        room = geometry.forward_shared(shape, tile, True)
+        kernel = _kernel("scan_forward", "forward.cu", {**built, "PHASE": 1, "SAVE": 0}, device, room)
         launches += [kernel.launcher((blocks, chunks, 1), THREADS), _joining(shape, defines, device, False)]
-    room = geometry.forward_shared(shape, False)
-    phase = {"PHASE": 2 if chunks > 1 else 0, "BLOCKS": _occupancy(shape)}
-    kernel = _kernel("scan_forward", "forward.cu", {**built, **phase}, device, room)
+    room = geometry.forward_shared(shape, tile, False)
+    kernel = _kernel("scan_forward", "forward.cu", {**built, "PHASE": 2 if chunks > 1 else 0}, device, room)
     launches.append(kernel.launcher((blocks, chunks, 1), THREADS))
     saved = shape.rows * shape.segments * shape.width * shape.states if save else 0
     scratch = shape.rows * chunks * shape.width * (shape.states + 1) if chunks > 1 else 0
-    template = _template(shape, sequences, strides, chunk, chunks)
-    return Forward(template, chunks, saved, scratch, tuple(launches))
-
-
-def _occupancy(shape: Shape) -> int:
-    return 4 if shape.padded <= 32 else 3 if shape.padded <= 64 else 1
+    template = _template(shape, sequences, strides, cut)
+    return Forward(template, chunks, saved, scratch, tuple((launch, 0) for launch in launches))
 
 
 @lru_cache(maxsize=512)
@@ -166,34 +181,37 @@ def backward_plan(
     shape: Shape, options: Options, sequences: int, strides: tuple[int, ...], sloped: bool, device: int
 ) -> Backward:
     """Prepare a backward pass; `sloped`: with the gradient of the gaps. The rest as `forward_plan`."""
-    processors = _processors(device)
+    processors, wide = _processors(device), shape.width * (shape.states + 2)
     # The sweep is three times as long as the forward one, so that cutting time pays earlier.
-    chunk, chunks = geometry.chunks(shape, 2.5, 8.0, processors)
-    size = geometry.cluster(shape.blocks, torch.cuda.get_device_capability(device))
-    clusters, exact = shape.blocks // size, options.dtype == torch.float32
-    blocks, passes = shape.rows * shape.groups * shape.blocks, shape.padded // 16
-    full = blocks * chunks > 3 * processors
-    defines = {**_defines(shape, options), "CHUNKED": int(chunks > 1), "SLOPED": int(sloped)}
-    defines |= {"MERGED": int(clusters == 1), "CLUSTERS": clusters}
-    launches: list[Launch] = []
-    if chunks > 1:
-        kernel = _kernel("scan_carry", "carry.cu", defines, device, geometry.carry_shared(shape))
-        launches += [
-            kernel.launcher((blocks, chunks, 1), THREADS), _joining(shape, _defines(shape, options), device, True),
-        ]  # fmt: skip
+    cut = geometry.cut(shape, 2.5, 8.0, processors, geometry.launches(shape))
+    blocks, passes, merged = shape.rows * shape.groups * shape.blocks, shape.padded // 16, shape.blocks == 1
+    mode = 0 if cut.count == 1 else 2 if cut.each == 1 else 1
+    defines = {**_defines(shape, options), "CHUNKED": mode, "SLOPED": int(sloped)}
+    defines["MERGED"] = int(merged)
     # 168 registers are fastest where 3 blocks a processor are all there is; else 128 and a fourth block.
+    full = blocks * cut.each > 3 * processors
     occupancy = (4 if full else 3) if passes == 1 else 3 if passes <= 4 else 1
-    room = geometry.backward_shared(shape, size, exact)
-    kernel = _kernel("scan_backward", "backward.cu", {**defines, "BLOCKS": occupancy}, device, room, size)
-    launches.append(kernel.launcher((blocks, chunks, 1), THREADS, size))
-    wide = shape.width * (shape.states + 2)
-    gather = 0 if clusters == 1 else shape.rows * shape.groups * shape.tokens * shape.padded // 2
-    grid = (-(-wide // 32) + -(-gather // THREADS), 1, 1)
-    launches.append(_kernel("scan_finish", "finish.cu", defines, device, THREADS * 4, size).launcher(grid, THREADS))
-    scratch = shape.rows * chunks * shape.width * (shape.states + 1) if chunks > 1 else 0
-    partial = 0 if clusters == 1 else shape.rows * shape.groups * clusters * shape.tokens * 2 * shape.padded
-    template = _template(shape, sequences, strides, chunk, chunks)
-    return Backward(template, chunks, scratch, partial, shape.rows * chunks * wide, tuple(launches))
+    room = geometry.backward_shared(shape, options.dtype == torch.float32)
+    sweep = _kernel("scan_backward", "backward.cu", {**defines, "BLOCKS": occupancy}, device, room)
+    gather = 0 if merged else shape.rows * shape.groups * cut.length * cut.each * shape.padded // 2
+    finish = _kernel("scan_finish", "finish.cu", defines, device, THREADS * 4)
+    launches: list[tuple[Launch, int]] = []
+    if mode == 1:
+        kernel = _kernel("scan_carry", "carry.cu", defines, device, geometry.carry_shared(shape))
+        launches = [
+            (kernel.launcher((blocks, cut.count, 1), THREADS), 0),
+            (_joining(shape, _defines(shape, options), device, True), 0),
+        ]
+    for offset in cut.offsets:
+        last = -(-wide // 32) if offset == 0 else 0
+        launches.append((sweep.launcher((blocks, min(cut.each, cut.count - offset), 1), THREADS), offset))
+        if last or gather:
+            launches.append((finish.launcher((last + -(-gather // THREADS), 1, 1), THREADS), offset))
+    scratch = shape.rows * cut.count * shape.width * (shape.states + 1) if mode else 0
+    tokens = min(shape.tokens, cut.length * cut.each)
+    partial = 0 if merged else shape.rows * shape.groups * shape.blocks * tokens * 2 * shape.padded
+    template = _template(shape, sequences, strides, cut)
+    return Backward(template, cut.count, scratch, partial, shape.rows * cut.count * wide, tuple(launches))
 
 
 def blocks_of_row(shape: Shape) -> int:

@@ -4,30 +4,35 @@
 // Defined before this file: TYPE (float, bf16, fp16), STATES (N), PADDED (N rounded up to 16), SEGMENT (tokens between
 // saved states), and as 0 or 1 GATED (z), SKIP (D), BIASED (dt_bias), SOFTPLUS, GAPS, HOLD, PACKED, REVERSE,
 // STARTED (initial states), WIDE (16-byte loads of x, dt, z, dy), WIDE_STATES (of B, C), EXACT (float32 to the last digits).
-#define TILE 16
+#ifndef TILE
+#define TILE 16  // tokens that are in shared memory together
+#endif
 #define CHANNELS 32
 #define THREADS 128
 #define PIECE (16 / (int)sizeof(TYPE))
 #define ROW (CHANNELS + PIECE)  // padded: four rows of a tile lie in different banks
 #define LOG2E 1.4426950408889634f
 #define LN2 0.6931471805599453f
+#define TRUNCATED 1.00035f  // an mma cuts 13 bits off each value: 3.5e-4 is missing on average
 #define ENTER 1  // marks of packed tokens, in walking order: a sequence's first token, its last one
 #define LEAVE 2
 
+struct Line {  // where a sequence lies: strides in elements
+  char* at;
+  i64 row, token, group;
+};
+
 struct Arguments {
-  i64 rows, tokens, width, groups, sequences;  // sequences: n if PACKED, else rows
-  i64 chunk, chunks;                           // tokens of a time chunk (a multiple of SEGMENT), and how many there are
-  i64 x_row, x_token, dt_row, dt_token, z_row, z_token, dy_row, dy_token;  // strides in elements
-  i64 b_row, b_token, b_group, c_row, c_token, c_group;
-  const TYPE *x, *dt, *z, *dy, *B, *C;
+  Line x, dt, z, dy, B, C, y, dx, ddt, dz, dC, dB;  // in the order of the table below
+  i64 rows, tokens, width, inner, groups, sequences;  // inner: D / G; sequences: n if PACKED, else rows
+  i64 chunk, chunks, offset, room;  // tokens of a time chunk (a multiple of SEGMENT), how many; a launch's first chunk and
+                                    // the tokens that it works on
   const float *A, *D, *bias, *gaps, *initial, *dfinal;
   const i64* borders;          // (n+1,)
   unsigned char* marks;        // (T rounded up to 16,)
-  TYPE* y;
   float *final, *saved;        // (n or rows, D, N); (rows, segments, D, N)
   float *carry, *spans;        // (rows, chunks, D, N), (rows, chunks, D): -1 where a sequence begins inside
-  TYPE *dx, *ddt, *dz, *dB, *dC;
-  float *partial, *sums;       // (rows, G, clusters, T, 2, PADDED); (rows, chunks, D N + 2 D)
+  float *partial, *sums;       // (rows, G, blocks, room, 2, PADDED); (rows, chunks, D N + 2 D)
   float *dA, *dD, *dbias, *dinitial, *dgaps;  // dgaps: (rows, blocks, T)
 };
 
@@ -37,19 +42,21 @@ DEVICE i64 token(const Arguments& p, i64 k) { return REVERSE ? p.tokens - 1 - k 
 struct Place {
   i64 row, lo;
   int length, from, to;
-  int part, group, first, count, block;  // chunk; group of channels; first channel, how many of 32; number in the row
+  int part, group, first, from_channel, count, block;  // chunk; group of channels; first channel, in its group, how many
+                                                       // of 32; number in the row
 };
 
 DEVICE Place place(const Arguments& p) {
   Place w;
-  const u32 wide = (u32)(p.width / p.groups), per = (wide + CHANNELS - 1) / CHANNELS, blocks = per * (u32)p.groups;
-  w.row = blockIdx.x / blocks;
-  w.block = blockIdx.x % blocks;
-  w.group = w.block / per;
-  const u32 from = w.block % per * CHANNELS;
-  w.first = w.group * wide + from;
-  w.count = min(CHANNELS, (int)(wide - from));
-  w.part = blockIdx.y;
+  const u32 wide = (u32)p.inner, blocks = BLOCKS_OF_GROUP * (u32)p.groups;
+  const u32 row = blockIdx.x / blocks;
+  w.row = row;
+  w.block = blockIdx.x - row * blocks;
+  w.group = w.block / BLOCKS_OF_GROUP;
+  w.from_channel = w.block % BLOCKS_OF_GROUP * CHANNELS;
+  w.first = w.group * wide + w.from_channel;
+  w.count = min(CHANNELS, (int)wide - w.from_channel);
+  w.part = blockIdx.y + p.offset;
   w.lo = w.part * p.chunk;
   w.length = (int)min(p.chunk, p.tokens - w.lo);
   w.from = 0;
@@ -63,15 +70,25 @@ DEVICE Place place(const Arguments& p) {
 }
 DEVICE bool live(const Place& w, int k) { return (u32)(k - w.from) < (u32)(w.to - w.from); }
 
-// Rows of a tensor as this block walks over them: its first one and the bytes from one to the next.
+// Rows of a tensor as this block walks over them: its first one and the bytes from one to the next. They stand in shared
+// memory: held in registers, those of nine tensors cost the sweeps 5 % of their speed.
 struct Rows { char* at; int step; };
-DEVICE Rows rows(const Arguments& p, const Place& w, const void* tensor, i64 row, i64 step, i64 offset) {
-  const int size = (int)sizeof(TYPE);
-  return Rows{(char*)tensor + (w.row * row + token(p, w.lo) * step + offset) * size, (REVERSE ? -size : size) * (int)step};
-}
-// The same of a result (rows, T, D).
-DEVICE Rows dense(const Arguments& p, const Place& w, void* tensor) {
-  return rows(p, w, tensor, p.tokens * p.width, p.width, w.first);
+#define X 0  // places in the table, x and dt side by side, z and dy, B and C, and what the kernels write
+#define Z 2
+#define STATE 4
+#define Y 6
+#define DX 7
+#define DC 10
+#define LINES 12
+
+// Thread by thread, so that no product waits for another. A barrier must follow.
+DEVICE void find_rows(const Arguments& p, const Place& w, Rows* table) {
+  const int e = threadIdx.x, size = (int)sizeof(TYPE);
+  if (e >= LINES) return;
+  const Line line = (&p.x)[e];
+  const bool states = (e & ~1) == STATE || e >= DC;
+  const i64 at = w.row * line.row + token(p, w.lo) * line.token + w.group * line.group + (states ? 0 : w.from_channel);
+  table[e] = Rows{line.at + at * size, (REVERSE ? -size : size) * (int)line.token};
 }
 
 // The packed sequence that holds a token: the first whose end lies behind it; n for the tail.
@@ -98,8 +115,9 @@ DEVICE float softplus(float v) {
   return v > 20.f ? v : log1pf(expf(v));
 #else
   const float e = fast_exp2(v * LOG2E);
-  const float low = e * fmaf(-e, fmaf(-0.33333333f, e, 0.5f), 1.f);
-  return v > 20.f ? v : e < 0.03f ? low : fast_log2(1.f + e) * LN2;
+  const float low = e * fmaf(-e, fmaf(-0.33333333f, e, 0.5f), 1.f), high = fast_log2(1.f + e) * LN2;
+  const float found = e < 0.03f ? low : high;
+  return v <= 20.f ? found : v;
 #endif
 }
 DEVICE float sigmoid(float v) {
@@ -160,39 +178,45 @@ DEVICE void put_sums(TYPE* to, int n, float4 v, float scale) {
 #endif
 }
 
-// One tile of x, dt, z or dy into shared memory: 16 rows of 32 channels from token k of the chunk; zeros where none is.
-DEVICE void load_channels(const Place& w, TYPE* to, const Rows& from, int k) {
+// One tile of `many` tensors, `apart` elements from each other in shared memory, 16 rows of 32 channels from token k of the
+// chunk; zeros where none is. Two tensors in two bytes an element are one copy a thread.
+template <int many> DEVICE void load_channels(const Place& w, TYPE* to, int apart, const Rows* from, int k) {
 #if WIDE
-  const int t = threadIdx.x / (CHANNELS / PIECE), c = threadIdx.x % (CHANNELS / PIECE) * PIECE;
-  if (THREADS == TILE * CHANNELS / PIECE || t < TILE)
-    copy16(to + t * ROW + c, from.at + (i64)(k + t) * from.step + c * sizeof(TYPE), live(w, k + t) && c < w.count);
+  const int per = TILE * CHANNELS / PIECE;
+#pragma unroll
+  for (int round = 0; round < (many * per + THREADS - 1) / THREADS; round++) {
+    const int e = round * THREADS + threadIdx.x, which = e / per, t = e % per / (CHANNELS / PIECE), c = e % (CHANNELS / PIECE) * PIECE;
+    if (many * per % THREADS == 0 || which < many)
+      copy16(to + which * apart + t * ROW + c, from[which].at + (i64)(k + t) * from[which].step + c * sizeof(TYPE), live(w, k + t) && c < w.count);
+  }
 #else
-  for (int e = threadIdx.x; e < TILE * CHANNELS; e += THREADS) {
-    const int t = e / CHANNELS, c = e % CHANNELS;
+  for (int e = threadIdx.x; e < many * TILE * CHANNELS; e += THREADS) {
+    const int which = e / (TILE * CHANNELS), t = e / CHANNELS % TILE, c = e % CHANNELS;
     TYPE v;
     narrow(v, 0.f);
-    if (live(w, k + t) && c < w.count) v = ((const TYPE*)(from.at + (i64)(k + t) * from.step))[c];
-    to[t * ROW + c] = v;
+    if (live(w, k + t) && c < w.count) v = ((const TYPE*)(from[which].at + (i64)(k + t) * from[which].step))[c];
+    to[which * apart + t * ROW + c] = v;
   }
 #endif
 }
 
-// One tile of B or C: 16 rows of PADDED states.
-DEVICE void load_states(const Place& w, TYPE* to, const Rows& from, int k) {
+// The same of B, or of B and C: 16 rows of PADDED states.
+template <int many> DEVICE void load_states(const Place& w, TYPE* to, int apart, const Rows* from, int k) {
 #if WIDE_STATES
+  const int per = TILE * PADDED / PIECE;
 #pragma unroll
-  for (int round = 0; round < (TILE * PADDED / PIECE + THREADS - 1) / THREADS; round++) {
-    const int e = round * THREADS + threadIdx.x, t = e / (PADDED / PIECE), n = e % (PADDED / PIECE) * PIECE;
-    if (TILE * PADDED / PIECE % THREADS == 0 || t < TILE)
-      copy16(to + t * PADDED + n, from.at + (i64)(k + t) * from.step + n * sizeof(TYPE), live(w, k + t) && n < STATES);
+  for (int round = 0; round < (many * per + THREADS - 1) / THREADS; round++) {
+    const int e = round * THREADS + threadIdx.x, which = e / per, t = e % per / (PADDED / PIECE), n = e % (PADDED / PIECE) * PIECE;
+    if (many * per % THREADS == 0 || which < many)
+      copy16(to + which * apart + t * PADDED + n, from[which].at + (i64)(k + t) * from[which].step + n * sizeof(TYPE), live(w, k + t) && n < STATES);
   }
 #else
-  for (int e = threadIdx.x; e < TILE * PADDED; e += THREADS) {
-    const int t = e / PADDED, n = e % PADDED;
+  for (int e = threadIdx.x; e < many * TILE * PADDED; e += THREADS) {
+    const int which = e / (TILE * PADDED), t = e / PADDED % TILE, n = e % PADDED;
     TYPE v;
     narrow(v, 0.f);
-    if (live(w, k + t) && n < STATES) v = ((const TYPE*)(from.at + (i64)(k + t) * from.step))[n];
-    to[e] = v;
+    if (live(w, k + t) && n < STATES) v = ((const TYPE*)(from[which].at + (i64)(k + t) * from[which].step))[n];
+    to[which * apart + t * PADDED + n] = v;
   }
 #endif
 }
@@ -203,7 +227,10 @@ DEVICE void load_times(const Arguments& p, const Place& w, float* gaps, unsigned
     const i64 at = token(p, w.lo + k + threadIdx.x) + REVERSE;
     copy4(gaps + threadIdx.x, p.gaps + w.row * p.tokens + at, live(w, k + threadIdx.x) && at < p.tokens);
   }
-  if (PACKED && threadIdx.x == TILE) copy16(marks, p.marks + w.lo + k, true);
+  if (PACKED && threadIdx.x >= 96 && threadIdx.x < 96 + TILE / 16) {
+    const int t = (threadIdx.x - 96) * 16;
+    copy16(marks + t, p.marks + w.lo + k + t, k + t < w.length);
+  }
 }
 
 // The gap of token t of a tile, from what load_times brought. Where no token is, no time passes: the state stands still.
@@ -213,16 +240,20 @@ DEVICE float gap_of(const Place& w, const float* gaps, const unsigned char* mark
   return gaps[t];
 }
 
-// One tile of results from shared memory to (rows, T, D).
-DEVICE void store_channels(const Place& w, const Rows& to, const TYPE* from, int k) {
+// One tile of `many` results from shared memory to (rows, T, D).
+template <int many> DEVICE void store_channels(const Place& w, const Rows* to, const TYPE* from, int apart, int k) {
 #if WIDE
-  const int t = threadIdx.x / (CHANNELS / PIECE), c = threadIdx.x % (CHANNELS / PIECE) * PIECE;
-  if ((THREADS == TILE * CHANNELS / PIECE || t < TILE) && k + t < w.length && c < w.count)
-    *(uint4*)(to.at + (i64)(k + t) * to.step + c * sizeof(TYPE)) = *(const uint4*)(from + t * ROW + c);
+  const int per = TILE * CHANNELS / PIECE;
+#pragma unroll
+  for (int round = 0; round < (many * per + THREADS - 1) / THREADS; round++) {
+    const int e = round * THREADS + threadIdx.x, which = e / per, t = e % per / (CHANNELS / PIECE), c = e % (CHANNELS / PIECE) * PIECE;
+    if ((many * per % THREADS == 0 || which < many) && k + t < w.length && c < w.count)
+      write16(to[which].at + (i64)(k + t) * to[which].step + c * sizeof(TYPE), *(const uint4*)(from + which * apart + t * ROW + c));
+  }
 #else
-  for (int e = threadIdx.x; e < TILE * CHANNELS; e += THREADS) {
-    const int t = e / CHANNELS, c = e % CHANNELS;
-    if (k + t < w.length && c < w.count) ((TYPE*)(to.at + (i64)(k + t) * to.step))[c] = from[t * ROW + c];
+  for (int e = threadIdx.x; e < many * TILE * CHANNELS; e += THREADS) {
+    const int which = e / (TILE * CHANNELS), t = e / CHANNELS % TILE, c = e % CHANNELS;
+    if (k + t < w.length && c < w.count) ((TYPE*)(to[which].at + (i64)(k + t) * to[which].step))[c] = from[which * apart + t * ROW + c];
   }
 #endif
 }

@@ -1,5 +1,7 @@
 """The scan on the GPU, forward and backward, on tensors without gradients: allocate, fill the argument block, launch."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -7,6 +9,7 @@ from mambats_kernels import cuda
 from mambats_kernels.selective_scan.cuda.arguments import Arguments
 from mambats_kernels.selective_scan.cuda.geometry import Shape
 from mambats_kernels.selective_scan.cuda.plan import (
+    Backward,
     Options,
     backward_plan,
     blocks_of_row,
@@ -14,6 +17,9 @@ from mambats_kernels.selective_scan.cuda.plan import (
     marks,
     wide_channels,
 )
+
+
+SMALL = 2**22  # elements of x up to which the gradients may share memory: beyond, each should be freed as soon as it can
 
 
 def _sequence(tensor: Tensor) -> Tensor:
@@ -63,6 +69,48 @@ def _options(
 ) -> Options:
     wide = wide_channels(shape) and _aligned(x, dt, z, dy)
     return Options(x.dtype, *given, wide, shape.states * shape.bytes % 16 == 0 and _aligned(B, C))
+
+
+def _shaped(flat: Tensor, like: Tensor | None) -> Tensor:
+    if like is None or like.shape == flat.shape:
+        return flat
+    return (flat if flat.shape[0] == like.numel() else flat[: like.numel()]).view(like.shape)
+
+
+class _Gradients(NamedTuple):
+    """Room for what the backward pass gives, and behind it its scratch."""
+
+    x: Tensor
+    dt: Tensor
+    z: Tensor
+    B: Tensor
+    C: Tensor
+    A: Tensor
+    D: Tensor
+    bias: Tensor
+    initial: Tensor
+    room: Tensor
+
+    @classmethod
+    def apart(
+        cls, x: Tensor, B: Tensor, A: Tensor, plan: Backward, z: Tensor | None, *rest: Tensor | None
+    ) -> "_Gradients":
+        """Each result in its own memory."""
+        wide = [x.new_empty(x.shape) if v is not None else x.new_empty(0) for v in (x, x, z)]
+        flat = [A.new_empty(0 if v is None else v.shape) for v in rest]
+        return cls(*wide, B.new_empty(B.shape), B.new_empty(B.shape), A.new_empty(A.shape), *flat, A.new_empty(plan.room))
+
+    @classmethod
+    def together(
+        cls, x: Tensor, B: Tensor, A: Tensor, plan: Backward, z: Tensor | None, *rest: Tensor | None
+    ) -> "_Gradients":
+        """Results of one kind as views of one allocation: an allocation costs the host as much as a launch."""
+        wide = x.new_empty((3, *x.shape)).unbind()
+        narrow = B.new_empty((2, *B.shape)).unbind()
+        sizes = [0 if v is None else _four(v.numel()) for v in (A, *rest)]
+        *found, room = A.new_empty(sum(sizes) + plan.room).split_with_sizes([*sizes, plan.room])
+        rates, D, bias, initial = (_shaped(v, like) for v, like in zip(found, (A, *rest), strict=True))
+        return cls(*wide, *narrow, rates, D, bias, initial, room)
 
 
 def saved_floats(rows: int, tokens: int, width: int, states: int, packed: bool) -> int:
@@ -119,7 +167,7 @@ def scan_forward(
     if packed:
         block.marks = (saved.data_ptr() + 4 * (kept - marks(shape) // 4)) if save else block.carry + 4 * _four(plan.scratch)
     stream = cuda.stream(device)
-    for launch in plan.launches:
+    for launch, block.offset in plan.launches:
         launch(block, stream)
     return y, final, saved
 
@@ -143,10 +191,12 @@ def scan_backward(
     hold: bool,
     reverse: bool,
     sloped: bool,
+    merge: bool = False,
 ) -> list[Tensor]:
     """Give the gradients of x, dt, A, B, C, D, z, dt_bias, gaps and initial; one of no elements where that is None.
 
-    `sloped`: whether the gradient of the gaps is wanted, else it has no elements.
+    `sloped`: whether the gradient of the gaps is wanted, else it has no elements. `merge`: whether small results may share
+    memory.
     """
     x, dt, B, C = _sequence(x), _sequence(dt), _sequence(B), _sequence(C)
     z = None if z is None else _sequence(z)
@@ -164,35 +214,29 @@ def scan_backward(
     options = _options(shape, x, dt, z, dy, B, C, (*flags, initial is not None))
     sloped = sloped and gaps is not None
     plan = backward_plan(shape, options, rows, _strides(x, dt, z, dy, B, C), sloped, device)
-    like = torch.contiguous_format
-    dx, ddt = torch.empty_like(x, memory_format=like), torch.empty_like(x, memory_format=like)
-    dz = x.new_empty(0) if z is None else torch.empty_like(x, memory_format=like)
-    dB, dC = torch.empty_like(B, memory_format=like), torch.empty_like(B, memory_format=like)
-    dA, dD, dbias = torch.empty_like(A), A.new_empty(0 if D is None else D.shape), A.new_empty(
-        0 if dt_bias is None else dt_bias.shape
+    found = _Gradients.together(x, B, A, plan, z, D, dt_bias, initial) if merge and x.numel() <= SMALL else (
+        _Gradients.apart(x, B, A, plan, z, D, dt_bias, initial)
     )
-    dinitial = A.new_empty(0)
-    if initial is not None:
-        dinitial = torch.empty_like(initial)
-        if packed:  # of empty sequences
-            dinitial.zero_() if dfinal is None else dinitial.copy_(dfinal)
     dgaps = x.new_zeros((shape.rows, blocks_of_row(shape), shape.tokens), dtype=torch.float32) if sloped else None
-    room = A.new_empty(_four(plan.scratch) + plan.partial + plan.sums)
+    if packed and initial is not None:  # of empty sequences
+        found.initial.zero_() if dfinal is None else found.initial.copy_(dfinal)
     block = Arguments.from_buffer_copy(plan.template)
     block.x, block.dt, block.A, block.B, block.C = x.data_ptr(), dt.data_ptr(), A.data_ptr(), B.data_ptr(), C.data_ptr()
     block.z, block.D, block.bias, block.gaps = _address(z), _address(D), _address(dt_bias), _address(gaps)
     block.initial, block.borders, block.dfinal = _address(initial), _address(borders), _address(dfinal)
     block.dy, block.saved, block.dgaps = dy.data_ptr(), saved.data_ptr(), _address(dgaps)
-    block.dx, block.ddt, block.dz, block.dB, block.dC = (v.data_ptr() for v in (dx, ddt, dz, dB, dC))
-    block.dA, block.dD, block.dbias, block.dinitial = (v.data_ptr() for v in (dA, dD, dbias, dinitial))
-    block.carry = room.data_ptr()
+    (
+        block.dx, block.ddt, block.dz, block.dB, block.dC, block.dA, block.dD, block.dbias, block.dinitial, block.carry
+    ) = [v.data_ptr() for v in found]  # fmt: skip
     block.spans = block.carry + 4 * shape.rows * plan.chunks * shape.width * shape.states
     block.partial = block.carry + 4 * _four(plan.scratch)
     block.sums = block.partial + 4 * plan.partial
     if packed:
         block.marks = saved.data_ptr() + 4 * (saved.shape[0] - marks(shape) // 4)
     stream = cuda.stream(device)
-    for launch in plan.launches:
+    for launch, block.offset in plan.launches:
         launch(block, stream)
     slopes = A.new_empty(0) if dgaps is None else dgaps.sum(1)
-    return [dx, ddt, dA, dB, dC, dD, dz, dbias, slopes, dinitial]
+    return [
+        found.x, found.dt, found.A, found.B, found.C, found.D, found.z, found.bias, slopes, found.initial
+    ]  # fmt: skip
