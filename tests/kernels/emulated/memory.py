@@ -24,9 +24,12 @@ def _storages() -> Iterator[tuple[int, int]]:
     for generation in (0, 1, 2):
         for thing in gc.get_objects(generation):
             if type(thing) in (torch.Tensor, torch.nn.Parameter) and thing.device.type == "cpu":
-                if thing.layout is torch.strided:
+                try:
                     storage = thing.untyped_storage()
-                    yield storage.data_ptr(), storage.nbytes()
+                    first, size = storage.data_ptr(), storage.nbytes()
+                except (RuntimeError, NotImplementedError):  # sparse, or wrapped by a transformation: it has none
+                    continue
+                yield first, size
 
 
 def regions(arguments: ctypes.Structure) -> tuple[list[tuple[int, int, str]], bool]:
