@@ -21,6 +21,9 @@ from mambats_kernels.selective_step.cuda.launch import cuda_step
 
 DEVICE = torch.device("cuda", 0)
 SHAPES = ((8, 2048, 1536), (64, 512, 256), (256, 96, 128))
+# Threads of a block and blocks of a multiprocessor that leave 80 to 255 registers a thread.
+SHARED = ((128, 2), (128, 3), (128, 4), (256, 1), (256, 2), (256, 3))
+BACKWARD = ((8, 2, True), (8, 4, True), (8, 8, True), (4, 4, True), (4, 8, True), (16, 2, True), (8, 8, False))
 OPTIONS = {"activation": "silu", "cu_seqlens": None, "initial_state": None, "reverse": False}
 
 
@@ -70,14 +73,10 @@ def sweep(shape):
     copied = torch.empty_like(xs[0])
     print(f"{shape}: copy {device_time([partial(copied.copy_, x) for x in xs]):.4f} ms", flush=True)
     forward, backward = {}, {}
-    for load, run, threads, resident in itertools.product((8, 16), (4, 8, 16), (64, 128, 256), (1, 2, 3, 4, 6)):
-        if threads * resident in (256, 384, 512, 768):
-            forward[Tile(load, run, threads, resident)] = None
-    for load, run, threads, resident, waves, walk in itertools.product(
-        (4, 8, 16), (2, 4, 8), (64, 128, 256), (1, 2, 3, 4, 6), (2, 4, 8), (False, True)
-    ):
-        if threads * resident in (256, 384, 512, 768) and waves >= resident and load * run <= 64 and (walk or run > 2):
-            backward[Tile(load, run, threads, resident, waves, walk)] = None
+    for load, run, (threads, resident) in itertools.product((8, 16), (4, 8, 16), SHARED):
+        forward[Tile(load, run, threads, resident)] = None
+    for (load, run, walk), (threads, resident), waves in itertools.product(BACKWARD, SHARED, (1, 2, 3)):
+        backward[Tile(load, run, threads, resident, waves * resident, walk)] = None
     for tile in forward:
         launch._forward.clear()
         launch.plan_forward = partial(plan.plan_forward, shape=tile)
