@@ -43,9 +43,16 @@ def logistic(v, tail):
 @triton.jit
 def phi(v, grown):
     """Give (exp(v) - 1) / v for grown = exp(v), by a series near 0 where the difference would cancel."""
-    p = 1.0 + v * (1.0 / 11)
-    for k in tl.static_range(9):
-        p = 1.0 + p * v * (1.0 / (10 - k))
+    p = v * (1.0 / 39916800) + 1.0 / 3628800
+    p = p * v + 1.0 / 362880
+    p = p * v + 1.0 / 40320
+    p = p * v + 1.0 / 5040
+    p = p * v + 1.0 / 720
+    p = p * v + 1.0 / 120
+    p = p * v + 1.0 / 24
+    p = p * v + 1.0 / 6
+    p = p * v + 0.5
+    p = p * v + 1.0
     near = tl.abs(v) < 1.0
     return tl.where(near, p, (grown - 1.0) / tl.where(near, 1.0, v))
 

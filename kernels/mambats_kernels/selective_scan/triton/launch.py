@@ -58,7 +58,8 @@ def _precise(given: Inputs) -> dict[str, Any]:
 
 def _compiled(given: Inputs, options: Options, tile: Tile) -> dict[str, Any]:
     groups, states = given.B.shape[2:]
-    return {
+    registers = {} if tile.registers is None or torch.version.hip is not None else {"maxnreg": tile.registers}
+    return registers | {
         "WIDTH": given.x.shape[2], "GROUPS": groups, "STATES": states,
         "SOFTPLUS": options.softplus, "HOLD": options.hold, "REVERSE": options.reverse,
         "BLOCK_T": tile.tokens, "BLOCK_N": tile.states, "BLOCK_D": tile.channels, "num_warps": tile.warps,
