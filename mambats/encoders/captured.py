@@ -29,7 +29,7 @@ class CapturedStep:
     The first step with a combination of arguments records it: it takes about as long as ten steps, and the first call
     on a machine compiles kernels besides. Later ones copy the row in, replay, and copy the answer out. Weights are read
     where they are: training them further is seen; moving them records anew. No gradients, no autocast. On a CPU it runs
-    the encoder's own step; without `keep`, where that is one call of the native library, in buffers that are used again.
+    the encoder's own step; without `keep`, where that is one call of the native library, in buffers used again.
 
     Args:
         encoder: A causal encoder in evaluation mode, whose state keeps its shapes from step to step.

@@ -139,7 +139,7 @@ def native_conv_step(
     dtype = x_t.dtype
     kept = [ready(v) for v in (x_t, weight, bias, state if state.dtype == dtype else state.to(dtype))]
     mask = None if mask is None else mask.contiguous()
-    y, final = torch.empty(x_t.shape, dtype=torch.float32), torch.empty(state.shape, dtype=torch.float32)
+    y, final = (torch.empty(v.shape, dtype=torch.float32, device="cpu") for v in (x_t, state))
     block = Conv(
         x_t.shape[0], 1, *weight.shape, 1, activation == "silu", False,
         *map(address, kept), None, address(mask), y.data_ptr(), final.data_ptr(),

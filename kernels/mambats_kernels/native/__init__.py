@@ -6,11 +6,13 @@ from pathlib import Path
 from mambats_kernels.native.build import LIBRARY
 from mambats_kernels.native.conv import Conv
 from mambats_kernels.native.scan import Scan
+from mambats_kernels.native.stack import Stack
 
 # The functions that take a block, and the function that says how large the library believes it to be.
 _BLOCKS: dict[str, tuple[type[ctypes.Structure], tuple[str, ...]]] = {
     "mambats_scan_size": (Scan, ("mambats_scan_forward", "mambats_scan_backward")),
     "mambats_conv_size": (Conv, ("mambats_conv_forward", "mambats_conv_backward")),
+    "mambats_stack_size": (Stack, ("mambats_stack_derive",)),
 }
 
 
@@ -26,6 +28,11 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
             for name in names:
                 function = getattr(found, name)
                 function.argtypes, function.restype = [ctypes.POINTER(block)], ctypes.c_int
+        found.mambats_stack_floats.argtypes, found.mambats_stack_floats.restype = (
+            [ctypes.POINTER(Stack)],
+            ctypes.c_int64,
+        )
+        found.mambats_stack_step.argtypes = [ctypes.POINTER(Stack), ctypes.c_void_p]
         found.mambats_use_instructions.argtypes, found.mambats_use_instructions.restype = [ctypes.c_int64], ctypes.c_int
         found.mambats_instructions.restype = ctypes.c_char_p
     except (OSError, AttributeError) as error:

@@ -18,6 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 LIBRARY = "libmambats_native.so"
 FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing", "-ffp-contract=fast", "-pthread"]
+HOSTS = ["scan.cpp", "conv.cpp", "stack.cpp"]
 X86 = {
     "mambats_avx2": ["-mavx2", "-mfma"],
     "mambats_avx512": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"],
@@ -48,7 +49,7 @@ def build(folder: Path) -> str | None:
     x86 = platform.machine().lower() in ("x86_64", "amd64")
     units = [("kernels.cpp", ["-DMAMBATS_ISA=mambats_baseline"])]
     units += [("kernels.cpp", [f"-DMAMBATS_ISA={name}", *flags]) for name, flags in X86.items() if x86]
-    units += [("dispatch.cpp", ["-DMAMBATS_X86"] if x86 else []), ("scan.cpp", []), ("conv.cpp", [])]
+    units += [("dispatch.cpp", ["-DMAMBATS_X86"] if x86 else []), *((name, []) for name in HOSTS)]
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as made:
         objects = [str(Path(made) / f"{k}.o") for k in range(len(units))]

@@ -2,6 +2,7 @@
 #pragma once
 #include "conv.h"
 #include "scan.h"
+#include "stack.h"
 
 struct MambatsKernels {
     const char *name;
@@ -12,6 +13,8 @@ struct MambatsKernels {
     void (*conv_forward)(const MambatsConv &, const MambatsConvPiece *, int64_t count, float *scratch);
     void (*conv_backward)(const MambatsConv &, const MambatsConvPiece *, int64_t count, float *dweight, float *dbias,
                           float *scratch);
+    int64_t (*stack_scratch)(const MambatsStack &);
+    void (*stack_step)(const MambatsStack &, const MambatsToken &, int64_t first, int64_t last, float *scratch);
 };
 
 namespace mambats {

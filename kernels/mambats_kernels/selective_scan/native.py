@@ -210,8 +210,8 @@ def native_step(
     given = (x_t, dt_t, A, B_t, C_t, D, z_t, dt_bias, gap_t, state)
     kept = [ready(v) for v in given]
     mask = None if mask is None else mask.contiguous()
-    y = torch.empty((batch, width), dtype=torch.float32)
-    final = torch.empty((batch, width, states), dtype=torch.float32)
+    y = torch.empty((batch, width), dtype=torch.float32, device="cpu")  # whatever the default device
+    final = torch.empty((batch, width, states), dtype=torch.float32, device="cpu")
     groups = 1 if B_t.dim() == 2 else B_t.shape[1]
     block = Scan(
         batch, 1, width, groups, states, 1, 1, dt_softplus, hold, False,

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mambats_kernels.backend import chosen_backend
 from mambats_kernels.checks import looks_at, needs_gaps, needs_numbers
+from mambats_kernels.native.plain import plain
 from mambats_kernels.selective_scan import adjoint, chunked, reference
 from mambats_kernels.selective_scan.arguments import check_scan, check_step
 from mambats_kernels.selective_scan.native import native_scan, native_step
@@ -16,9 +17,6 @@ from mambats_kernels.selective_scan.reference import Core
 
 scan_forward = torch.library.custom_op("mambats::selective_scan_forward", chunked.scan_forward, mutates_args=())
 scan_backward = torch.library.custom_op("mambats::selective_scan_backward", adjoint.scan_backward, mutates_args=())
-
-
-_OWN = (Tensor, torch.nn.Parameter)
 
 
 @scan_forward.register_fake
@@ -196,16 +194,6 @@ def selective_scan(
         return reference.finish(y, core, x.dtype, D, z), final
 
 
-def _plain(tensors: tuple[Tensor | None, ...]) -> bool:
-    """Whether there is nothing but numbers: no gradient to take, no graph to trace, no subclass to ask."""
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
-        return False
-    if torch._C._are_functorch_transforms_active() or torch._C._len_torch_dispatch_stack():
-        return False
-    taught = torch.is_grad_enabled()
-    return all(v is None or (type(v) in _OWN and not (taught and v.requires_grad)) for v in tensors)
-
-
 def selective_step(
     x_t: Tensor,
     dt_t: Tensor,
@@ -254,7 +242,7 @@ def selective_step(
     """
     check_step(x_t, dt_t, A, B_t, C_t, state, D, z_t, dt_bias, gap_t, mask)
     floats = (x_t, dt_t, A, B_t, C_t, state, D, z_t, dt_bias, gap_t)
-    if chosen_backend("selective_scan", x_t.device, x_t.dtype) == "native" and _plain(floats):
+    if chosen_backend("selective_scan", x_t.device, x_t.dtype) == "native" and plain(floats):
         return native_step(
             x_t, dt_t, A, B_t, C_t, state=state, D=D, z_t=z_t, dt_bias=dt_bias,
             dt_softplus=dt_softplus, gap_t=gap_t, hold=hold, mask=mask,
