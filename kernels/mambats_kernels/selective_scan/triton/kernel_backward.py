@@ -137,7 +137,7 @@ def differentiate(loaded, channelwise, carry, dz, step, alive,
     return dx + outer * skip[None, :], ddt, db, dc, dspan * delta, da, tl.sum(outer * x, axis=0), carry
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens", "all_tokens"])  # a 1 would become a constant, which no loop can count with
 def backward(
     dy, dfinal, x, dt, A, B, C, D, z, bias, gaps, borders, saved,
     dx, ddt, dz, dinitial, part_A, part_B, part_C, part_D, part_bias, part_gaps, tokens, all_tokens,

@@ -8,18 +8,17 @@ import triton
 import triton.language as tl
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count", "rows"])  # a 1 would become a constant, which no loop can count with
 def ordered_sum(parts, out, borders, rows, total, each, count, BLOCK: tl.constexpr, TOGETHER: tl.constexpr):
-    """Add `parts` (count, total) to `out` (total,), `each` numbers a token; 0 for tokens behind the last packed row."""
+    """Add `parts` (count, total) to `out` (total,), `each` numbers a token; 0 for tokens of no packed row."""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     there = at < total
-    if borders is not None:  # what lies behind was never written
-        there = there & (at // each < tl.load(borders + rows))
-    one = tl.arange(0, TOGETHER)
+    if borders is not None:  # what lies outside was never written
+        there = there & (at // each >= tl.load(borders)) & (at // each < tl.load(borders + rows))
     found = tl.zeros([BLOCK], tl.float32)
     k = count * 0
     while k < count:
-        offset = (k + one)[:, None].to(tl.int64) * total + at[None, :]
-        found += tl.sum(tl.load(parts + offset, mask=(k + one < count)[:, None] & there[None, :], other=0.0), axis=0)
+        for j in tl.static_range(TOGETHER):
+            found += tl.load(parts + (k + j).to(tl.int64) * total + at, mask=there & (k + j < count), other=0.0)
         k += TOGETHER
     tl.store(out + at, found.to(out.dtype.element_ty), mask=at < total)

@@ -12,7 +12,7 @@ from mambats_kernels.selective_scan.triton.kernel_sum import ordered_sum
 from mambats_kernels.selective_scan.triton.shape import Tile, backward_tile, forward_tile, saved_states
 
 # 8 loads on their way at a time: one after the other would show their latency.
-_SUM: dict[str, Any] = {"BLOCK": 256, "TOGETHER": 8}
+_SUM: dict[str, Any] = {"BLOCK": 512, "TOGETHER": 8}
 
 
 class Inputs(NamedTuple):
