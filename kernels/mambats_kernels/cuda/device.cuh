@@ -31,10 +31,14 @@ DEVICE float fast_reciprocal(float v) { float r; asm("rcp.approx.ftz.f32 %0, %1;
 DEVICE float exchange(float v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
 DEVICE float broadcast(float v, int from) { return __shfl_sync(0xffffffffu, v, from); }
 
-// Copy 16 (or 4) bytes from global to shared memory without waiting, or write zeros if not `there`; both ends aligned.
+// Copy 16 (or 8, or 4) bytes from global to shared memory without waiting, or write zeros if not `there`; both ends aligned.
 DEVICE void copy16(void* to, const void* from, bool there) {
   u32 address = (u32)__cvta_generic_to_shared(to);
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" :: "r"(address), "l"(from), "r"(there ? 16 : 0));
+}
+DEVICE void copy8(void* to, const void* from, bool there) {
+  u32 address = (u32)__cvta_generic_to_shared(to);
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" :: "r"(address), "l"(from), "r"(there ? 8 : 0));
 }
 DEVICE void copy4(void* to, const void* from, bool there) {
   u32 address = (u32)__cvta_generic_to_shared(to);
@@ -43,6 +47,9 @@ DEVICE void copy4(void* to, const void* from, bool there) {
 // 16 bytes to an address in global memory that came out of shared memory, which the compiler would take for any address.
 DEVICE void write16(void* to, uint4 v) {
   asm volatile("st.global.v4.b32 [%0], {%1,%2,%3,%4};" :: "l"(to), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+}
+DEVICE void write8(void* to, uint2 v) {
+  asm volatile("st.global.v2.b32 [%0], {%1,%2};" :: "l"(to), "r"(v.x), "r"(v.y) : "memory");
 }
 DEVICE void commit_copies() { asm volatile("cp.async.commit_group;"); }
 // Wait until at most `open` committed groups of this thread are still under way (then a barrier shows them to others).

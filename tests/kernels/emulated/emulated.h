@@ -41,7 +41,9 @@ typedef long long i64;
 
 // Copies land when they are waited for or earlier: the order of the threads decides (runtime.cpp).
 DEVICE void copy16(void* to, const void* from, bool there, EMULATED_HERE) { emulated::copy(to, from, 16, there, site); }
+DEVICE void copy8(void* to, const void* from, bool there, EMULATED_HERE) { emulated::copy(to, from, 8, there, site); }
 DEVICE void copy4(void* to, const void* from, bool there, EMULATED_HERE) { emulated::copy(to, from, 4, there, site); }
 DEVICE void write16(void* to, uint4 v) { *(uint4*)to = v; }
+DEVICE void write8(void* to, uint2 v) { *(uint2*)to = v; }
 DEVICE void commit_copies() { emulated::commit(); }
 template <int open> DEVICE void wait_copies() { emulated::wait_groups(open); }

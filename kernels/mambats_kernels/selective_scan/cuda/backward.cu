@@ -36,7 +36,7 @@ DEVICE Store store(char* memory) {
   r.c = r.b + (EXACT ? 0 : TILE * PADDED);
   r.part = r.c + (EXACT ? 0 : TILE * PADDED);
   r.first = (float4*)(r.part + SETS * TILE * 32);
-  r.kept = r.first + (TILES > 1 ? (TILES + 1) * THREADS : 0);
+  r.kept = r.first + (PASSES == 1 ? (TILES + 1) * THREADS : 0);
   r.gaps = (float*)(r.kept + (PASSES > 1 ? 3 * PASSES * THREADS : 0));
   r.slope = r.gaps + 2 * TILE;
   r.marks = (unsigned char*)(r.slope + 4 * TILE);
@@ -145,7 +145,12 @@ DEVICE void post(const Place& w, const Store& r, const Rows* to, int tile, int p
   if (k >= w.length) return;
   char* at = to[second].at + (i64)k * to[second].step;
   if (MERGED) put_sums((TYPE*)at + n, n, v, EXACT ? 1.f : TRUNCATED);
-  else write16((float*)at + n, make_uint4(__float_as_uint(v.x), __float_as_uint(v.y), __float_as_uint(v.z), __float_as_uint(v.w)));
+  else if (EXACT) write16((float*)at + n, make_uint4(__float_as_uint(v.x), __float_as_uint(v.y), __float_as_uint(v.z), __float_as_uint(v.w)));
+  else {
+    const float f[4] = {v.x, v.y, v.z, v.w};
+    const Packed q = pack(f);
+    write8((Packed*)at + n / 4, make_uint2(q.low, q.high));
+  }
 }
 
 // Where a packed sequence begins, the state before its first token.
@@ -183,27 +188,31 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
   find_rows(p, w, r.from);
   if (!MERGED && tid == 32) {  // the room begins at the first token, in walking order, of the launch
     const i64 step = 2 * PADDED, room = min(p.tokens, p.room);
-    float* at = p.partial + ((w.row * p.groups * BLOCKS_OF_GROUP + w.block) * room + (w.lo - p.offset * p.chunk)) * step;
-    r.sums[0] = Rows{(char*)at, (int)step * 4};
-    r.sums[1] = Rows{(char*)(at + PADDED), (int)step * 4};
+    const int size = EXACT ? 4 : 2;
+    char* at = (char*)p.partial + ((w.row * p.groups * BLOCKS_OF_GROUP + w.block) * room + (w.lo - p.offset * p.chunk)) * step * size;
+    r.sums[0] = Rows{at, (int)step * size};
+    r.sums[1] = Rows{at + PADDED * size, (int)step * size};
   }
   __syncthreads();
   const Rows* sums_at = MERGED ? r.from + DC : r.sums;
   const i64 segments = (p.tokens + SEGMENT - 1) / SEGMENT;
-  const float* saved = p.saved + (w.row * segments * p.width + d) * STATES;
-  const i64 stride = p.width * STATES;  // of saved states
-  // First states of the tiles of a segment: two places take turns for the segment's own, the others follow.
+  const i64 kept = w.row * segments * p.width + d;  // place of the channel's first saved states
+
+  // The state before a segment comes with its first turn: two places take turns. Those of its other tiles follow.
   auto fetch = [&](Turn turn) {
-    if (TILES > 1 && there && turn.tile % TILES == 0 && (turn.again || turn.tile == tiles - 1)) {
-      const int segment = turn.tile / TILES, from = share * 4;
-      float4* to = r.first + (segment & 1) * THREADS + tid;
-      const float* at = saved + ((w.lo + (i64)turn.tile * TILE) / SEGMENT) * stride + from;
-      if (STATES == PADDED) copy16(to, at, true);
-      else { float h[4]; get_states<4>(at - from, from, h); *to = make_float4(h[0], h[1], h[2], h[3]); }
-    }
+    if (PASSES > 1 || !there || turn.tile % TILES != 0 || (TILES > 1 && !turn.again && turn.tile != tiles - 1)) return;
+    const i64 at = ((kept + (w.lo / SEGMENT + turn.tile / TILES) * p.width) * PADDED + share * 4) / 4;
+    float4* to = r.first + (turn.tile / TILES & 1) * THREADS + tid;
+    if (EXACT) copy16(to, (const float4*)p.saved + at, true);
+    else copy8(to, (const Packed*)p.saved + at, true);
   };
   auto home = [&](int tile) { return r.first + (tile % TILES ? tile % TILES + 1 : tile / TILES & 1) * THREADS + tid; };
-  if (TILES > 1 && !there) for (int k = 0; k < TILES + 1; k++) r.first[k * THREADS + tid] = make_float4(0.f, 0.f, 0.f, 0.f);
+  auto enter = [&](int tile, float* h) {
+    const float4 v = *home(tile);
+    if (EXACT || tile % TILES) { h[0] = v.x; h[1] = v.y; h[2] = v.z; h[3] = v.w; }
+    else unpack(Packed{__float_as_uint(v.x), __float_as_uint(v.y)}, h);
+  };
+  if (PASSES == 1 && !there) for (int k = 0; k < TILES + 1; k++) r.first[k * THREADS + tid] = make_float4(0.f, 0.f, 0.f, 0.f);
   Turn turn = enter_segment(tiles - 1);
   load(p, w, r, turn, 0);
   fetch(turn);
@@ -248,8 +257,7 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
     __syncthreads();
     if (TILES > 1 && turn.again) {
       float h[4];
-      const float4 v = *home(turn.tile);
-      h[0] = v.x; h[1] = v.y; h[2] = v.z; h[3] = v.w;
+      enter(turn.tile, h);
       again(p, w, r, turn.tile, stage, c, share * 4, d, there, a, h);
       *home(turn.tile + 1) = make_float4(h[0], h[1], h[2], h[3]);
       turn = next;
@@ -262,12 +270,14 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
     for (int pass = 0; pass < PASSES; pass++) {
       const int from = pass * 16 + share * 4;
       float h[TILE + 1][4];
-      if (TILES > 1) {
-        const float4 v = *home(turn.tile);
-        h[0][0] = v.x; h[0][1] = v.y; h[0][2] = v.z; h[0][3] = v.w;
-      } else {
-        h[0][0] = h[0][1] = h[0][2] = h[0][3] = 0.f;
-        if (there) get_states<4>(saved + k0 / SEGMENT * stride, from, h[0]);
+      if (PASSES == 1) enter(turn.tile, h[0]);
+      else if (!there) h[0][0] = h[0][1] = h[0][2] = h[0][3] = 0.f;
+      else {
+        const i64 at = ((kept + k0 / SEGMENT * p.width) * PADDED + from) / 4;
+        if (EXACT) {
+          const float4 v = ((const float4*)p.saved)[at];
+          h[0][0] = v.x; h[0][1] = v.y; h[0][2] = v.z; h[0][3] = v.w;
+        } else unpack(((const Packed*)p.saved)[at], h[0]);
       }
       if (PASSES > 1) {
         float4 v = r.kept[(3 * pass) * THREADS + tid];

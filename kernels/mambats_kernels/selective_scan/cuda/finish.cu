@@ -28,12 +28,16 @@ KERNEL BOUNDS(THREADS, 1) scan_finish(PARAMETER Arguments p) {
   const i64 k = e / per % room, row = e / per / room;  // token; row of the batch and group
   const int n = (int)(e % per % (PADDED / 4)) * 4, second = (int)(e % per / (PADDED / 4));
   const i64 width = min(p.tokens, p.room) * 2 * PADDED;
-  const float* at = p.partial + row * BLOCKS_OF_GROUP * width + (k * 2 + second) * PADDED + n;
+  const i64 at = (row * BLOCKS_OF_GROUP * width + (k * 2 + second) * PADDED + n) / 4;
   float4 v = make_float4(0.f, 0.f, 0.f, 0.f);
 #pragma unroll 8
   for (int j = 0; j < BLOCKS_OF_GROUP; j++) {
-    const float4 u = *(const float4*)(at + j * width);
-    v.x += u.x; v.y += u.y; v.z += u.z; v.w += u.w;
+    float u[4];
+    if (EXACT) {
+      const float4 q = ((const float4*)p.partial)[at + j * width / 4];
+      u[0] = q.x; u[1] = q.y; u[2] = q.z; u[3] = q.w;
+    } else unpack(((const Packed*)p.partial)[at + j * width / 4], u);
+    v.x += u[0]; v.y += u[1]; v.z += u[2]; v.w += u[3];
   }
   TYPE* to = (TYPE*)(second ? p.dB : p.dC).at + ((row / p.groups * p.tokens + token(p, from + k)) * p.groups + row % p.groups) * STATES + n;
   put_sums(to, n, v, EXACT ? 1.f : TRUNCATED);

@@ -73,6 +73,15 @@ DEVICE void advance(float* h, const float* a, float2 d, const float* b) {
   }
 }
 
+// The states of a lane for the backward pass; `place`: of the channel.
+DEVICE void keep(float* saved, i64 place, int from, const float* h) {
+#pragma unroll
+  for (int s = 0; s < SHARE; s += 4) {
+    if (EXACT) *(float4*)(saved + place * PADDED + from + s) = make_float4(h[s], h[s + 1], h[s + 2], h[s + 3]);
+    else ((Packed*)saved)[(place * PADDED + from + s) / 4] = pack(h + s);
+  }
+}
+
 // Sums of four steps over the four lanes of a channel; lane q receives that of step q.
 DEVICE float sum_quad(const float* y, int lane) {
   const bool high = lane & 2, odd = lane & 1;
@@ -125,7 +134,7 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_forward(PARAMETER Arguments p) {
 #pragma unroll UNROLL
     for (int t0 = 0; t0 < TILE; t0 += 4) {
       if (SAVE && there && (k + t0) % SEGMENT == 0 && k + t0 < w.length)
-        put_states<SHARE>(p.saved + ((w.row * segments + (w.lo + k + t0) / SEGMENT) * p.width + d) * STATES, from, h);
+        keep(p.saved, (w.row * segments + (w.lo + k + t0) / SEGMENT) * p.width + d, from, h);
       const u32 word = PACKED ? *(const u32*)(marks + t0) : 0u;
       float y[4];
 #pragma unroll

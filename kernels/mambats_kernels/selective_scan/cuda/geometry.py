@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 TILE, CHANNELS, THREADS, LINES = 16, 32, 128, 12
-ROOM = 64 * 2**20  # bytes of saved states that are not worth saving
+ROOM = 32 * 2**20  # bytes of partial sums that are not worth saving
 
 
 class Shape(NamedTuple):
@@ -36,19 +36,33 @@ class Shape(NamedTuple):
         return -(-(self.width // self.groups) // CHANNELS)
 
     @property
+    def kept(self) -> int:
+        """Bytes of a state that waits for the backward pass, and of a partial sum: 16 bits at a time are packed."""
+        return 4 if self.bytes == 4 else 2
+
+    @property
     def segment(self) -> int:
         """Tokens between saved states.
 
-        Large batches keep one in 64, a quarter of the room, for one more walk over 3 of 4 tiles: 7 % of the backward
-        pass at (8, 2048, 1536, 16). With more than 16 states the tiles' first states would crowd shared memory.
+        Long rows keep one in 32, half the room, for one more walk over every other tile: 1 % of the whole at
+        (8, 2048, 1536, 16). With more than 16 states the tiles' first states would crowd shared memory.
         """
-        small = self.rows * self.tokens * self.width * self.states // TILE * 4 <= ROOM
-        return TILE if small or self.padded > 16 else 64
+        return TILE if self.tokens <= 128 or self.padded > 16 else 32
 
     @property
     def segments(self) -> int:
         """Saved states of a row."""
         return -(-self.tokens // self.segment)
+
+    @property
+    def saved(self) -> int:
+        """Floats of room for all saved states."""
+        return self.rows * self.segments * self.width * self.padded * self.kept // 4
+
+    @property
+    def partial(self) -> int:
+        """Floats of room for the partial sums of dB and dC of one token."""
+        return self.rows * self.groups * self.blocks * 2 * self.padded * self.kept // 4
 
     @property
     def row(self) -> int:
@@ -90,9 +104,9 @@ def cut(shape: Shape, least: float, target: float, processors: int, launches: in
 def launches(shape: Shape) -> int:
     """Parts in which the backward pass goes over time, so that the partial sums of dB and dC take half the room of x.
 
-    At (8, 2048, 1536, 16) they would take 96 MiB, twice the room of x.
+    At (8, 2048, 1536, 16) they would take as much as x.
     """
-    partial = shape.rows * shape.groups * shape.blocks * shape.tokens * 2 * shape.padded * 4
+    partial = shape.partial * shape.tokens * 4
     room = shape.rows * shape.tokens * shape.width * shape.bytes // 2
     return 1 if shape.blocks == 1 or partial <= ROOM else min(4, -(-partial // room))
 
@@ -119,7 +133,7 @@ def backward_shared(shape: Shape, exact: bool) -> int:
     raw = 2 * 4 * TILE * shape.row + 2 * 2 * TILE * shape.padded * shape.bytes
     converted = TILE * (CHANNELS + 4) * 16 + (0 if exact else 2 * TILE * shape.padded * 4)
     parts = (4 if exact else 8) * TILE * 32 * 4
-    first = (tiles + 1) * THREADS * 16 if tiles > 1 else 0
+    first = (tiles + 1) * THREADS * 16 if passes == 1 else 0
     kept = 3 * passes * THREADS * 16 if passes > 1 else 0
     return LINES * 16 + 32 + raw + converted + parts + first + kept + 6 * TILE * 4 + 2 * TILE
 

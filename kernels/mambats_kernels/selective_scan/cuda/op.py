@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mambats_kernels.eager import direct, taught
-from mambats_kernels.selective_scan.cuda.scan import saved_floats, scan_backward, scan_forward
+from mambats_kernels.selective_scan.cuda.scan import saved_floats, scan_backward, scan_forward, shape_of
 
 forward_op = torch.library.custom_op("mambats::cuda_scan_forward", scan_forward, mutates_args=(), device_types="cuda")
 backward_op = torch.library.custom_op("mambats::cuda_scan_backward", scan_backward, mutates_args=(), device_types="cuda")
@@ -32,7 +32,7 @@ def _(
     save: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     rows = x.shape[0] if borders is None else borders.shape[0] - 1
-    floats = saved_floats(*x.shape, A.shape[1], borders is not None) if save else 0
+    floats = saved_floats(shape_of(x, B), borders is not None) if save else 0
     return x.new_empty(x.shape), A.new_empty((rows, *A.shape)), A.new_empty(floats)
 
 

@@ -170,7 +170,7 @@ def forward_plan(
     room = geometry.forward_shared(shape, tile, False)
     kernel = _kernel("scan_forward", "forward.cu", {**built, "PHASE": 2 if chunks > 1 else 0}, device, room)
     launches.append(kernel.launcher((blocks, chunks, 1), THREADS))
-    saved = shape.rows * shape.segments * shape.width * shape.states if save else 0
+    saved = shape.saved if save else 0
     scratch = shape.rows * chunks * shape.width * (shape.states + 1) if chunks > 1 else 0
     template = _template(shape, sequences, strides, cut)
     return Forward(template, chunks, saved, scratch, tuple((launch, 0) for launch in launches))
@@ -209,7 +209,7 @@ def backward_plan(
             launches.append((finish.launcher((last + -(-gather // THREADS), 1, 1), THREADS), offset))
     scratch = shape.rows * cut.count * shape.width * (shape.states + 1) if mode else 0
     tokens = min(shape.tokens, cut.length * cut.each)
-    partial = 0 if merged else shape.rows * shape.groups * shape.blocks * tokens * 2 * shape.padded
+    partial = 0 if merged else shape.partial * tokens
     template = _template(shape, sequences, strides, cut)
     return Backward(template, cut.count, scratch, partial, shape.rows * cut.count * wide, tuple(launches))
 

@@ -59,7 +59,7 @@ def _strides(x: Tensor, dt: Tensor, z: Tensor | None, dy: Tensor | None, B: Tens
     return *wide, *B.stride()[:2], B.stride(-2), *C.stride()[:2], C.stride(-2)  # of one group, its stride is not used
 
 
-def _shape(x: Tensor, B: Tensor) -> Shape:
+def shape_of(x: Tensor, B: Tensor) -> Shape:
     rows, tokens, width = x.shape
     return Shape(rows, tokens, width, 1 if B.dim() == 3 else B.shape[2], B.shape[-1], x.element_size())
 
@@ -113,10 +113,9 @@ class _Gradients(NamedTuple):
         return cls(*wide, *narrow, rates, D, bias, initial, room)
 
 
-def saved_floats(rows: int, tokens: int, width: int, states: int, packed: bool) -> int:
+def saved_floats(shape: Shape, packed: bool) -> int:
     """Size of what the forward pass keeps: the states before each segment, and the marks of packed tokens."""
-    shape = Shape(rows, tokens, width, 1, states, 4)
-    return _four(rows * shape.segments * width * states) + (marks(shape) // 4 if packed else 0)
+    return _four(shape.saved) + (marks(shape) // 4 if packed else 0)
 
 
 def scan_forward(
@@ -143,7 +142,7 @@ def scan_forward(
     A = A if A.data_ptr() % 16 == 0 else A.clone()
     packed = borders is not None
     borders = None if borders is None else borders.to(torch.int64).contiguous()
-    shape, device = _shape(x, B), x.device.index or 0 or 0
+    shape, device = shape_of(x, B), x.device.index or 0 or 0
     rows = shape.rows if borders is None else borders.shape[0] - 1
     flags = (z is not None, D is not None, dt_bias is not None, softplus, gaps is not None, hold, packed, reverse)
     options = _options(shape, x, dt, z, None, B, C, (*flags, initial is not None))
@@ -152,7 +151,7 @@ def scan_forward(
     final = A.new_empty((rows, shape.width, shape.states))
     if packed:  # empty sequences keep what they began with
         final.zero_() if initial is None else final.copy_(initial)
-    kept = saved_floats(*shape[:3], shape.states, packed) if save else 0
+    kept = saved_floats(shape, packed) if save else 0
     saved = A.new_empty(kept)
     marking = marks(shape) // 4 if packed and not save else 0
     scratch = A.new_empty(_four(plan.scratch) + marking) if plan.scratch or marking else None
@@ -208,7 +207,7 @@ def scan_backward(
     dfinal = _dense(dfinal)
     packed = borders is not None
     borders = None if borders is None else borders.to(torch.int64).contiguous()
-    shape, device = _shape(x, B), x.device.index or 0 or 0
+    shape, device = shape_of(x, B), x.device.index or 0 or 0
     rows = shape.rows if borders is None else borders.shape[0] - 1
     flags = (z is not None, D is not None, dt_bias is not None, softplus, gaps is not None, hold, packed, reverse)
     options = _options(shape, x, dt, z, dy, B, C, (*flags, initial is not None))
