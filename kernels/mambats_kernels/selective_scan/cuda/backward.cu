@@ -6,10 +6,10 @@
 // All in a fixed order: no atomics.
 // CHUNKED: 0 whole rows; 1 time chunks side by side, what flows into them is in `carry`; 2 one chunk a launch, the last one
 // first, each leaves its carry to the next: then dB and dC need room for one chunk only.
-// Where SEGMENT > TILE (one pass only) the tiles of a segment are walked forward once more to find their first states.
+// If SPARSE (one pass only), the third of four tiles is walked forward once more to find the first states of the fourth.
 #define PASSES (PADDED / 16)
 #define STEP (CHANNELS + 4)  // padded row of a converted tile, in float4
-#define TILES (SEGMENT / TILE)
+#define PLACES (SPARSE ? 4 : 2)  // of tiles' first states
 #define SETS (EXACT ? 4 : 8)  // partial sums of dB and dC that meet in shared memory
 
 struct Store {
@@ -36,25 +36,17 @@ DEVICE Store store(char* memory) {
   r.c = r.b + (EXACT ? 0 : TILE * PADDED);
   r.part = r.c + (EXACT ? 0 : TILE * PADDED);
   r.first = (float4*)(r.part + SETS * TILE * 32);
-  r.kept = r.first + (PASSES == 1 ? (TILES + 1) * THREADS : 0);
+  r.kept = r.first + (PASSES == 1 ? PLACES * THREADS : 0);
   r.gaps = (float*)(r.kept + (PASSES > 1 ? 3 * PASSES * THREADS : 0));
   r.slope = r.gaps + 2 * TILE;
   r.marks = (unsigned char*)(r.slope + 4 * TILE);
   return r;
 }
 
-// Which tile comes next: a segment's tiles forward (again = 1), all but the last, then its tiles backward.
+// Which tile comes next: backward, and before the last of four the one before it forward (again = 1).
 struct Turn { int tile, again; };
-DEVICE Turn enter_segment(int last) {
-  const int first = last / TILES * TILES;
-  return Turn{first, TILES > 1 && last > first};
-}
-DEVICE Turn following(Turn now, int tiles) {
-  const int first = now.tile / TILES * TILES, last = min(first + TILES, tiles) - 1;
-  if (now.again) return now.tile + 1 < last ? Turn{now.tile + 1, 1} : Turn{last, 0};
-  if (now.tile > first) return Turn{now.tile - 1, 0};
-  return first > 0 ? enter_segment(first - 1) : Turn{-1, 0};
-}
+DEVICE Turn backward(int tile) { return SPARSE && tile % 4 == 3 ? Turn{tile - 1, 1} : Turn{tile, 0}; }
+DEVICE Turn following(Turn now) { return now.again ? Turn{now.tile + 1, 0} : now.tile % 4 == 3 ? Turn{now.tile - 1, 0} : backward(now.tile - 1); }
 
 DEVICE void load(const Arguments& p, const Place& w, const Store& r, Turn turn, int stage) {
   const int k = turn.tile * TILE, tile = stage * TILE * ROW, states = stage * TILE * PADDED;
@@ -195,25 +187,33 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
   }
   __syncthreads();
   const Rows* sums_at = MERGED ? r.from + DC : r.sums;
-  const i64 segments = (p.tokens + SEGMENT - 1) / SEGMENT;
-  const i64 kept = w.row * segments * p.width + d;  // place of the channel's first saved states
+  // Place of the channel's first saved states in this chunk.
+  const i64 kept = (w.row * saved_tiles((p.tokens + 15) / 16) + saved_tiles(w.lo / 16)) * p.width + d;
 
-  // The state before a segment comes with its first turn: two places take turns. Those of its other tiles follow.
+  // A tile's first states come with its first turn; those of the fourth of four are left by the third.
+  auto home = [&](int tile) { return r.first + (tile % PLACES) * THREADS + tid; };
   auto fetch = [&](Turn turn) {
-    if (PASSES > 1 || !there || turn.tile % TILES != 0 || (TILES > 1 && !turn.again && turn.tile != tiles - 1)) return;
-    const i64 at = ((kept + (w.lo / SEGMENT + turn.tile / TILES) * p.width) * PADDED + share * 4) / 4;
-    float4* to = r.first + (turn.tile / TILES & 1) * THREADS + tid;
-    if (EXACT) copy16(to, (const float4*)p.saved + at, true);
-    else copy8(to, (const Packed*)p.saved + at, true);
+    if (PASSES > 1 || !there || !is_saved(turn.tile)) return;
+    if (SPARSE && !turn.again && turn.tile % 4 == 2 && turn.tile + 1 < tiles) return;
+    const i64 at = ((kept + saved_tiles(turn.tile) * p.width) * PADDED + share * 4) / 4;
+    if (EXACT) copy16(home(turn.tile), (const float4*)p.saved + at, true);
+    else copy8(home(turn.tile), (const Packed*)p.saved + at, true);
   };
-  auto home = [&](int tile) { return r.first + (tile % TILES ? tile % TILES + 1 : tile / TILES & 1) * THREADS + tid; };
   auto enter = [&](int tile, float* h) {
     const float4 v = *home(tile);
-    if (EXACT || tile % TILES) { h[0] = v.x; h[1] = v.y; h[2] = v.z; h[3] = v.w; }
+    if (EXACT || !is_saved(tile)) { h[0] = v.x; h[1] = v.y; h[2] = v.z; h[3] = v.w; }
     else unpack(Packed{__float_as_uint(v.x), __float_as_uint(v.y)}, h);
   };
-  if (PASSES == 1 && !there) for (int k = 0; k < TILES + 1; k++) r.first[k * THREADS + tid] = make_float4(0.f, 0.f, 0.f, 0.f);
-  Turn turn = enter_segment(tiles - 1);
+  // With more passes they are read when needed, one pass ahead.
+  auto read = [&](int tile, int pass) {
+    const i64 at = ((kept + saved_tiles(tile) * p.width) * PADDED + pass * 16 + share * 4) / 4;
+    if (!there || pass >= PASSES) return make_float4(0.f, 0.f, 0.f, 0.f);
+    if (EXACT) return ((const float4*)p.saved)[at];
+    const Packed v = ((const Packed*)p.saved)[at];
+    return make_float4(__uint_as_float(v.low), __uint_as_float(v.high), 0.f, 0.f);
+  };
+  if (PASSES == 1 && !there) for (int k = 0; k < PLACES; k++) r.first[k * THREADS + tid] = make_float4(0.f, 0.f, 0.f, 0.f);
+  Turn turn = backward(tiles - 1);
   load(p, w, r, turn, 0);
   fetch(turn);
   commit_copies();
@@ -246,16 +246,18 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
   for (int k = 0; k < 8; k++) one[k] = (lane >> 2) == k ? 1.f : 0.f;
 
   for (int stage = 0; turn.tile >= 0; stage ^= 1) {
-    const Turn next = following(turn, tiles);
+    const Turn next = following(turn);
     const i64 k0 = w.lo + (i64)turn.tile * TILE;
     const int raw = stage * TILE * ROW;
     wait_copies<0>();
     __syncthreads();
     if (next.tile >= 0) { load(p, w, r, next, stage ^ 1); fetch(next); }
     commit_copies();
+    float4 ahead;
+    if (PASSES > 1) ahead = read(turn.tile, 0);
     convert(w, r, turn, stage, bias0, bias1);
     __syncthreads();
-    if (TILES > 1 && turn.again) {
+    if (SPARSE && turn.again) {
       float h[4];
       enter(turn.tile, h);
       again(p, w, r, turn.tile, stage, c, share * 4, d, there, a, h);
@@ -271,13 +273,10 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
       const int from = pass * 16 + share * 4;
       float h[TILE + 1][4];
       if (PASSES == 1) enter(turn.tile, h[0]);
-      else if (!there) h[0][0] = h[0][1] = h[0][2] = h[0][3] = 0.f;
       else {
-        const i64 at = ((kept + k0 / SEGMENT * p.width) * PADDED + from) / 4;
-        if (EXACT) {
-          const float4 v = ((const float4*)p.saved)[at];
-          h[0][0] = v.x; h[0][1] = v.y; h[0][2] = v.z; h[0][3] = v.w;
-        } else unpack(((const Packed*)p.saved)[at], h[0]);
+        if (EXACT) { h[0][0] = ahead.x; h[0][1] = ahead.y; h[0][2] = ahead.z; h[0][3] = ahead.w; }
+        else unpack(Packed{__float_as_uint(ahead.x), __float_as_uint(ahead.y)}, h[0]);
+        ahead = read(turn.tile, pass + 1);
       }
       if (PASSES > 1) {
         float4 v = r.kept[(3 * pass) * THREADS + tid];

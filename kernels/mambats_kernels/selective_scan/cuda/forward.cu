@@ -1,5 +1,5 @@
 // The scan forward. PHASE 0: the whole row in one sweep; 1: only the states at the ends of time chunks, from zero;
-// 2: a sweep from the chunk's true first state. SAVE: keep the state before every SEGMENT tokens for the backward pass.
+// 2: a sweep from the chunk's true first state. SAVE: keep states for the backward pass.
 //
 // A ring of 4 tiles: tile i+2 is copied in, tile i+1 turned into floats, tile i scanned, tile i-1 stored: one barrier a tile.
 #define SHARE (PADDED / 4)
@@ -115,7 +115,7 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_forward(PARAMETER Arguments p) {
   const float bias0 = BIASED && pairs < w.count ? p.bias[w.first + pairs] : 0.f;
   const float bias1 = BIASED && pairs + 1 < w.count ? p.bias[w.first + pairs + 1] : 0.f;
   const float skip = SKIP && there ? p.D[d] : 0.f;
-  const i64 segments = (p.tokens + SEGMENT - 1) / SEGMENT;
+  const i64 each = saved_tiles((p.tokens + 15) / 16);
   float span = 0.f;
   wait_copies<1>();
   __syncthreads();
@@ -133,8 +133,8 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_forward(PARAMETER Arguments p) {
     const unsigned char* marks = r.marks + (i & 3) * TILE;
 #pragma unroll UNROLL
     for (int t0 = 0; t0 < TILE; t0 += 4) {
-      if (SAVE && there && (k + t0) % SEGMENT == 0 && k + t0 < w.length)
-        keep(p.saved, (w.row * segments + (w.lo + k + t0) / SEGMENT) * p.width + d, from, h);
+      if (SAVE && there && t0 % 16 == 0 && k + t0 < w.length && is_saved((w.lo + k + t0) / 16))
+        keep(p.saved, (w.row * each + saved_tiles((w.lo + k + t0) / 16)) * p.width + d, from, h);
       const u32 word = PACKED ? *(const u32*)(marks + t0) : 0u;
       float y[4];
 #pragma unroll

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 TILE, CHANNELS, THREADS, LINES = 16, 32, 128, 12
-ROOM = 32 * 2**20  # bytes of partial sums that are not worth saving
+ROOM = 32 * 2**20  # bytes that are not worth saving
 
 
 class Shape(NamedTuple):
@@ -41,23 +41,24 @@ class Shape(NamedTuple):
         return 4 if self.bytes == 4 else 2
 
     @property
-    def segment(self) -> int:
-        """Tokens between saved states.
+    def sparse(self) -> bool:
+        """Whether of four states at the starts of tiles only three are saved, where they take more than 32 MiB.
 
-        Long rows keep one in 32, half the room, for one more walk over every other tile: 1 % of the whole at
-        (8, 2048, 1536, 16). With more than 16 states the tiles' first states would crowd shared memory.
+        The fourth costs one more walk over a tile. With more than 16 states there is no room for it.
         """
-        return TILE if self.tokens <= 128 or self.padded > 16 else 32
+        room = self.rows * -(-self.tokens // TILE) * self.width * self.padded * self.kept
+        return self.padded == 16 and self.tokens > 128 and room > ROOM
 
     @property
-    def segments(self) -> int:
+    def saved_tiles(self) -> int:
         """Saved states of a row."""
-        return -(-self.tokens // self.segment)
+        tiles = -(-self.tokens // TILE)
+        return tiles // 4 * 3 + min(tiles % 4, 3) if self.sparse else tiles
 
     @property
     def saved(self) -> int:
         """Floats of room for all saved states."""
-        return self.rows * self.segments * self.width * self.padded * self.kept // 4
+        return self.rows * self.saved_tiles * self.width * self.padded * self.kept // 4
 
     @property
     def partial(self) -> int:
@@ -102,13 +103,13 @@ def cut(shape: Shape, least: float, target: float, processors: int, launches: in
 
 
 def launches(shape: Shape) -> int:
-    """Parts in which the backward pass goes over time, so that the partial sums of dB and dC take half the room of x.
+    """Parts in which the backward pass goes over time, so that the partial sums of dB and dC take a quarter of the room of x.
 
     At (8, 2048, 1536, 16) they would take as much as x.
     """
     partial = shape.partial * shape.tokens * 4
-    room = shape.rows * shape.tokens * shape.width * shape.bytes // 2
-    return 1 if shape.blocks == 1 or partial <= ROOM else min(4, -(-partial // room))
+    room = shape.rows * shape.tokens * shape.width * shape.bytes // 4
+    return 1 if shape.blocks == 1 or partial <= ROOM or shape.tokens < 512 else min(4, -(-partial // room))
 
 
 def forward_tile(shape: Shape, blocks: float) -> int:
@@ -129,11 +130,11 @@ def forward_shared(shape: Shape, tile: int, ends: bool) -> int:
 
 def backward_shared(shape: Shape, exact: bool) -> int:
     """Bytes of shared memory of scan_backward."""
-    passes, tiles = shape.padded // 16, shape.segment // TILE
+    passes = shape.padded // 16
     raw = 2 * 4 * TILE * shape.row + 2 * 2 * TILE * shape.padded * shape.bytes
     converted = TILE * (CHANNELS + 4) * 16 + (0 if exact else 2 * TILE * shape.padded * 4)
     parts = (4 if exact else 8) * TILE * 32 * 4
-    first = (tiles + 1) * THREADS * 16 if passes == 1 else 0
+    first = (4 if shape.sparse else 2) * THREADS * 16 if passes == 1 else 0
     kept = 3 * passes * THREADS * 16 if passes > 1 else 0
     return LINES * 16 + 32 + raw + converted + parts + first + kept + 6 * TILE * 4 + 2 * TILE
 

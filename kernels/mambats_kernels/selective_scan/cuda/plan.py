@@ -80,7 +80,7 @@ def _defines(shape: Shape, options: Options) -> dict[str, int | str]:
         "TYPE": _TYPES[options.dtype],
         "STATES": shape.states,
         "PADDED": shape.padded,
-        "SEGMENT": shape.segment,
+        "SPARSE": int(shape.sparse),
         "GATED": int(options.gated),
         "SKIP": int(options.skip),
         "BIASED": int(options.biased),
@@ -183,13 +183,13 @@ def backward_plan(
     """Prepare a backward pass; `sloped`: with the gradient of the gaps. The rest as `forward_plan`."""
     processors, wide = _processors(device), shape.width * (shape.states + 2)
     # The sweep is three times as long as the forward one, so that cutting time pays earlier.
-    cut = geometry.cut(shape, 2.5, 8.0, processors, geometry.launches(shape))
+    cut = geometry.cut(shape, 2.5, 2.95, processors, geometry.launches(shape))
     blocks, passes, merged = shape.rows * shape.groups * shape.blocks, shape.padded // 16, shape.blocks == 1
     mode = 0 if cut.count == 1 else 2 if cut.each == 1 else 1
     defines = {**_defines(shape, options), "CHUNKED": mode, "SLOPED": int(sloped)}
     defines["MERGED"] = int(merged)
-    # 168 registers are fastest where 3 blocks a processor are all there is; else 128 and a fourth block.
-    full = blocks * cut.each > 3 * processors
+    # 168 registers are fastest where 3 blocks a processor are all there is or rows are short; else 128 and a fourth block.
+    full = blocks * cut.each > 3 * processors and shape.tokens > 128
     occupancy = (4 if full else 3) if passes == 1 else 3 if passes <= 4 else 1
     room = geometry.backward_shared(shape, options.dtype == torch.float32)
     sweep = _kernel("scan_backward", "backward.cu", {**defines, "BLOCKS": occupancy}, device, room)

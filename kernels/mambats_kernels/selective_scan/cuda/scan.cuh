@@ -1,8 +1,8 @@
 // What the scan's kernels share. Walking order k = 0..T-1 is time, or time backwards if REVERSE: only loads and stores know.
 //
 // A block of 128 threads holds 32 channels of one row and one time chunk; 4 lanes share a channel, SHARE states each.
-// Defined before this file: TYPE (float, bf16, fp16), STATES (N), PADDED (N rounded up to 16), SEGMENT (tokens between
-// saved states), and as 0 or 1 GATED (z), SKIP (D), BIASED (dt_bias), SOFTPLUS, GAPS, HOLD, PACKED, REVERSE,
+// Defined before this file: TYPE (float, bf16, fp16), STATES (N), PADDED (N rounded up to 16), and as 0 or 1 SPARSE (of
+// four states at the starts of 16 tokens three are saved),  GATED (z), SKIP (D), BIASED (dt_bias), SOFTPLUS, GAPS, HOLD, PACKED, REVERSE,
 // STARTED (initial states), WIDE (16-byte loads of x, dt, z, dy), WIDE_STATES (of B, C), EXACT (float32 to the last digits).
 #ifndef TILE
 #define TILE 16  // tokens that are in shared memory together
@@ -26,12 +26,12 @@ struct Line {  // where a sequence lies: strides in elements
 struct Arguments {
   Line x, dt, z, dy, B, C, y, dx, ddt, dz, dC, dB;  // in the order of the table below
   i64 rows, tokens, width, inner, groups, sequences;  // inner: D / G; sequences: n if PACKED, else rows
-  i64 chunk, chunks, offset, room;  // tokens of a time chunk (a multiple of SEGMENT), how many; a launch's first chunk and
+  i64 chunk, chunks, offset, room;  // tokens of a time chunk (a multiple of 64), how many; a launch's first chunk and
                                     // the tokens that it works on
   const float *A, *D, *bias, *gaps, *initial, *dfinal;
   const i64* borders;          // (n+1,)
   unsigned char* marks;        // (T rounded up to 16,)
-  float *final, *saved;        // (n or rows, D, N); (rows, segments, D, PADDED), packed unless EXACT
+  float *final, *saved;        // (n or rows, D, N); (rows, saved_tiles, D, PADDED), packed unless EXACT
   float *carry, *spans;        // (rows, chunks, D, N), (rows, chunks, D): -1 where a sequence begins inside
   float *partial, *sums;       // (rows, G, blocks, room, 2, PADDED), packed unless EXACT; (rows, chunks, D N + 2 D)
   float *dA, *dD, *dbias, *dinitial, *dgaps;  // dgaps: (rows, blocks, T)
@@ -69,6 +69,11 @@ DEVICE Place place(const Arguments& p) {
   }
   return w;
 }
+// The backward pass needs the state before every 16 tokens: place of that before number `tile` of a row among the saved
+// ones, of which there are `saved_tiles(tiles)` in a row.
+DEVICE bool is_saved(i64 tile) { return !SPARSE || tile % 4 != 3; }
+DEVICE i64 saved_tiles(i64 tile) { return SPARSE ? tile / 4 * 3 + min(tile % 4, (i64)3) : tile; }
+
 DEVICE bool live(const Place& w, int k) { return (u32)(k - w.from) < (u32)(w.to - w.from); }
 
 // Rows of a tensor as this block walks over them: its first one and the bytes from one to the next. They stand in shared
