@@ -1,6 +1,7 @@
 """The selective scan by Triton kernels, as differentiable operators of torch that take every option at once."""
 
 import os
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -10,12 +11,16 @@ from torch import Tensor
 from mambats_kernels.selective_scan.reference import grouped
 from mambats_kernels.selective_scan.triton.shape import saved_states
 
+# Triton decides at its first import whether it interprets. To ask is cheap, to look for a package is not.
+INSTALLED, INTERPRETED = find_spec("triton") is not None, os.environ.get("TRITON_INTERPRET") == "1"
 
+
+@cache
 def obstacle(device: torch.device) -> str | None:
     """Say what keeps the Triton kernels from running on a device; None if nothing does."""
-    if find_spec("triton") is None:
+    if not INSTALLED:
         return "triton is not installed"
-    if os.environ.get("TRITON_INTERPRET") == "1":
+    if INTERPRETED:
         return None
     if device.type != "cuda":
         return "triton runs on GPUs; on a CPU only its interpreter does (TRITON_INTERPRET=1 before the first import)"
