@@ -1,47 +1,83 @@
-"""The scan's CUDA kernels on a CPU: every case, in the emulator, against the reference in float64."""
+"""The scan's CUDA kernels on a CPU: every case in the emulator against the reference in float64; every way to cut time."""
 
-from types import SimpleNamespace
+from functools import partial
 
 import pytest
 import torch
 
-from mambats_kernels import cuda
 from mambats_kernels.selective_scan import cases, reference
-from mambats_kernels.selective_scan.cuda import geometry, op, plan, scan
-from tests.kernels.emulated.harness import emulated_load
+from mambats_kernels.selective_scan.cuda import cuda_scan, geometry, plan
+from tests.kernels.emulated import compiler, emulate
 from tests.kernels.test_parity import outcome, relative
 
+pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler to build the emulator with")
 CPU = torch.device("cpu")
+ABSENT = dict.fromkeys(("D", "z", "dt_bias", "gaps", "cu_seqlens", "initial_state"))
+BOUND = {torch.float32: 3e-6, torch.bfloat16: 2.5e-3}
 
 
-@pytest.fixture(autouse=True)
+def scan(x, dt, A, B, C, **options):
+    return cuda_scan(x, dt, A, B, C, **{**ABSENT, **options})
+
+
+@pytest.fixture
 def emulator(monkeypatch):
-    """Kernels are loaded into the emulator; the GPU has few processors, so that the sizes here fill or starve it."""
-    plan.forward_plan.cache_clear()
-    plan.backward_plan.cache_clear()
-    monkeypatch.setattr(cuda, "load", emulated_load)
-    monkeypatch.setattr(cuda, "stream", lambda device: 0)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(multi_processor_count=1))
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    yield
-    plan.forward_plan.cache_clear()
-    plan.backward_plan.cache_clear()
+    def prepare(processors=1):
+        for prepared in (plan.forward_plan, plan.backward_plan):
+            prepared.cache_clear()
+        emulate(monkeypatch, processors=processors)
+
+    yield prepare
+    for prepared in (plan.forward_plan, plan.backward_plan):
+        prepared.cache_clear()
 
 
-def compare(arguments, bound, exact=None):
-    wanted = outcome(reference.selective_scan, arguments, torch.float64)
-    found = outcome(lambda **given: op.cuda_scan(**given), {**_OPTIONS, **arguments})
+def compare(arguments, dtype):
+    wanted, found = outcome(reference.selective_scan, arguments, torch.float64), outcome(scan, arguments)
     errors = {name: relative(found[name], wanted[name]) for name in wanted}
     assert found.keys() == wanted.keys()
-    assert not {name: error for name, error in errors.items() if not error <= bound}, errors
+    assert not {name: error for name, error in errors.items() if not error <= BOUND[dtype]}
 
 
-_OPTIONS = {
-    "D": None, "z": None, "dt_bias": None, "dt_softplus": False, "gaps": None, "hold": False, "cu_seqlens": None,
-    "initial_state": None, "reverse": False,
-}  # fmt: skip
+# Each compiles its own kernels, 2 to 5 s: the first three take most branches together.
+QUICK = ("selective_scan/full", "selective_scan/packed_reverse", "selective_scan/odd")
+EVERY = [pytest.param(c, marks=() if c.name in QUICK else pytest.mark.slow, id=c.name) for c in cases.CASES]
 
 
-@pytest.mark.parametrize("case", cases.CASES, ids=lambda case: case.name)
-def test_every_case(case):
-    compare(case.make(0, torch.float32, CPU), 3e-6)
+@pytest.mark.parametrize("case", EVERY)
+def test_every_case(case, emulator):
+    emulator()
+    compare(case.make(0, torch.float32, CPU), torch.float32)
+
+
+# What these sizes would not choose by themselves: launches that follow each other, chunks side by side, states left out.
+CUTS = {
+    "whole": {},
+    "sparse": {"sparse": True},
+    "launches": {"launches": 3},
+    "sparse launches": {"sparse": True, "launches": 2},
+    "chunks": {"processors": 40},
+    "sparse chunks in launches": {"sparse": True, "launches": 2, "processors": 40},
+}
+SHAPES = {
+    "wide": partial(cases.arguments, shape=(2, 150, 64, 16)),
+    "passes": partial(cases.arguments, shape=(1, 150, 40, 33)),
+    "long": partial(cases.arguments, shape=(1, 600, 40, 16), lengths=(0, 200, 40, 1, 303)),
+    "back": partial(cases.arguments, shape=(1, 600, 40, 16), lengths=(0, 200, 40, 1, 303), reverse=True),
+}
+QUICK_CUTS = (("sparse launches", "wide", torch.bfloat16), ("sparse chunks in launches", "back", torch.float32))
+MANY = [
+    pytest.param(cut, shape, dtype, marks=() if (cut, shape, dtype) in QUICK_CUTS else pytest.mark.slow)
+    for cut in CUTS
+    for shape in SHAPES
+    for dtype in BOUND
+    if not (shape == "passes" and "sparse" in cut)
+]
+
+
+@pytest.mark.parametrize(("cut", "shape", "dtype"), MANY)
+def test_every_cut(cut, shape, dtype, emulator, monkeypatch):
+    emulator(CUTS[cut].get("processors", 1))
+    monkeypatch.setattr(geometry, "launches", lambda shape: CUTS[cut].get("launches", 1))
+    monkeypatch.setattr(geometry.Shape, "sparse", property(lambda shape: CUTS[cut].get("sparse", False)))
+    compare(SHAPES[shape](0, dtype, CPU), dtype)

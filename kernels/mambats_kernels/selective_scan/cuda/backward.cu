@@ -17,7 +17,7 @@ struct Store {
   TYPE *x, *dt, *z, *dy, *B, *C;  // two tiles each
   float4* steps;                  // span, delta * x, gradient of the ungated output, x
   float *b, *c, *part, *gaps, *slope;
-  float4 *first, *kept;           // first states of tiles; carry, dA, A of each pass
+  float4 *first, *kept;           // first states of tiles; carry and dA of each pass
   unsigned char* marks;
 };
 
@@ -37,7 +37,7 @@ DEVICE Store store(char* memory) {
   r.part = r.c + (EXACT ? 0 : TILE * PADDED);
   r.first = (float4*)(r.part + SETS * TILE * 32);
   r.kept = r.first + (PASSES == 1 ? PLACES * THREADS : 0);
-  r.gaps = (float*)(r.kept + (PASSES > 1 ? 3 * PASSES * THREADS : 0));
+  r.gaps = (float*)(r.kept + (PASSES > 1 ? 2 * PASSES * THREADS : 0));
   r.slope = r.gaps + 2 * TILE;
   r.marks = (unsigned char*)(r.slope + 4 * TILE);
   return r;
@@ -212,11 +212,18 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
     const Packed v = ((const Packed*)p.saved)[at];
     return make_float4(__uint_as_float(v.low), __uint_as_float(v.high), 0.f, 0.f);
   };
+  auto rates = [&](int pass, float* to) {  // from memory: three blocks a processor need the room that they would take
+    to[0] = to[1] = to[2] = to[3] = 0.f;
+    if (there) get_states<4>(p.A + (i64)d * STATES, pass * 16 + share * 4, to);
+  };
   if (PASSES == 1 && !there) for (int k = 0; k < PLACES; k++) r.first[k * THREADS + tid] = make_float4(0.f, 0.f, 0.f, 0.f);
   Turn turn = backward(tiles - 1);
   load(p, w, r, turn, 0);
   fetch(turn);
   commit_copies();
+  // Launches that follow each other take over the carry and add to the sums.
+  const bool follows = CHUNKED == 2 && w.part + 1 < p.chunks;
+  const i64 slot = CHUNKED == 2 ? w.row : w.row * p.chunks + w.part;
   float a[4], carry[4], dA[4];
 #pragma unroll 1
   for (int pass = 0; pass < PASSES; pass++) {
@@ -225,23 +232,22 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
     for (int s = 0; s < 4; s++) a[s] = carry[s] = dA[s] = 0.f;
     if (there) {
       get_states<4>(p.A + (i64)d * STATES, from, a);
-      if (CHUNKED == 1 || (CHUNKED == 2 && w.part + 1 < p.chunks))
-        get_states<4>(p.carry + ((w.row * p.chunks + w.part) * p.width + d) * STATES, from, carry);
+      if (CHUNKED == 1 || follows) get_states<4>(p.carry + (slot * p.width + d) * STATES, from, carry);
       else if (!PACKED && p.dfinal) get_states<4>(p.dfinal + (w.row * p.width + d) * STATES, from, carry);
     }
 #pragma unroll
     for (int s = 0; s < 4; s++) a[s] *= LOG2E;
     if (PASSES > 1) {
-      r.kept[(3 * pass) * THREADS + tid] = make_float4(carry[0], carry[1], carry[2], carry[3]);
-      r.kept[(3 * pass + 1) * THREADS + tid] = make_float4(0.f, 0.f, 0.f, 0.f);
-      r.kept[(3 * pass + 2) * THREADS + tid] = make_float4(a[0], a[1], a[2], a[3]);
+      r.kept[(2 * pass) * THREADS + tid] = make_float4(carry[0], carry[1], carry[2], carry[3]);
+      r.kept[(2 * pass + 1) * THREADS + tid] = make_float4(0.f, 0.f, 0.f, 0.f);
     }
   }
   const int pairs = tid % (CHANNELS / 2) * 2;
   const float bias0 = BIASED && pairs < w.count ? p.bias[w.first + pairs] : 0.f;
   const float bias1 = BIASED && pairs + 1 < w.count ? p.bias[w.first + pairs + 1] : 0.f;
   const float bias = BIASED && there ? p.bias[d] : 0.f, skip = SKIP && there ? p.D[d] : 0.f;
-  float dD = 0.f, dbias = 0.f, one[8];
+  float dD = 0.f, dbias = 0.f, one[8], next_rates[4];
+  if (PASSES > 1) rates(0, next_rates);
 #pragma unroll
   for (int k = 0; k < 8; k++) one[k] = (lane >> 2) == k ? 1.f : 0.f;
 
@@ -279,12 +285,13 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
         ahead = read(turn.tile, pass + 1);
       }
       if (PASSES > 1) {
-        float4 v = r.kept[(3 * pass) * THREADS + tid];
+        float4 v = r.kept[(2 * pass) * THREADS + tid];
         carry[0] = v.x; carry[1] = v.y; carry[2] = v.z; carry[3] = v.w;
-        v = r.kept[(3 * pass + 1) * THREADS + tid];
+        v = r.kept[(2 * pass + 1) * THREADS + tid];
         dA[0] = v.x; dA[1] = v.y; dA[2] = v.z; dA[3] = v.w;
-        v = r.kept[(3 * pass + 2) * THREADS + tid];
-        a[0] = v.x; a[1] = v.y; a[2] = v.z; a[3] = v.w;
+#pragma unroll
+        for (int s = 0; s < 4; s++) a[s] = next_rates[s] * LOG2E;
+        rates(pass + 1 < PASSES ? pass + 1 : 0, next_rates);
       }
       const float* qb = (EXACT ? (const float*)(r.B + stage * TILE * PADDED) : r.b) + from;
       const float* qc = (EXACT ? (const float*)(r.C + stage * TILE * PADDED) : r.c) + from;
@@ -354,8 +361,8 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
         ws[t4 / 4] += sum_quad(p4, share);
       }
       if (PASSES > 1) {
-        r.kept[(3 * pass) * THREADS + tid] = make_float4(carry[0], carry[1], carry[2], carry[3]);
-        r.kept[(3 * pass + 1) * THREADS + tid] = make_float4(dA[0], dA[1], dA[2], dA[3]);
+        r.kept[(2 * pass) * THREADS + tid] = make_float4(carry[0], carry[1], carry[2], carry[3]);
+        r.kept[(2 * pass + 1) * THREADS + tid] = make_float4(dA[0], dA[1], dA[2], dA[3]);
         __syncthreads();
         post(w, r, sums_at, turn.tile, pass);
         __syncthreads();
@@ -404,25 +411,31 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
     store_channels<GATED ? 3 : 2>(w, r.from + DX, r.x + raw, 2 * TILE * ROW, turn.tile * TILE);
     turn = next;
   }
-  float* sums = p.sums + (w.row * p.chunks + w.part) * p.width * (STATES + 2);
+  float* sums = p.sums + slot * p.width * (STATES + 2);
 #pragma unroll 1
   for (int pass = 0; pass < PASSES && there; pass++) {
     const int from = pass * 16 + share * 4;
     if (PASSES > 1) {
-      float4 v = r.kept[(3 * pass) * THREADS + tid];
+      float4 v = r.kept[(2 * pass) * THREADS + tid];
       carry[0] = v.x; carry[1] = v.y; carry[2] = v.z; carry[3] = v.w;
-      v = r.kept[(3 * pass + 1) * THREADS + tid];
+      v = r.kept[(2 * pass + 1) * THREADS + tid];
       dA[0] = v.x; dA[1] = v.y; dA[2] = v.z; dA[3] = v.w;
     }
+    if (follows) {
+      float before[4];
+      get_states<4>(sums + (i64)d * STATES, from, before);
+#pragma unroll
+      for (int s = 0; s < 4; s++) dA[s] += before[s];
+    }
     put_states<4>(sums + (i64)d * STATES, from, dA);
-    if (CHUNKED == 2 && w.part > 0)
-      put_states<4>(p.carry + ((w.row * p.chunks + w.part - 1) * p.width + d) * STATES, from, carry);
+    if (CHUNKED == 2 && w.part > 0) put_states<4>(p.carry + (slot * p.width + d) * STATES, from, carry);
     if (STARTED && !PACKED && w.part == 0) put_states<4>(p.dinitial + (w.row * p.width + d) * STATES, from, carry);
   }
   dD += exchange(dD, 4); dD += exchange(dD, 8);
   dbias += exchange(dbias, 4); dbias += exchange(dbias, 8);
   if (share == 0 && there) {
-    sums[p.width * STATES + d] = dD;
-    sums[p.width * (STATES + 1) + d] = dbias;
+    float* at = sums + p.width * STATES + d;
+    at[0] = follows ? at[0] + dD : dD;
+    at[p.width] = follows ? at[p.width] + dbias : dbias;
   }
 }

@@ -6,7 +6,7 @@ KERNEL BOUNDS(THREADS, 1) scan_finish(PARAMETER Arguments p) {
     SHARED(memory);
     float* shared = (float*)memory;
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-    const i64 e = (i64)blockIdx.x * 32 + lane, many = p.rows * p.chunks;
+    const i64 e = (i64)blockIdx.x * 32 + lane, many = CHUNKED == 2 ? p.rows : p.rows * p.chunks;
     float v = 0.f;
     if (e < wide) {
 #pragma unroll 4

@@ -135,7 +135,7 @@ def backward_shared(shape: Shape, exact: bool) -> int:
     converted = TILE * (CHANNELS + 4) * 16 + (0 if exact else 2 * TILE * shape.padded * 4)
     parts = (4 if exact else 8) * TILE * 32 * 4
     first = (4 if shape.sparse else 2) * THREADS * 16 if passes == 1 else 0
-    kept = 3 * passes * THREADS * 16 if passes > 1 else 0
+    kept = 2 * passes * THREADS * 16 if passes > 1 else 0
     return LINES * 16 + 32 + raw + converted + parts + first + kept + 6 * TILE * 4 + 2 * TILE
 
 

@@ -155,7 +155,7 @@ def forward_plan(
     """
     # Below 1.25 blocks a processor the second sweep is cheaper than idle processors: (4, 8192, 1536), with 1.45, is
     # fastest whole.
-    cut = geometry.cut(shape, 1.25, 12.0, _processors(device))
+    cut = geometry.cut(shape, 1.25, 8.0, _processors(device))
     chunks = cut.count
     defines = _defines(shape, options)
     blocks = shape.rows * shape.groups * shape.blocks
@@ -207,11 +207,12 @@ def backward_plan(
         launches.append((sweep.launcher((blocks, min(cut.each, cut.count - offset), 1), THREADS), offset))
         if last or gather:
             launches.append((finish.launcher((last + -(-gather // THREADS), 1, 1), THREADS), offset))
-    scratch = shape.rows * cut.count * shape.width * (shape.states + 1) if mode else 0
+    slots = shape.rows * (cut.count if mode == 1 else 1)
+    scratch = slots * shape.width * (shape.states + 1) if mode else 0
     tokens = min(shape.tokens, cut.length * cut.each)
     partial = 0 if merged else shape.partial * tokens
     template = _template(shape, sequences, strides, cut)
-    return Backward(template, cut.count, scratch, partial, shape.rows * cut.count * wide, tuple(launches))
+    return Backward(template, cut.count, scratch, partial, slots * wide, tuple(launches))
 
 
 def blocks_of_row(shape: Shape) -> int:
