@@ -19,10 +19,10 @@ SLOW = pytest.mark.slow  # each kernel takes the emulator a second to compile
 def emulated(monkeypatch):
     if compiler() is None:
         pytest.skip("the emulator needs a C++ compiler")
-    for module in (conv_step, launch):
+    for module, plans in ((conv_step, "_launchers"), (launch, "_plans")):
         monkeypatch.setattr(module, "load", emulated_load)
         monkeypatch.setattr(module, "stream", lambda device: 0)
-        monkeypatch.setattr(module, "_launchers", {})
+        monkeypatch.setattr(module, plans, {})
 
 
 def scan_arguments(device, dtype=torch.float32, *, shape=(3, 6, 4), groups=0, plain=False, **options):

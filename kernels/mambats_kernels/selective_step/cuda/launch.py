@@ -1,4 +1,8 @@
-"""One token of the selective scan by one launch, for numbers without gradients."""
+"""One token of the selective scan by one launch, for numbers without gradients.
+
+What arguments look like (shapes, dtypes, devices) is checked once: later calls that look the same find a prepared plan.
+On the host a call costs two allocations, a few addresses and a launch.
+"""
 
 import ctypes
 from collections.abc import Callable
@@ -8,18 +12,22 @@ import torch
 from torch import Tensor
 
 from mambats_kernels.cuda import Source, load, stream
+from mambats_kernels.selective_scan.arguments import check_step
 
 _THREADS = 128
+_MOST_PLANS = 1024
 _NAMES = {torch.float32: "float", torch.bfloat16: "bf16", torch.float16: "fp16", None: "float"}
 _POINTERS = ("x", "dt", "rates", "b", "c", "skip", "z", "bias", "gap", "mask", "state", "y", "next")
 _STRIDES = (
     "x_row", "x_channel", "dt_row", "dt_channel", "z_row", "z_channel",
     "b_row", "b_group", "b_state", "c_row", "c_group", "c_state",
 )  # fmt: skip
-_TYPES = ("X_TYPE", "DT_TYPE", "B_TYPE", "C_TYPE", "Z_TYPE", "SKIP_TYPE", "BIAS_TYPE")
-_NO_STRIDE = (0, 0)
 
 _Launch = Callable[[ctypes.Structure, int], None]
+_Given = tuple[
+    Tensor, Tensor, Tensor, Tensor, Tensor, Tensor,
+    Tensor | None, Tensor | None, Tensor | None, Tensor | None, Tensor | None,
+]  # fmt: skip
 
 
 class StepArguments(ctypes.Structure):
@@ -33,61 +41,95 @@ class StepArguments(ctypes.Structure):
     )
 
 
-class _Kind(NamedTuple):
-    """What tells one launch from another.
+class _Plan(NamedTuple):
+    """What is known of calls that look the same.
 
     Attributes:
-        types: Dtypes in the order of `_TYPES`.
-        jobs: B * D.
-        states: N.
-        wide: Whether states come in fours that start at multiples of 16 bytes.
+        launches: For states that can be read one by one, and by fours; None before the first use.
+        cast: Whether some argument has a dtype that the kernel does not read.
+        sizes: B * D, D, N, and channels of a group.
         device: Index.
     """
 
-    types: tuple[torch.dtype | None, ...]
-    jobs: int
-    states: int
-    wide: bool
+    launches: list[_Launch | None]
+    cast: bool
+    sizes: tuple[int, int, int, int]
     device: int
 
 
-_launchers: dict[_Kind, _Launch] = {}
+_plans: dict[object, _Plan] = {}
 
 
-def _launcher(kind: _Kind) -> _Launch:
-    pieces = -(-kind.states // (4 if kind.wide else 1))
-    lanes = min(32, 1 << (pieces - 1).bit_length())
-    types = tuple((name, _NAMES[dtype]) for name, dtype in zip(_TYPES, kind.types, strict=True))
-    defines = (*types, ("LANES", lanes), ("THREADS", _THREADS), ("WIDE", int(kind.wide)))
-    source = Source(("cuda/device.cuh", "selective_step/cuda/step.cu"), defines, "scan_step")
-    blocks = -(-kind.jobs * lanes // _THREADS)
-    made = _launchers[kind] = load(source, kind.device).launcher((blocks, 1, 1), _THREADS)
+def _plan(look: object, given: _Given) -> _Plan:
+    """Check the arguments and keep what follows from their look."""
+    check_step(*given)
+    x, dt, rates, b, c, state, skip, z, bias, gap, _ = given
+    (batch, width), repeat = x.shape, x.shape[1] // b.shape[1] if b.dim() == 3 else x.shape[1]
+    wide = any(v is not None and v.dtype == torch.float64 for v in (dt, b, c, skip, z, bias))
+    cast = wide or any(v is not None and v.dtype != torch.float32 for v in (rates, state, gap))
+    if len(_plans) >= _MOST_PLANS:
+        _plans.clear()
+    made = _plans[look] = _Plan([None, None], cast, (batch * width, width, rates.shape[1], repeat), x.get_device())
     return made
 
 
-def _single(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype is torch.float64 else tensor
+def _launch(plan: _Plan, given: _Given, fours: bool) -> _Launch:
+    """Load the kernel for these dtypes, with lanes that hold all states of a channel."""
+    x, dt, _, b, c, _, skip, z, bias, _, _ = given
+    jobs, _, states, _ = plan.sizes
+    lanes = min(32, 1 << (-(-states // (4 if fours else 1)) - 1).bit_length())
+    types = {"X_TYPE": x, "DT_TYPE": dt, "B_TYPE": b, "C_TYPE": c, "SKIP_TYPE": skip, "Z_TYPE": z, "BIAS_TYPE": bias}
+    named = tuple((name, _NAMES[None if v is None else v.dtype]) for name, v in types.items())
+    defines = (*named, ("LANES", lanes), ("THREADS", _THREADS), ("WIDE", int(fours)))
+    source = Source(("cuda/device.cuh", "selective_step/cuda/step.cu"), defines, "scan_step")
+    made = load(source, plan.device).launcher((-(-jobs * lanes // _THREADS), 1, 1), _THREADS)
+    plan.launches[fours] = made
+    return made
 
 
-def _row(vector: Tensor | None) -> Tensor | None:
-    return None if vector is None else _single(vector).contiguous()
+def _cast(given: _Given) -> _Given:
+    """Turn what the kernel does not read into float32."""
+    x, dt, rates, b, c, state, skip, z, bias, gap, mask = given
+    dt, b, c = (v.float() if v.dtype == torch.float64 else v for v in (dt, b, c))
+    skip, z, bias = (v.float() if v is not None and v.dtype == torch.float64 else v for v in (skip, z, bias))
+    return x, dt, rates.float(), b, c, state.float(), skip, z, bias, None if gap is None else gap.float(), mask
 
 
-def _float32(tensor: Tensor) -> Tensor:
-    return (tensor if tensor.dtype is torch.float32 else tensor.float()).contiguous()
-
-
-def _weights(b: Tensor) -> tuple[int, int, int]:
+def _weights(b: Tensor) -> tuple[int, ...]:
     """Strides of B_t or C_t along rows, groups and states."""
-    if b.dim() == 3:
-        row, group, state = b.stride()
-        return row, group, state
-    row, state = b.stride()
-    return row, 0, state
+    strides = b.stride()
+    return strides if len(strides) == 3 else (strides[0], 0, strides[1])
 
 
 def _address(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
+
+
+def _dense(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.contiguous()
+
+
+def _step(given: _Given, softplus: bool, hold: bool) -> tuple[Tensor, Tensor]:
+    look = tuple([None if v is None else (v.shape, v.dtype, v.get_device()) for v in given])
+    plan = _plans.get(look) or _plan(look, given)
+    if plan.cast:
+        return _step(_cast(given), softplus, hold)
+    x, dt, rates, b, c, state, skip, z, bias, gap, mask = given
+    rates, state = rates.contiguous(), state.contiguous()
+    skip, bias, gap, mask = _dense(skip), _dense(bias), _dense(gap), _dense(mask)
+    y, following = torch.empty_like(x, memory_format=torch.contiguous_format), torch.empty_like(state)
+    if not plan.sizes[0]:
+        return y, following
+    a, h = rates.data_ptr(), state.data_ptr()
+    fours = not (plan.sizes[2] % 4 or (a | h) % 16)
+    made = StepArguments(
+        x.data_ptr(), dt.data_ptr(), a, b.data_ptr(), c.data_ptr(), _address(skip), _address(z), _address(bias),
+        _address(gap), _address(mask), h, y.data_ptr(), following.data_ptr(),
+        *x.stride(), *dt.stride(), *((0, 0) if z is None else z.stride()), *_weights(b), *_weights(c),
+        *plan.sizes, softplus, hold,
+    )  # fmt: skip
+    (plan.launches[fours] or _launch(plan, given, fours))(made, stream(plan.device))
+    return y, following
 
 
 def cuda_step(
@@ -106,32 +148,12 @@ def cuda_step(
     hold: bool = False,
     mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Run `mambats_kernels.selective_step` by one kernel: checked arguments on one device, no gradients, not float64.
+    """Run `mambats_kernels.selective_step` by one kernel: on one device, without gradients, not for float64 x_t.
 
     Returns:
         y_t (B, D) in the dtype of x_t and the state after this token (B, D, N) in float32, new tensors.
+
+    Raises:
+        ValueError: As `selective_step`.
     """
-    (batch, width), states = x_t.shape, A.shape[1]
-    A, state, D, dt_bias = _float32(A), _float32(state), _row(D), _row(dt_bias)
-    y, following = torch.empty_like(x_t, memory_format=torch.contiguous_format), torch.empty_like(state)
-    if not batch * width:
-        return y, following
-    dt_t, B_t, C_t, z_t = _single(dt_t), _single(B_t), _single(C_t), None if z_t is None else _single(z_t)
-    gap_t = None if gap_t is None else _float32(gap_t)
-    mask = None if mask is None else mask.contiguous()
-    rates, held = A.data_ptr(), state.data_ptr()
-    kind = _Kind(
-        (
-            x_t.dtype, dt_t.dtype, B_t.dtype, C_t.dtype, None if z_t is None else z_t.dtype,
-            None if D is None else D.dtype, None if dt_bias is None else dt_bias.dtype,
-        ),
-        batch * width, states, not states % 4 and not (rates | held) % 16, x_t.get_device(),
-    )  # fmt: skip
-    made = StepArguments(
-        x_t.data_ptr(), dt_t.data_ptr(), rates, B_t.data_ptr(), C_t.data_ptr(), _address(D), _address(z_t),
-        _address(dt_bias), _address(gap_t), _address(mask), held, y.data_ptr(), following.data_ptr(),
-        *x_t.stride(), *dt_t.stride(), *(_NO_STRIDE if z_t is None else z_t.stride()), *_weights(B_t), *_weights(C_t),
-        batch * width, width, states, width // B_t.shape[1] if B_t.dim() == 3 else width, dt_softplus, hold,
-    )  # fmt: skip
-    (_launchers.get(kind) or _launcher(kind))(made, stream(kind.device))
-    return y, following
+    return _step((x_t, dt_t, A, B_t, C_t, state, D, z_t, dt_bias, gap_t, mask), dt_softplus, hold)
