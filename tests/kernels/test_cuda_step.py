@@ -19,10 +19,10 @@ SLOW = pytest.mark.slow  # each kernel takes the emulator a second to compile
 def emulated(monkeypatch):
     if compiler() is None:
         pytest.skip("the emulator needs a C++ compiler")
-    for module, plans in ((conv_step, "_launchers"), (launch, "_plans")):
+    for module in (conv_step, launch):
         monkeypatch.setattr(module, "load", emulated_load)
         monkeypatch.setattr(module, "stream", lambda device: 0)
-        monkeypatch.setattr(module, plans, {})
+        monkeypatch.setattr(module, "_plans", {})
 
 
 def scan_arguments(device, dtype=torch.float32, *, shape=(3, 6, 4), groups=0, plain=False, **options):
@@ -141,6 +141,25 @@ def test_emulated_conv_steps_are_right(emulated, options):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, pytest.param(torch.float16, marks=SLOW)], ids=["bf16", "fp16"])
 def test_emulated_conv_step_takes_halves(emulated, dtype):
     right_conv(conv_arguments(CPU, dtype), 3e-3)
+
+
+def test_what_does_not_fit_is_refused_whatever_was_seen_before(emulated):
+    scan, conv = scan_arguments(CPU), conv_arguments(CPU)
+    cuda_step(**scan), cuda_conv_step(**conv)
+    with pytest.raises(ValueError, match="state has shape"):
+        cuda_step(**{**scan, "state": scan["state"][:, :, :2]})
+    with pytest.raises(ValueError, match="D is int64"):
+        cuda_step(**{**scan, "D": scan["D"].long()})
+    with pytest.raises(ValueError, match="bias has shape"):
+        cuda_conv_step(**{**conv, "bias": conv["bias"][:2]})
+    with pytest.raises(ValueError, match="activation"):
+        cuda_conv_step(**{**conv, "activation": "relu"})
+
+
+def test_other_dtypes_are_cast(emulated):
+    scan, conv = scan_arguments(CPU), conv_arguments(CPU)
+    right_scan({**scan, "A": scan["A"].double(), "D": scan["D"].double(), "gap_t": scan["gap_t"].double()})
+    right_conv({**conv, "weight": conv["weight"].double(), "state": conv["state"].double()})
 
 
 GPU = torch.device("cuda", 0)

@@ -127,10 +127,11 @@ def causal_conv_step(
 
     Source: as `causal_conv`.
     """
-    check_conv_step(x_t, weight, bias, activation, state, mask)
     backend = chosen_backend("causal_conv", x_t.device, x_t.dtype)
-    if backend in ("cuda", "native") and plain((x_t, weight, bias, state)):
-        if backend == "native":
-            return native_conv_step(x_t, weight, bias, state, activation, mask)
+    direct = backend in ("cuda", "native") and plain((x_t, weight, bias, state))
+    if direct and backend == "cuda":  # it checks by itself, and only what it has not seen
         return cuda_conv_step(x_t, weight, bias, state=state, activation=activation, mask=mask)
+    check_conv_step(x_t, weight, bias, activation, state, mask)
+    if direct:
+        return native_conv_step(x_t, weight, bias, state, activation, mask)
     return reference.causal_conv_step(x_t, weight, bias, state=state, activation=activation, mask=mask)
