@@ -20,12 +20,13 @@ from mambats_kernels.selective_scan.triton.kernel_tile import (
     locate,
     pick,
     reach,
+    spots,
     step_size,
 )
 
 
 @triton.jit
-def sum_channels(tile, PRECISION: tl.constexpr):
+def sum_channels(tile):
     """Sum a tile (T, N, D) over its channels, as a product with ones: it takes 3 instructions a number, shuffles 6.
 
     Rows of 8 channels are too short for a product, so that neighbours in N share one and a selector keeps them apart.
@@ -36,7 +37,7 @@ def sum_channels(tile, PRECISION: tl.constexpr):
     SHARED: tl.constexpr = max(16 // D, 1)
     own = tl.arange(0, SHARED * D)[:, None] // D == tl.arange(0, SHARED)[None, :]
     rows = tl.reshape(tile, [T * N // SHARED, SHARED * D])
-    return tl.reshape(tl.dot(rows, own.to(tl.float32), input_precision=PRECISION), [T, N])
+    return tl.reshape(tl.dot(rows, own.to(tl.float32), input_precision="ieee"), [T, N])
 
 
 @triton.jit
@@ -115,7 +116,7 @@ def fetch_back(dy, saved, sources, offsets, save_at, kept, begin, length, walked
 @triton.jit
 def differentiate(loaded, channelwise, carry, dz, step, alive,
                   GAPS: tl.constexpr, GATED: tl.constexpr, SOFTPLUS: tl.constexpr, HOLD: tl.constexpr,
-                  PRECISION: tl.constexpr, BLOCK_T: tl.constexpr):  # fmt: skip
+                  BLOCK_T: tl.constexpr):  # fmt: skip
     """Give the gradients that a tile of `fetch_back` has, in the order of what follows the scan; write that of z.
 
     Of x and dt (T, D), of B and C (T, N), of the gaps for every channel (T, D), of A (N, D), of D (D,), and the carry.
@@ -123,17 +124,17 @@ def differentiate(loaded, channelwise, carry, dz, step, alive,
     outer, h, x, dt, z, b, c, gap = loaded
     a, skip, shift = channelwise
     delta, slope = step_size(dt, shift, alive, SOFTPLUS)
-    span = delta * gap[:, None] if GAPS else delta
+    span = delta * gap if GAPS else delta
     grown, weight = advance(delta, span, a, HOLD)
     put = tl.broadcast_to(weight * x[:, None, :], grown.shape)
     after, before = recompute(h, grown, put * b[:, :, None], step, BLOCK_T)
     if GATED:
         outer = ungate(outer, tl.sum(after * c[:, :, None], axis=1) + skip[None, :] * x, z, dz, alive)
-    dc = sum_channels(after * outer[:, None, :], PRECISION)
+    dc = sum_channels(after * outer[:, None, :])
     g, exponent, carry = retreat(carry, grown, before, c[:, :, None] * outer[:, None, :], step, BLOCK_T)
-    db = sum_channels(g * put, PRECISION)
+    db = sum_channels(g * put)
     dx, dspan, ddelta, da = spread(g, exponent, b, x, delta, span, a, grown, weight, HOLD)
-    ddt = (ddelta + (dspan * gap[:, None] if GAPS else dspan)) * slope
+    ddt = (ddelta + (dspan * gap if GAPS else dspan)) * slope
     return dx + outer * skip[None, :], ddt, db, dc, dspan * delta, da, tl.sum(outer * x, axis=0), carry
 
 
@@ -142,7 +143,7 @@ def backward(
     dy, dfinal, x, dt, A, B, C, D, z, bias, gaps, borders, saved,
     dx, ddt, dz, dinitial, part_A, part_B, part_C, part_D, part_bias, part_gaps, tokens, all_tokens,
     WIDTH: tl.constexpr, GROUPS: tl.constexpr, STATES: tl.constexpr,
-    SOFTPLUS: tl.constexpr, HOLD: tl.constexpr, REVERSE: tl.constexpr, PRECISION: tl.constexpr,
+    SOFTPLUS: tl.constexpr, HOLD: tl.constexpr, REVERSE: tl.constexpr,
     BLOCK_T: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
     """Walk one row back; `all_tokens` counts those of every row."""
@@ -154,7 +155,7 @@ def backward(
     begin = first + length - 1 if REVERSE else first
     step, n = tl.arange(0, BLOCK_T), tl.arange(0, BLOCK_N)
     known_state = (n < STATES)[:, None] & known[None, :]
-    rates = channel[None, :] * STATES + n[:, None]
+    rates, kept = spots(channel, n, WIDTH, STATES)
     state = row * (WIDTH * STATES) + rates
     a = tl.load(A + rates, mask=known_state, other=0.0).to(tl.float32) * LOG2E
     skip, shift = load_channel(D, channel, known), load_channel(bias, channel, known)
@@ -163,7 +164,6 @@ def backward(
     channels = SIGN * step[:, None] * WIDTH + channel[None, :]
     weights = SIGN * step[:, None] * ALL_N + group * STATES + n[None, :]
     sources, offsets = (x, dt, z, B, C, gaps), (step, channels, weights, known, n < STATES)
-    kept = n[:, None] * WIDTH + channel[None, :]
     walked = tl.cdiv(length, BLOCK_T) * BLOCK_T
     dy_0, h_0, x_0, dt_0, z_0, b_0, c_0, gap_0 = fetch_back(
         dy, saved, sources, offsets, save_at, kept, begin, length, tl.maximum(walked - BLOCK_T, 0),
@@ -179,7 +179,7 @@ def backward(
         at, weighted = token * WIDTH + channels, (step < length - walked)[:, None] & (n < STATES)[None, :]
         dx_tile, ddt_tile, db, dc, dgap, rate, dskip_tile, carry = differentiate(
             loaded, (a, skip, shift), carry, None if z is None else dz + at, step, alive,
-            gaps is not None, z is not None, SOFTPLUS, HOLD, PRECISION, BLOCK_T)  # fmt: skip
+            gaps is not None, z is not None, SOFTPLUS, HOLD, BLOCK_T)  # fmt: skip
         da, dskip, dshift = da + rate, dskip + dskip_tile, dshift + tl.sum(ddt_tile, axis=0)
         part = (tile.to(tl.int64) * all_tokens + token) * ALL_N + weights
         tl.store(part_B + part, db, weighted)

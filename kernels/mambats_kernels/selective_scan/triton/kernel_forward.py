@@ -16,6 +16,7 @@ from mambats_kernels.selective_scan.triton.kernel_tile import (
     locate,
     pick,
     reach,
+    spots,
     step_size,
 )
 
@@ -43,14 +44,14 @@ def forward(
     begin = first + length - 1 if REVERSE else first
     step, n = tl.arange(0, BLOCK_T), tl.arange(0, BLOCK_N)
     known_state = (n < STATES)[:, None] & known[None, :]
-    state = channel[None, :] * STATES + n[:, None]
+    state, kept = spots(channel, n, WIDTH, STATES)
     a = tl.load(A + state, mask=known_state, other=0.0).to(tl.float32) * LOG2E
     skip, shift = load_channel(D, channel, known), load_channel(bias, channel, known)
     h = load_state(initial, row * (WIDTH * STATES) + state, known_state)
     channels = SIGN * step[:, None] * WIDTH + channel[None, :]
     weights = SIGN * step[:, None] * (GROUPS * STATES) + group * STATES + n[None, :]
     sources, offsets = (x, dt, z, B, C, gaps), (step, channels, weights, known, n < STATES)
-    keep, kept = save_at * (WIDTH * STATES), n[:, None] * WIDTH + channel[None, :]
+    keep = save_at * (WIDTH * STATES)
     next_x, next_dt, next_z, next_b, next_c, next_gap = fetch(
         sources, offsets, begin, length, 0, WIDTH, GROUPS * STATES, REVERSE
     )
@@ -67,7 +68,7 @@ def forward(
             keep += WIDTH * STATES
         alive = (step < left)[:, None] & known[None, :]
         delta, _slope = step_size(dt_tile, shift, alive, SOFTPLUS)
-        span = delta if gaps is None else delta * gap[:, None]
+        span = delta if gaps is None else delta * gap
         grown, weight = advance(delta, span, a, HOLD)
         states = weight * x_tile[:, None, :] * b[:, :, None]
         for t in tl.static_range(BLOCK_T):

@@ -50,12 +50,6 @@ def _on(device: torch.device) -> AbstractContextManager[Any]:
     return nullcontext() if here else torch.cuda.device(device)
 
 
-def _precise(given: Inputs) -> dict[str, Any]:
-    """How products add up over channels: tf32's 2^-11 is far below the rounding of bfloat16, and only NVIDIA has it."""
-    rounded = given.B.dtype == given.C.dtype == torch.bfloat16 and torch.version.hip is None
-    return {"PRECISION": "tf32" if rounded else "ieee"}
-
-
 def _compiled(given: Inputs, options: Options, tile: Tile) -> dict[str, Any]:
     groups, states = given.B.shape[2:]
     registers = {} if tile.registers is None or torch.version.hip is not None else {"maxnreg": tile.registers}
@@ -142,7 +136,7 @@ def run_backward(
         if rows * width:
             backward[(rows * groups * blocks,)](
                 dy, dfinal, *given[:9], given.borders, saved, dx, ddt, dz, initial, *parts,
-                tokens, batch * tokens, **_compiled(given, options, tile), **_precise(given),
+                tokens, batch * tokens, **_compiled(given, options, tile),
             )  # fmt: skip
         weights = [
             _sum_weights(part, like, given.borders, rows) for part, like in ((parts.B, given.B), (parts.C, given.C))

@@ -36,7 +36,7 @@ def forward_tile(states: int) -> Tile:
 def backward_tile(states: int) -> Tile:
     """Give the tile of the backward kernel, which holds three times as many numbers at once."""
     size = _power(states)
-    # Left alone, ptxas takes 251 registers on sm_90, for 8 programs on a multiprocessor; 168 let 12 in for 12 % more
+    # Left alone, ptxas takes 238 registers on sm_90, for 8 programs on a multiprocessor; 168 let 12 in for 12 % more
     # instructions. (8, 2048, 1536, 16) has 11.6 for each of an H100.
     registers = 168 if size == 16 else None
     return Tile(chunk(states), size, max(8, 32 // size), max(1, size // 16), registers)
