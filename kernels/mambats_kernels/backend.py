@@ -6,14 +6,17 @@ from contextlib import contextmanager
 
 import torch
 
-from mambats_kernels import native
+from mambats_kernels import cuda, native
 
 # Per family, in order of preference. "reference" is the equation itself and takes everything.
 BACKENDS: dict[str, tuple[str, ...]] = {
-    "selective_scan": ("native", "torch", "reference"),
-    "causal_conv": ("native", "torch", "reference"),
+    "selective_scan": ("cuda", "native", "triton", "torch", "reference"),
+    "causal_conv": ("cuda", "native", "torch", "reference"),
 }
 _WHAT = {
+    "cuda": "CUDA C++ built at run time by the NVRTC that torch brings, for NVIDIA GPUs from Ampere on; "
+    "once differentiable; not for float64",
+    "triton": "Triton, for GPUs where no CUDA kernel runs; once differentiable; not for float64",
     "native": "C++ with vector instructions, for CPUs; once differentiable; not for float64",
     "reference": "the equation token by token; twice differentiable; any dtype and device",
     "torch": "torch operations only, no compiler and no GPU needed; once differentiable; not for float64",
@@ -32,16 +35,23 @@ def _checked(name: str | None, source: str) -> str | None:
 
 # Read once: an operator that looks into the environment at every call could not be compiled.
 _environment = _checked(os.environ.get(ENVIRONMENT), ENVIRONMENT)
+_interpreted = os.environ.get("TRITON_INTERPRET") == "1"  # Triton's own switch: its kernels run on a CPU, slowly
 _argument: str | None = None
 
 
 def obstacle(name: str, device: torch.device) -> str | None:
     """Say what keeps a back-end from running on a device; None if nothing does."""
-    if name != "native":
-        return None
-    if device.type != "cpu":
-        return "native is for CPUs"
-    return native.missing or None
+    if name == "native":
+        return "native is for CPUs" if device.type != "cpu" else native.missing or None
+    if name == "cuda":
+        return cuda.obstacle(device)
+    if name == "triton" and device.type != "cuda" and not _interpreted:
+        return "triton is for GPUs"
+    if name == "triton":
+        from mambats_kernels.selective_scan import triton  # lazily: it imports Triton, half a second
+
+        return triton.obstacle(device)
+    return None
 
 
 @contextmanager
@@ -51,7 +61,7 @@ def use_backend(name: str | None) -> Generator[None]:
     A compiled function is compiled anew under another back-end. The choice is the process's, not the thread's.
 
     Args:
-        name: "native", "reference", "torch" or None.
+        name: "cuda", "triton", "native", "torch", "reference" or None.
 
     Raises:
         ValueError: If no back-end has that name, or it is "native" and its library is not there.

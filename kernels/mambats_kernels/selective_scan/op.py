@@ -1,6 +1,8 @@
 """The public selective scan: checks, choice of back-end, and the chunked scan as differentiable operators of torch."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -11,10 +13,13 @@ from mambats_kernels.checks import looks_at, needs_gaps, needs_numbers
 from mambats_kernels.native.plain import plain
 from mambats_kernels.selective_scan import adjoint, chunked, reference
 from mambats_kernels.selective_scan.arguments import check_scan, check_step
+from mambats_kernels.selective_scan.cuda import cuda_scan
 from mambats_kernels.selective_scan.native import native_scan, native_step
 from mambats_kernels.selective_scan.plan import plan
 from mambats_kernels.selective_scan.reference import Core
+from mambats_kernels.selective_step.cuda.launch import cuda_step
 
+MOST_STATES = 256  # of the GPU kernels: their registers and shared memory end there
 scan_forward = torch.library.custom_op("mambats::selective_scan_forward", chunked.scan_forward, mutates_args=())
 scan_backward = torch.library.custom_op("mambats::selective_scan_backward", adjoint.scan_backward, mutates_args=())
 
@@ -111,6 +116,25 @@ def _check_values(
     needs_gaps(gaps, cu_seqlens)
 
 
+def _too_many_states(states: int) -> str:
+    """The back-end that takes any number of states; says so once."""
+    if not torch.compiler.is_compiling():
+        text = f"A has N = {states} states, GPU kernels take up to {MOST_STATES}: torch operations run instead, slower."
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
+    return "torch"
+
+
+def _fused(backend: str) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Who takes every option at once, under its back-end's name."""
+    if backend == "native":
+        return native_scan
+    if backend == "cuda":
+        return cuda_scan
+    from mambats_kernels.selective_scan.triton import triton_scan  # lazily: it imports Triton
+
+    return triton_scan
+
+
 def selective_scan(
     x: Tensor,
     dt: Tensor,
@@ -172,10 +196,14 @@ def selective_scan(
     """
     check_scan(x, dt, A, B, C, D, z, dt_bias, gaps, cu_seqlens, initial_state)
     backend = "reference" if x.numel() == 0 else chosen_backend("selective_scan", x.device, x.dtype)
-    if backend == "native":
-        _check_values({"x": x, "dt": dt, "B": B, "C": C, "z": z}, dt_bias, gaps, cu_seqlens)
-        with torch.autocast("cpu", enabled=False):
-            return native_scan(
+    if backend in ("cuda", "triton") and A.shape[1] > MOST_STATES:
+        backend = _too_many_states(A.shape[1])
+    if backend in ("cuda", "native", "triton"):
+        if looks_at(x):
+            _check_values({"x": x, "dt": dt, "B": B, "C": C, "z": z}, dt_bias, gaps, cu_seqlens)
+        # The CUDA path holds nothing that autocast would change, and entering a context costs as much as a launch.
+        with nullcontext() if backend == "cuda" else torch.autocast(x.device.type, enabled=False):
+            return _fused(backend)(
                 x, dt, A, B, C, D=D, z=z, dt_bias=dt_bias, dt_softplus=dt_softplus, gaps=gaps, hold=hold,
                 cu_seqlens=cu_seqlens, initial_state=initial_state, reverse=reverse,
             )  # fmt: skip
@@ -242,8 +270,9 @@ def selective_step(
     """
     check_step(x_t, dt_t, A, B_t, C_t, state, D, z_t, dt_bias, gap_t, mask)
     floats = (x_t, dt_t, A, B_t, C_t, state, D, z_t, dt_bias, gap_t)
-    if chosen_backend("selective_scan", x_t.device, x_t.dtype) == "native" and plain(floats):
-        return native_step(
+    backend = chosen_backend("selective_scan", x_t.device, x_t.dtype)
+    if backend in ("cuda", "native") and plain(floats):
+        return (cuda_step if backend == "cuda" else native_step)(
             x_t, dt_t, A, B_t, C_t, state=state, D=D, z_t=z_t, dt_bias=dt_bias,
             dt_softplus=dt_softplus, gap_t=gap_t, hold=hold, mask=mask,
         )  # fmt: skip

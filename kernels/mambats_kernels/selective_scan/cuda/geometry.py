@@ -72,16 +72,16 @@ class Shape(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """Time cut into `count` chunks of `length` tokens, of which `each` are worked on by one launch."""
+    """Time cut into `chunks` chunks of `length` tokens, of which `each` are worked on by one launch."""
 
     length: int
-    count: int
+    chunks: int
     each: int
 
     @property
     def offsets(self) -> list[int]:
         """First chunk of each launch, the last one first."""
-        return list(range(0, self.count, self.each))[::-1]
+        return list(range(0, self.chunks, self.each))[::-1]
 
 
 def cut(shape: Shape, least: float, target: float, processors: int, launches: int = 1) -> Cut:
@@ -103,7 +103,7 @@ def cut(shape: Shape, least: float, target: float, processors: int, launches: in
 
 
 def launches(shape: Shape) -> int:
-    """Parts in which the backward pass goes over time, so that the partial sums of dB and dC take a quarter of the room of x.
+    """Parts in which the backward pass goes over time, so that partial sums of dB and dC take a quarter of x's room.
 
     At (8, 2048, 1536, 16) they would take as much as x.
     """

@@ -1,5 +1,7 @@
-"""The GPU scan as a differentiable operation: directly in eager mode, as an operator of torch where a graph is traced."""
+"""The GPU scan as a differentiable operation: directly in eager mode, as an operator where a graph is traced."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,8 +11,12 @@ from torch.autograd.function import once_differentiable
 from mambats_kernels.eager import direct, taught
 from mambats_kernels.selective_scan.cuda.scan import saved_floats, scan_backward, scan_forward, shape_of
 
-forward_op = torch.library.custom_op("mambats::cuda_scan_forward", scan_forward, mutates_args=(), device_types="cuda")
-backward_op = torch.library.custom_op("mambats::cuda_scan_backward", scan_backward, mutates_args=(), device_types="cuda")
+_define = partial(torch.library.custom_op, mutates_args=(), device_types="cuda")
+forward_op = _define("mambats::cuda_scan_forward", scan_forward)
+backward_op = _define("mambats::cuda_scan_backward", scan_backward)
+# Called with what autograd kept, whose number the type checker cannot see.
+_forward: Callable[..., tuple[Tensor, Tensor, Tensor]] = scan_forward
+_slopes: Callable[..., list[Tensor]] = scan_backward
 
 
 @forward_op.register_fake
@@ -87,7 +93,7 @@ class Scan(torch.autograd.Function):
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
         """Take what `scan_forward` takes but `save`; give y and the final states."""
         *tensors, softplus, hold, reverse = inputs
-        y, final, saved = scan_forward(*tensors, softplus, hold, reverse, True)
+        y, final, saved = _forward(*tensors, softplus, hold, reverse, True)
         ctx.options = softplus, hold, reverse
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors, saved)
@@ -95,10 +101,10 @@ class Scan(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dy: Tensor | None, dfinal: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Give a gradient for each tensor that wants one."""
-        needed = ctx.needs_input_grad
-        slopes = scan_backward(dy, dfinal, *ctx.saved_tensors, *ctx.options, needed[8], True)
+        (dy, dfinal), needed = grad_outputs, ctx.needs_input_grad
+        slopes = _slopes(dy, dfinal, *ctx.saved_tensors, *ctx.options, needed[8], True)
         return *[v if wanted else None for v, wanted in zip(slopes, needed, strict=False)], None, None, None, None
 
 

@@ -106,7 +106,7 @@ def _template(shape: Shape, sequences: int, strides: tuple[int, ...], cut: Cut) 
     inner = shape.width // shape.groups
     made = Arguments(
         rows=shape.rows, tokens=shape.tokens, width=shape.width, inner=inner, groups=shape.groups, sequences=sequences,
-        chunk=cut.length, chunks=cut.count, room=cut.length * cut.each,
+        chunk=cut.length, chunks=cut.chunks, room=cut.length * cut.each,
     )  # fmt: skip
     for k, name in enumerate(("x", "dt", "z", "dy")):
         _lay(made, name, (*strides[2 * k : 2 * k + 2], inner))
@@ -156,7 +156,7 @@ def forward_plan(
     # Below 1.25 blocks a processor the second sweep is cheaper than idle processors: (4, 8192, 1536), with 1.45, is
     # fastest whole.
     cut = geometry.cut(shape, 1.25, 8.0, _processors(device))
-    chunks = cut.count
+    chunks = cut.chunks
     defines = _defines(shape, options)
     blocks = shape.rows * shape.groups * shape.blocks
     built = {**defines, "SAVE": int(save), "UNROLL": 2 if shape.padded <= 64 else 1}
@@ -185,10 +185,10 @@ def backward_plan(
     # The sweep is three times as long as the forward one, so that cutting time pays earlier.
     cut = geometry.cut(shape, 2.5, 2.95, processors, geometry.launches(shape))
     blocks, passes, merged = shape.rows * shape.groups * shape.blocks, shape.padded // 16, shape.blocks == 1
-    mode = 0 if cut.count == 1 else 2 if cut.each == 1 else 1
+    mode = 0 if cut.chunks == 1 else 2 if cut.each == 1 else 1
     defines = {**_defines(shape, options), "CHUNKED": mode, "SLOPED": int(sloped)}
     defines["MERGED"] = int(merged)
-    # 168 registers are fastest where 3 blocks a processor are all there is or rows are short; else 128 and a fourth block.
+    # 168 registers are fastest where 3 blocks a processor are all there is or rows are short; else 128 and a fourth.
     full = blocks * cut.each > 3 * processors and shape.tokens > 128
     occupancy = (4 if full else 3) if passes == 1 else 3 if passes <= 4 else 1
     room = geometry.backward_shared(shape, options.dtype == torch.float32)
@@ -199,20 +199,20 @@ def backward_plan(
     if mode == 1:
         kernel = _kernel("scan_carry", "carry.cu", defines, device, geometry.carry_shared(shape))
         launches = [
-            (kernel.launcher((blocks, cut.count, 1), THREADS), 0),
+            (kernel.launcher((blocks, cut.chunks, 1), THREADS), 0),
             (_joining(shape, _defines(shape, options), device, True), 0),
         ]
     for offset in cut.offsets:
         last = -(-wide // 32) if offset == 0 else 0
-        launches.append((sweep.launcher((blocks, min(cut.each, cut.count - offset), 1), THREADS), offset))
+        launches.append((sweep.launcher((blocks, min(cut.each, cut.chunks - offset), 1), THREADS), offset))
         if last or gather:
             launches.append((finish.launcher((last + -(-gather // THREADS), 1, 1), THREADS), offset))
-    slots = shape.rows * (cut.count if mode == 1 else 1)
+    slots = shape.rows * (cut.chunks if mode == 1 else 1)
     scratch = slots * shape.width * (shape.states + 1) if mode else 0
     tokens = min(shape.tokens, cut.length * cut.each)
     partial = 0 if merged else shape.partial * tokens
     template = _template(shape, sequences, strides, cut)
-    return Backward(template, cut.count, scratch, partial, slots * wide, tuple(launches))
+    return Backward(template, cut.chunks, scratch, partial, slots * wide, tuple(launches))
 
 
 def blocks_of_row(shape: Shape) -> int:

@@ -1,4 +1,4 @@
-"""The scan on the GPU, forward and backward, on tensors without gradients: allocate, fill the argument block, launch."""
+"""The scan on the GPU on tensors without gradients, forward and backward: allocate, fill the argument block, launch."""
 
 from typing import NamedTuple
 
@@ -18,8 +18,29 @@ from mambats_kernels.selective_scan.cuda.plan import (
     wide_channels,
 )
 
+# Elements of x up to which gradients may share memory: beyond, each should be freed as soon as it can.
+SMALL = 2**22
 
-SMALL = 2**22  # elements of x up to which the gradients may share memory: beyond, each should be freed as soon as it can
+
+class _Given(NamedTuple):
+    """The tensors of a call as the kernels read them."""
+
+    x: Tensor
+    dt: Tensor
+    A: Tensor
+    B: Tensor
+    C: Tensor
+    D: Tensor | None
+    z: Tensor | None
+    bias: Tensor | None
+    gaps: Tensor | None
+    initial: Tensor | None
+    borders: Tensor | None
+
+    @property
+    def rows(self) -> int:
+        """Sequences: rows of the batch, or packed ones."""
+        return self.x.shape[0] if self.borders is None else self.borders.shape[0] - 1
 
 
 def _sequence(tensor: Tensor) -> Tensor:
@@ -27,12 +48,25 @@ def _sequence(tensor: Tensor) -> Tensor:
     return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
 
 
-def _dense(tensor: Tensor | None) -> Tensor | None:
+def _dense(tensor: Tensor) -> Tensor:
     """Contiguous and where 16 bytes can be read at once."""
-    if tensor is None:
-        return None
     tensor = tensor.contiguous()
     return tensor if tensor.data_ptr() % 16 == 0 else tensor.clone()
+
+
+def _maybe_dense(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else _dense(tensor)
+
+
+def _given(tensors: tuple[Tensor | None, ...]) -> _Given:
+    x, dt, A, B, C, D, z, bias, gaps, initial, borders = tensors
+    if x is None or dt is None or A is None or B is None or C is None:
+        raise TypeError("x, dt, A, B and C of a scan are tensors, one of them is None: give all five.")
+    return _Given(
+        _sequence(x), _sequence(dt), _dense(A), _sequence(B), _sequence(C), _maybe_dense(D),
+        None if z is None else _sequence(z), _maybe_dense(bias), _maybe_dense(gaps), _maybe_dense(initial),
+        None if borders is None else borders.to(torch.int64).contiguous(),
+    )  # fmt: skip
 
 
 def _address(tensor: Tensor | None) -> int | None:
@@ -44,7 +78,8 @@ def _aligned(*tensors: Tensor | None) -> bool:
     for v in tensors:
         if v is not None:
             size = v.element_size()
-            if (v.data_ptr() | v.stride(0) * size | v.stride(1) * size | (v.stride(2) * size if v.dim() == 4 else 0)) % 16:
+            strides = v.stride(0) | v.stride(1) | (v.stride(2) if v.dim() == 4 else 0)
+            if v.data_ptr() % 16 or strides * size % 16:
                 return False
     return True
 
@@ -53,22 +88,44 @@ def _four(floats: int) -> int:
     return -(-floats // 4) * 4
 
 
-def _strides(x: Tensor, dt: Tensor, z: Tensor | None, dy: Tensor | None, B: Tensor, C: Tensor) -> tuple[int, ...]:
-    z, dy = x if z is None else z, x if dy is None else dy
-    wide = (*x.stride()[:2], *dt.stride()[:2], *z.stride()[:2], *dy.stride()[:2])
+def _strides(given: _Given, dy: Tensor | None) -> tuple[int, ...]:
+    x, B, C = given.x, given.B, given.C
+    z, dy = x if given.z is None else given.z, x if dy is None else dy
+    wide = (*x.stride()[:2], *given.dt.stride()[:2], *z.stride()[:2], *dy.stride()[:2])
     return *wide, *B.stride()[:2], B.stride(-2), *C.stride()[:2], C.stride(-2)  # of one group, its stride is not used
 
 
 def shape_of(x: Tensor, B: Tensor) -> Shape:
+    """Sizes of a call with x (B, T, D) and B (B, T, N) or (B, T, G, N)."""
     rows, tokens, width = x.shape
     return Shape(rows, tokens, width, 1 if B.dim() == 3 else B.shape[2], B.shape[-1], x.element_size())
 
 
-def _options(
-    shape: Shape, x: Tensor, dt: Tensor, z: Tensor | None, dy: Tensor | None, B: Tensor, C: Tensor, given: tuple[bool, ...]
-) -> Options:
-    wide = wide_channels(shape) and _aligned(x, dt, z, dy)
-    return Options(x.dtype, *given, wide, shape.states * shape.bytes % 16 == 0 and _aligned(B, C))
+def _options(shape: Shape, given: _Given, dy: Tensor | None, softplus: bool, hold: bool, reverse: bool) -> Options:
+    return Options(
+        given.x.dtype,
+        given.z is not None,
+        given.D is not None,
+        given.bias is not None,
+        softplus,
+        given.gaps is not None,
+        hold,
+        given.borders is not None,
+        reverse,
+        given.initial is not None,
+        wide_channels(shape) and _aligned(given.x, given.dt, given.z, dy),
+        shape.states * shape.bytes % 16 == 0 and _aligned(given.B, given.C),
+    )
+
+
+def _block(template: Arguments, given: _Given) -> Arguments:
+    """A copy of the template that knows where the inputs are."""
+    block = Arguments.from_buffer_copy(template)
+    block.x, block.dt, block.A = given.x.data_ptr(), given.dt.data_ptr(), given.A.data_ptr()
+    block.B, block.C, block.z = given.B.data_ptr(), given.C.data_ptr(), _address(given.z)
+    block.D, block.bias, block.gaps = _address(given.D), _address(given.bias), _address(given.gaps)
+    block.initial, block.borders = _address(given.initial), _address(given.borders)
+    return block
 
 
 def _shaped(flat: Tensor, like: Tensor | None) -> Tensor:
@@ -93,24 +150,42 @@ class _Gradients(NamedTuple):
 
     @classmethod
     def apart(
-        cls, x: Tensor, B: Tensor, A: Tensor, plan: Backward, z: Tensor | None, *rest: Tensor | None
+        cls,
+        x: Tensor,
+        B: Tensor,
+        A: Tensor,
+        plan: Backward,
+        z: Tensor | None,
+        D: Tensor | None,
+        bias: Tensor | None,
+        initial: Tensor | None,
     ) -> "_Gradients":
         """Each result in its own memory."""
-        wide = [x.new_empty(x.shape) if v is not None else x.new_empty(0) for v in (x, x, z)]
-        flat = [A.new_empty(0 if v is None else v.shape) for v in rest]
-        return cls(*wide, B.new_empty(B.shape), B.new_empty(B.shape), A.new_empty(A.shape), *flat, A.new_empty(plan.room))
+        dx, ddt, dz = x.new_empty(x.shape), x.new_empty(x.shape), x.new_empty(0 if z is None else x.shape)
+        dD, dbias, first = (A.new_empty(0 if v is None else v.shape) for v in (D, bias, initial))
+        dB, dC, dA, room = B.new_empty(B.shape), B.new_empty(B.shape), A.new_empty(A.shape), A.new_empty(plan.room)
+        return cls(dx, ddt, dz, dB, dC, dA, dD, dbias, first, room)
 
     @classmethod
     def together(
-        cls, x: Tensor, B: Tensor, A: Tensor, plan: Backward, z: Tensor | None, *rest: Tensor | None
+        cls,
+        x: Tensor,
+        B: Tensor,
+        A: Tensor,
+        plan: Backward,
+        z: Tensor | None,
+        D: Tensor | None,
+        bias: Tensor | None,
+        initial: Tensor | None,
     ) -> "_Gradients":
         """Results of one kind as views of one allocation: an allocation costs the host as much as a launch."""
-        wide = x.new_empty((3, *x.shape)).unbind()
-        narrow = B.new_empty((2, *B.shape)).unbind()
-        sizes = [0 if v is None else _four(v.numel()) for v in (A, *rest)]
-        *found, room = A.new_empty(sum(sizes) + plan.room).split_with_sizes([*sizes, plan.room])
-        rates, D, bias, initial = (_shaped(v, like) for v, like in zip(found, (A, *rest), strict=True))
-        return cls(*wide, *narrow, rates, D, bias, initial, room)
+        dx, ddt, dz = x.new_empty((3, *x.shape)).unbind()
+        dB, dC = B.new_empty((2, *B.shape)).unbind()
+        likes = (A, D, bias, initial)
+        sizes = [0 if v is None else _four(v.numel()) for v in likes]
+        *flat, room = A.new_empty(sum(sizes) + plan.room).split_with_sizes([*sizes, plan.room])
+        dA, dD, dbias, first = (_shaped(v, like) for v, like in zip(flat, likes, strict=True))
+        return cls(dx, ddt, dz, dB, dC, dA, dD, dbias, first, room)
 
 
 def saved_floats(shape: Shape, packed: bool) -> int:
@@ -135,36 +210,29 @@ def scan_forward(
     reverse: bool,
     save: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Scan x, dt, z (B, T, D) of one dtype with B, C (B, T, N) or (B, T, G, N): y, final states (rows, D, N), what backward needs."""
-    x, dt, B, C = _sequence(x), _sequence(dt), _sequence(B), _sequence(C)
-    z = None if z is None else _sequence(z)
-    A, D, dt_bias, gaps, initial = A.contiguous(), _dense(D), _dense(dt_bias), _dense(gaps), _dense(initial)
-    A = A if A.data_ptr() % 16 == 0 else A.clone()
-    packed = borders is not None
-    borders = None if borders is None else borders.to(torch.int64).contiguous()
-    shape, device = shape_of(x, B), x.device.index or 0 or 0
-    rows = shape.rows if borders is None else borders.shape[0] - 1
-    flags = (z is not None, D is not None, dt_bias is not None, softplus, gaps is not None, hold, packed, reverse)
-    options = _options(shape, x, dt, z, None, B, C, (*flags, initial is not None))
-    plan = forward_plan(shape, options, rows, _strides(x, dt, z, None, B, C), save, device)
+    """Scan x, dt, z (B, T, D) of one dtype with B, C (B, T, N) or (B, T, G, N).
+
+    Gives y (B, T, D), the final states (rows, D, N), and what the backward pass needs if `save`.
+    """
+    given = _given((x, dt, A, B, C, D, z, dt_bias, gaps, initial, borders))
+    shape, device, packed = shape_of(given.x, given.B), x.device.index or 0, borders is not None
+    options = _options(shape, given, None, softplus, hold, reverse)
+    plan = forward_plan(shape, options, given.rows, _strides(given, None), save, device)
     y = torch.empty_like(x, memory_format=torch.contiguous_format)
-    final = A.new_empty((rows, shape.width, shape.states))
+    final = given.A.new_empty((given.rows, shape.width, shape.states))
     if packed:  # empty sequences keep what they began with
-        final.zero_() if initial is None else final.copy_(initial)
-    kept = saved_floats(shape, packed) if save else 0
-    saved = A.new_empty(kept)
-    marking = marks(shape) // 4 if packed and not save else 0
-    scratch = A.new_empty(_four(plan.scratch) + marking) if plan.scratch or marking else None
-    block = Arguments.from_buffer_copy(plan.template)
-    block.x, block.dt, block.A, block.B, block.C = x.data_ptr(), dt.data_ptr(), A.data_ptr(), B.data_ptr(), C.data_ptr()
+        final.zero_() if given.initial is None else final.copy_(given.initial)
+    kept, marking = saved_floats(shape, packed) if save else 0, marks(shape) // 4 if packed and not save else 0
+    saved = given.A.new_empty(kept)
+    block = _block(plan.template, given)
     block.y, block.final, block.saved = y.data_ptr(), final.data_ptr(), saved.data_ptr()
-    block.z, block.D, block.bias, block.gaps = _address(z), _address(D), _address(dt_bias), _address(gaps)
-    block.initial, block.borders = _address(initial), _address(borders)
+    scratch = given.A.new_empty(_four(plan.scratch) + marking) if plan.scratch or marking else None
     if scratch is not None:
         block.carry = scratch.data_ptr()
-        block.spans = block.carry + 4 * shape.rows * plan.chunks * shape.width * shape.states
-    if packed:
-        block.marks = (saved.data_ptr() + 4 * (kept - marks(shape) // 4)) if save else block.carry + 4 * _four(plan.scratch)
+        block.spans = scratch.data_ptr() + 4 * shape.rows * plan.chunks * shape.width * shape.states
+        block.marks = scratch.data_ptr() + 4 * _four(plan.scratch)
+    if packed and save:
+        block.marks = saved.data_ptr() + 4 * kept - marks(shape)
     stream = cuda.stream(device)
     for launch, block.offset in plan.launches:
         launch(block, stream)
@@ -194,48 +262,34 @@ def scan_backward(
 ) -> list[Tensor]:
     """Give the gradients of x, dt, A, B, C, D, z, dt_bias, gaps and initial; one of no elements where that is None.
 
-    `sloped`: whether the gradient of the gaps is wanted, else it has no elements. `merge`: whether small results may share
-    memory.
+    `sloped`: whether the gradient of the gaps is wanted, else it has no elements. `merge`: whether small results may
+    share memory.
     """
-    x, dt, B, C = _sequence(x), _sequence(dt), _sequence(B), _sequence(C)
-    z = None if z is None else _sequence(z)
-    dy = torch.zeros_like(x) if dy is None else _sequence(dy)
-    if dy.dtype != x.dtype:
-        dy = dy.to(x.dtype)
-    A, D, dt_bias, gaps, initial = A.contiguous(), _dense(D), _dense(dt_bias), _dense(gaps), _dense(initial)
-    A = A if A.data_ptr() % 16 == 0 else A.clone()
-    dfinal = _dense(dfinal)
-    packed = borders is not None
-    borders = None if borders is None else borders.to(torch.int64).contiguous()
-    shape, device = shape_of(x, B), x.device.index or 0 or 0
-    rows = shape.rows if borders is None else borders.shape[0] - 1
-    flags = (z is not None, D is not None, dt_bias is not None, softplus, gaps is not None, hold, packed, reverse)
-    options = _options(shape, x, dt, z, dy, B, C, (*flags, initial is not None))
-    sloped = sloped and gaps is not None
-    plan = backward_plan(shape, options, rows, _strides(x, dt, z, dy, B, C), sloped, device)
-    found = _Gradients.together(x, B, A, plan, z, D, dt_bias, initial) if merge and x.numel() <= SMALL else (
-        _Gradients.apart(x, B, A, plan, z, D, dt_bias, initial)
-    )
-    dgaps = x.new_zeros((shape.rows, blocks_of_row(shape), shape.tokens), dtype=torch.float32) if sloped else None
-    if packed and initial is not None:  # of empty sequences
+    given = _given((x, dt, A, B, C, D, z, dt_bias, gaps, initial, borders))
+    dy = torch.zeros_like(given.x) if dy is None else _sequence(dy.to(x.dtype))
+    dfinal, sloped = _maybe_dense(dfinal), sloped and gaps is not None
+    shape, device = shape_of(given.x, given.B), x.device.index or 0
+    options = _options(shape, given, dy, softplus, hold, reverse)
+    plan = backward_plan(shape, options, given.rows, _strides(given, dy), sloped, device)
+    make = _Gradients.together if merge and x.numel() <= SMALL else _Gradients.apart
+    found = make(given.x, given.B, given.A, plan, given.z, given.D, given.bias, given.initial)
+    if borders is not None and initial is not None:  # of empty sequences
         found.initial.zero_() if dfinal is None else found.initial.copy_(dfinal)
-    block = Arguments.from_buffer_copy(plan.template)
-    block.x, block.dt, block.A, block.B, block.C = x.data_ptr(), dt.data_ptr(), A.data_ptr(), B.data_ptr(), C.data_ptr()
-    block.z, block.D, block.bias, block.gaps = _address(z), _address(D), _address(dt_bias), _address(gaps)
-    block.initial, block.borders, block.dfinal = _address(initial), _address(borders), _address(dfinal)
-    block.dy, block.saved, block.dgaps = dy.data_ptr(), saved.data_ptr(), _address(dgaps)
+    dgaps = None
+    if sloped:  # each block gives its part
+        dgaps = given.A.new_zeros((shape.rows, blocks_of_row(shape), shape.tokens))
+    block = _block(plan.template, given)
+    block.dfinal, block.dy, block.saved, block.dgaps = (_address(v) for v in (dfinal, dy, saved, dgaps))
     (
         block.dx, block.ddt, block.dz, block.dB, block.dC, block.dA, block.dD, block.dbias, block.dinitial, block.carry
     ) = [v.data_ptr() for v in found]  # fmt: skip
-    block.spans = block.carry + 4 * shape.rows * plan.chunks * shape.width * shape.states
-    block.partial = block.carry + 4 * _four(plan.scratch)
-    block.sums = block.partial + 4 * plan.partial
-    if packed:
-        block.marks = saved.data_ptr() + 4 * (saved.shape[0] - marks(shape) // 4)
+    block.spans = found.room.data_ptr() + 4 * shape.rows * plan.chunks * shape.width * shape.states
+    block.partial = found.room.data_ptr() + 4 * _four(plan.scratch)
+    block.sums = found.room.data_ptr() + 4 * (_four(plan.scratch) + plan.partial)
+    if borders is not None:
+        block.marks = saved.data_ptr() + 4 * saved.shape[0] - marks(shape)
     stream = cuda.stream(device)
     for launch, block.offset in plan.launches:
         launch(block, stream)
-    slopes = A.new_empty(0) if dgaps is None else dgaps.sum(1)
-    return [
-        found.x, found.dt, found.A, found.B, found.C, found.D, found.z, found.bias, slopes, found.initial
-    ]  # fmt: skip
+    slopes = found.x.new_empty(0) if dgaps is None else dgaps.sum(1)
+    return [found.x, found.dt, found.A, found.B, found.C, found.D, found.z, found.bias, slopes, found.initial]
