@@ -112,8 +112,8 @@ def test_every_case_is_right(name):
     assert not too_large(errors(CASES[name].make(0, torch.float32, CPU)), TOLERANCE[torch.float32])
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
-@pytest.mark.parametrize("name", [name for name in ("hold_reverse", "packed") if name in HERE])
+@interpreted
+@pytest.mark.parametrize(("name", "dtype"), [("hold_reverse", torch.bfloat16), ("packed", torch.float16)])
 def test_half_precision_is_right(name, dtype):
     assert not too_large(errors(CASES[name].make(0, dtype, CPU)), TOLERANCE[dtype])
 
