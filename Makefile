@@ -1,9 +1,10 @@
-# One environment in .venv, made once and again only when pyproject.toml or the pins change.
+# One environment in .venv, made once and again only when pyproject.toml, the pins or the C++ sources change.
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CONSTRAINTS := constraints/cpu-py311.txt
 EXTRAS := train,mlflow,plot,demo,dev
+NATIVE := $(wildcard $(addprefix kernels/mambats_kernels/native/,*.h *.cpp build.py))
 
 # The first of these that starts and is new enough; PYTHON=... overrides.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
@@ -22,7 +23,7 @@ help:
 
 setup: $(READY)
 
-$(READY): pyproject.toml setup.py $(CONSTRAINTS)
+$(READY): pyproject.toml setup.py $(CONSTRAINTS) $(NATIVE)
 	@test -n "$(PYTHON)" || { echo 'No Python 3.11, 3.12 or 3.13 found: install one, or name it with make PYTHON=/path/to/python.' >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo '$(PYTHON) cannot make a virtual environment: install its venv module (Debian and Ubuntu: python3-venv).' >&2; exit 2; }
 	$(BIN)/python -m pip install --disable-pip-version-check -c $(CONSTRAINTS) -e '.[$(EXTRAS)]'

@@ -124,7 +124,7 @@ def test_extreme_numbers_are_right():
     made = cases.arguments(1, torch.float32, CPU, shape=(2, 24, 19, 4))
     made["x"][0, ::3] *= 1e4
     made["x"][1, ::2] *= 1e-30
-    assert max(errors(made).values()) < 1e-6
+    assert max(errors(made).values()) < 3e-6
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["dense", "packed"])

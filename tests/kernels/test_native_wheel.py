@@ -1,6 +1,9 @@
 """A wheel built where there is a compiler runs the native path where there is none."""
 
+import importlib.util
 import os
+import platform
+import runpy
 import shutil
 import subprocess
 import sys
@@ -12,6 +15,7 @@ import pytest
 from mambats_kernels.native import build
 
 ROOT = Path(__file__).resolve().parents[2]
+KNOWN = {("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "x86_64"), ("darwin", "arm64")}
 CODE = """
 import torch, mambats_kernels
 from mambats_kernels.backend import chosen_backend, explain_backend
@@ -37,6 +41,7 @@ def wheel(folder, **environment):
         "build",
         "--wheel",
         "--no-isolation",
+        "--skip-dependency-check",
         "--outdir",
         str(folder),
         str(folder / "copy"),
@@ -61,6 +66,26 @@ def installed(folder, made):
     assert done.returncode == 0, done.stderr
     assert str(site) in done.stdout
     return done.stdout
+
+
+def test_zig_is_asked_for_only_where_there_is_no_compiler(monkeypatch):
+    required = runpy.run_path(str(ROOT / "kernels" / "build_backend.py"))["_compiler"]
+    for name, value, wanted in (("CXX", "no-such-compiler", False), ("PATH", "", True)):
+        with monkeypatch.context() as here:
+            here.delenv("CXX", raising=False)
+            here.setenv(name, value)
+            here.setattr(importlib.util, "find_spec", lambda _: None)
+            asked = any(line.startswith("ziglang") for line in required())
+            assert asked == (wanted and (sys.platform, platform.machine()) in KNOWN)
+
+
+def test_zig_builds_for_any_processor(monkeypatch):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: object())
+    words = build.compiler()
+    assert words == [sys.executable, "-m", "ziglang", "c++"]
+    assert {"-target", "-mcpu=baseline"} & set(build.platform_flags(words)) and not build.platform_flags(["c++"])
 
 
 @pytest.mark.slow

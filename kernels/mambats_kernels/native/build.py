@@ -6,6 +6,7 @@ puts it beside this file, for use from a checkout. `setup.py` calls `build` for 
 compiler the package works all the same, on torch operations.
 """
 
+import importlib.util
 import os
 import platform
 import shlex
@@ -13,11 +14,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 LIBRARY = "libmambats_native.so"
 FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing", "-ffp-contract=fast", "-pthread"]
+TIMEOUT = 600  # seconds a unit: Zig first builds its own C++ library, two minutes on a busy machine
 HOSTS = ["scan.cpp", "conv.cpp", "stack.cpp"]
 X86 = {
     "mambats_avx2": ["-mavx2", "-mfma"],
@@ -26,26 +29,41 @@ X86 = {
 
 
 def compiler() -> list[str] | None:
-    """Give the command of the C++ compiler: CXX if set, else c++, g++ or clang++; None if there is none."""
+    """Give the command of the C++ compiler; None if there is none.
+
+    CXX if that is set, and nothing else then; else c++, g++ or clang++; else Zig from PyPI's `ziglang`, if this Python
+    has it.
+    """
     named = shlex.split(os.environ.get("CXX", ""))
     for words in [named] if named else [["c++"], ["g++"], ["clang++"]]:
         if shutil.which(words[0]):
             return words
-    return None
+    return None if named or importlib.util.find_spec("ziglang") is None else [sys.executable, "-m", "ziglang", "c++"]
 
 
-def build(folder: Path) -> str | None:
+def platform_flags(words: list[str]) -> list[str]:
+    """Give what a compiler needs to be told of the machine that the library is for."""
+    if "ziglang" not in words:
+        return []
+    # Left alone, Zig compiles for this very processor and this very C library. torch needs glibc 2.28 itself.
+    glibc = sys.platform == "linux" and platform.libc_ver()[0] == "glibc"
+    return ["-target", f"{platform.machine()}-linux-gnu.2.28"] if glibc else ["-mcpu=baseline"]
+
+
+def build(folder: Path, extra: Sequence[str] = ()) -> str | None:
     """Compile the library into a folder; the old one stays until the new one is whole.
 
     Args:
         folder: Where the library is put.
+        extra: Further flags, such as those of a sanitizer.
 
     Returns:
         None if it is there, else the reason why not, as text.
     """
     words = compiler()
     if words is None:
-        return "no C++ compiler: CXX is not set and there is no c++, g++ or clang++ on PATH"
+        return "no C++ compiler: CXX names none, there is no c++, g++ or clang++ on PATH, and no ziglang package"
+    words += platform_flags(words)
     x86 = platform.machine().lower() in ("x86_64", "amd64")
     units = [("kernels.cpp", ["-DMAMBATS_ISA=mambats_baseline"])]
     units += [("kernels.cpp", [f"-DMAMBATS_ISA={name}", *flags]) for name, flags in X86.items() if x86]
@@ -54,13 +72,18 @@ def build(folder: Path) -> str | None:
     with tempfile.TemporaryDirectory(dir=folder) as made:
         objects = [str(Path(made) / f"{k}.o") for k in range(len(units))]
         commands = [
-            [*words, *FLAGS, *more, "-c", str(HERE / source), "-o", target]
+            [*words, *FLAGS, *extra, *more, "-c", str(HERE / source), "-o", target]
             for (source, more), target in zip(units, objects, strict=True)
         ]
-        commands.append([*words, "-shared", "-pthread", *objects, "-o", str(Path(made) / LIBRARY)])
+        linked = [*words, *extra, "-shared", "-pthread", *objects]
+        if sys.platform == "linux":
+            exports = Path(made) / "exports"  # operators of a C++ library that is linked in must not be seen outside
+            exports.write_text("{ global: mambats_*; local: *; };", encoding="utf-8")
+            linked += [f"-Wl,--version-script={exports}", *([] if extra else ["-s"])]
+        commands.append([*linked, "-o", str(Path(made) / LIBRARY)])
         for command in commands:
             try:
-                done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+                done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
             except (OSError, subprocess.TimeoutExpired) as error:
                 return f"{command[0]} did not run: {error}"
             if done.returncode:

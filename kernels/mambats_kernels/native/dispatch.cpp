@@ -2,6 +2,9 @@
 #include <atomic>
 
 #include "kernels.h"
+#if defined(MAMBATS_X86)
+#include <cpuid.h>
+#endif
 
 namespace mambats_baseline { extern const MambatsKernels kernels; }
 #if defined(MAMBATS_X86)
@@ -11,13 +14,28 @@ namespace mambats_avx512 { extern const MambatsKernels kernels; }
 
 namespace {
 
+#if defined(MAMBATS_X86)
+// Asked of the processor itself: the __builtin_cpu_supports of some compilers' run-time libraries always says no.
+struct Processor {
+    bool avx2 = false, avx512 = false;
+
+    Processor() {
+        unsigned a, b, c, d, low, high;
+        if (!__get_cpuid(1, &a, &b, &c, &d)) return;
+        const bool fma = c >> 12 & 1, saves = c >> 27 & 1;
+        if (!fma || !saves || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return;
+        asm("xgetbv" : "=a"(low), "=d"(high) : "c"(0));  // which registers the system saves: 6 for AVX, 0xe0 for AVX-512
+        avx2 = (low & 6) == 6 && (b >> 5 & 1);
+        avx512 = avx2 && (low & 0xe6) == 0xe6 && (b >> 16 & 1) && (b >> 17 & 1) && (b >> 30 & 1) && (b >> 31 & 1);
+    }
+};
+#endif
+
 const MambatsKernels *supported(int64_t level) {
 #if defined(MAMBATS_X86)
-    __builtin_cpu_init();
-    if (level == 2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma"))
-        return &mambats_avx512::kernels;
-    if (level == 1 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &mambats_avx2::kernels;
+    const Processor processor;
+    if (level == 2 && processor.avx512) return &mambats_avx512::kernels;
+    if (level == 1 && processor.avx2) return &mambats_avx2::kernels;
 #endif
     return level == 0 ? &mambats_baseline::kernels : nullptr;
 }
