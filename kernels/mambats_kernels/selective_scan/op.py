@@ -268,10 +268,12 @@ def selective_step(
 
     Source: as `selective_scan`.
     """
-    check_step(x_t, dt_t, A, B_t, C_t, state, D, z_t, dt_bias, gap_t, mask)
     floats = (x_t, dt_t, A, B_t, C_t, state, D, z_t, dt_bias, gap_t)
     backend = chosen_backend("selective_scan", x_t.device, x_t.dtype)
-    if backend in ("cuda", "native") and plain(floats):
+    direct = backend in ("cuda", "native") and plain(floats)
+    if not (direct and backend == "cuda"):  # that one checks by itself, and only what it has not seen
+        check_step(x_t, dt_t, A, B_t, C_t, state, D, z_t, dt_bias, gap_t, mask)
+    if direct:
         return (cuda_step if backend == "cuda" else native_step)(
             x_t, dt_t, A, B_t, C_t, state=state, D=D, z_t=z_t, dt_bias=dt_bias,
             dt_softplus=dt_softplus, gap_t=gap_t, hold=hold, mask=mask,
