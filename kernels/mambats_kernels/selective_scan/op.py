@@ -14,12 +14,13 @@ from mambats_kernels.native.plain import plain
 from mambats_kernels.selective_scan import adjoint, chunked, reference
 from mambats_kernels.selective_scan.arguments import check_scan, check_step
 from mambats_kernels.selective_scan.cuda import cuda_scan
+from mambats_kernels.selective_scan.cuda.limits import MOST_STATES as MOST_STATES
+from mambats_kernels.selective_scan.cuda.limits import obstacle_to
 from mambats_kernels.selective_scan.native import native_scan, native_step
 from mambats_kernels.selective_scan.plan import plan
 from mambats_kernels.selective_scan.reference import Core
 from mambats_kernels.selective_step.cuda.launch import cuda_step
 
-MOST_STATES = 256  # of the GPU kernels: their registers and shared memory end there
 scan_forward = torch.library.custom_op("mambats::selective_scan_forward", chunked.scan_forward, mutates_args=())
 scan_backward = torch.library.custom_op("mambats::selective_scan_backward", adjoint.scan_backward, mutates_args=())
 
@@ -116,11 +117,10 @@ def _check_values(
     needs_gaps(gaps, cu_seqlens)
 
 
-def _too_many_states(states: int) -> str:
-    """The back-end that takes any number of states; says so once."""
+def _instead(problem: str) -> str:
+    """The back-end that takes everything a GPU kernel cannot; says so once."""
     if not torch.compiler.is_compiling():
-        text = f"A has N = {states} states, GPU kernels take up to {MOST_STATES}: torch operations run instead, slower."
-        warnings.warn(text, RuntimeWarning, stacklevel=3)
+        warnings.warn(f"{problem}: torch operations run instead, slower.", RuntimeWarning, stacklevel=3)
     return "torch"
 
 
@@ -196,8 +196,8 @@ def selective_scan(
     """
     check_scan(x, dt, A, B, C, D, z, dt_bias, gaps, cu_seqlens, initial_state)
     backend = "reference" if x.numel() == 0 else chosen_backend("selective_scan", x.device, x.dtype)
-    if backend in ("cuda", "triton") and A.shape[1] > MOST_STATES:
-        backend = _too_many_states(A.shape[1])
+    if backend in ("cuda", "triton") and (problem := obstacle_to(x, A)):
+        backend = _instead(problem)
     if backend in ("cuda", "native", "triton"):
         if looks_at(x):
             _check_values({"x": x, "dt": dt, "B": B, "C": C, "z": z}, dt_bias, gaps, cu_seqlens)
