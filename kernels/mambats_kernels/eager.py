@@ -12,9 +12,16 @@ def direct(tensors: tuple[Tensor | None, ...]) -> bool:
         return False
     if torch._C._are_functorch_transforms_active() or torch._C._len_torch_dispatch_stack():
         return False
-    return all(v is None or type(v) in _OWN for v in tensors)
+    for v in tensors:  # a generator would take twice as long
+        if v is not None and type(v) not in _OWN:
+            return False
+    return True
 
 
 def taught(tensors: tuple[Tensor | None, ...]) -> bool:
     """Say whether a gradient will be asked of any of them."""
-    return torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in tensors)
+    if torch.is_grad_enabled():
+        for v in tensors:
+            if v is not None and v.requires_grad:
+                return True
+    return False

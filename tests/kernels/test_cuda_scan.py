@@ -8,8 +8,9 @@ import torch
 from mambats_kernels import selective_scan
 from mambats_kernels.backend import chosen_backend, use_backend
 from mambats_kernels.selective_scan import cases, reference
-from mambats_kernels.selective_scan.cuda import geometry, plan
+from mambats_kernels.selective_scan.cuda import geometry
 from mambats_kernels.selective_scan.cuda.op import backward_op, forward_op
+from mambats_kernels.selective_scan.cuda.scan import forget
 from tests.kernels.test_parity import outcome, relative
 
 pytestmark = [
@@ -80,13 +81,11 @@ def test_shapes(name, dtype):
 
 @pytest.mark.parametrize("name", ["bars", "packed_back"])
 def test_states_left_out_and_launches(name, monkeypatch):
-    for prepared in (plan.forward_plan, plan.backward_plan):
-        prepared.cache_clear()
+    forget()
     monkeypatch.setattr(geometry.Shape, "sparse", property(lambda shape: True))
     monkeypatch.setattr(geometry, "launches", lambda shape: 3)
     compare(SHAPES[name](2, torch.bfloat16, torch.device("cpu")), torch.bfloat16)
-    for prepared in (plan.forward_plan, plan.backward_plan):
-        prepared.cache_clear()
+    forget()
 
 
 def test_slices_that_are_not_aligned():

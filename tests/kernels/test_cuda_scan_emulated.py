@@ -1,4 +1,4 @@
-"""The scan's CUDA kernels on a CPU: every case in the emulator against the reference in float64; every way to cut time."""
+"""The scan's CUDA kernels on a CPU, in the emulator: every case against float64, every way to cut time."""
 
 from functools import partial
 
@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from mambats_kernels.selective_scan import cases, reference
-from mambats_kernels.selective_scan.cuda import cuda_scan, geometry, plan
+from mambats_kernels.selective_scan.cuda import cuda_scan, geometry
+from mambats_kernels.selective_scan.cuda.scan import forget
 from tests.kernels.emulated import compiler, emulate
 from tests.kernels.test_parity import outcome, relative
 
@@ -23,13 +24,11 @@ def scan(x, dt, A, B, C, **options):
 @pytest.fixture
 def emulator(monkeypatch):
     def prepare(processors=1):
-        for prepared in (plan.forward_plan, plan.backward_plan):
-            prepared.cache_clear()
+        forget()
         emulate(monkeypatch, processors=processors)
 
     yield prepare
-    for prepared in (plan.forward_plan, plan.backward_plan):
-        prepared.cache_clear()
+    forget()
 
 
 def compare(arguments, dtype):
@@ -50,7 +49,7 @@ def test_every_case(case, emulator):
     compare(case.make(0, torch.float32, CPU), torch.float32)
 
 
-# What these sizes would not choose by themselves: launches that follow each other, chunks side by side, states left out.
+# What these sizes would not choose themselves: launches that follow each other, chunks side by side, states left out.
 CUTS = {
     "whole": {},
     "sparse": {"sparse": True},

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mambats_kernels.selective_scan import cases
-from mambats_kernels.selective_scan.cuda import plan
 from mambats_kernels.selective_scan.cuda.op import cuda_scan
+from mambats_kernels.selective_scan.cuda.scan import forget
 from tests.kernels.emulated import FORWARD, REVERSE, compiler, emulate, thread_order
 from tests.kernels.test_parity import outcome, relative
 
@@ -30,11 +30,9 @@ MAKERS = {
 @pytest.fixture(autouse=True)
 def emulator(monkeypatch):
     emulate(monkeypatch, processors=4)
-    for prepared in (plan.forward_plan, plan.backward_plan):
-        prepared.cache_clear()
+    forget()
     yield
-    for prepared in (plan.forward_plan, plan.backward_plan):
-        prepared.cache_clear()
+    forget()
 
 
 def scan(x, dt, A, B, C, **options):

@@ -10,6 +10,7 @@ from mambats_kernels.selective_scan.cuda.arguments import Arguments
 from mambats_kernels.selective_scan.cuda.geometry import Shape
 from mambats_kernels.selective_scan.cuda.plan import (
     Backward,
+    Forward,
     Options,
     backward_plan,
     blocks_of_row,
@@ -118,6 +119,64 @@ def _options(shape: Shape, given: _Given, dy: Tensor | None, softplus: bool, hol
     )
 
 
+Key = tuple[object, ...]
+_forwards: dict[Key, tuple[Shape, Forward]] = {}
+_backwards: dict[Key, tuple[Shape, Backward]] = {}
+MOST = 1024  # calls that are remembered of either kind
+
+
+def _key(given: _Given, dy: Tensor | None, softplus: bool, hold: bool, reverse: bool, more: bool) -> Key:
+    """All that a plan hangs on, read off the tensors: a third of the time that finding the plan anew takes."""
+    x, dt, _, B, C, D, z, bias, gaps, initial, borders = given
+    ends = x.data_ptr() | dt.data_ptr()
+    if z is not None:
+        ends |= z.data_ptr()
+    if dy is not None:
+        ends |= dy.data_ptr()
+    return (
+        x.shape, B.shape, x.dtype, x.device.index, x.stride(), dt.stride(), B.stride(), C.stride(),
+        None if z is None else z.stride(), None if dy is None else dy.stride(), ends % 16,
+        (B.data_ptr() | C.data_ptr()) % 16, D is None, bias is None, gaps is None, initial is None,
+        None if borders is None else borders.shape[0], softplus, hold, reverse, more,
+    )  # fmt: skip
+
+
+def _find_forward(given: _Given, softplus: bool, hold: bool, reverse: bool, save: bool) -> tuple[Shape, Forward]:
+    key = _key(given, None, softplus, hold, reverse, save)
+    found = _forwards.get(key)
+    if found is None:
+        shape = shape_of(given.x, given.B)
+        options = _options(shape, given, None, softplus, hold, reverse)
+        plan = forward_plan(shape, options, given.rows, _strides(given, None), save, given.x.device.index or 0)
+        if len(_forwards) >= MOST:
+            _forwards.clear()
+        found = _forwards[key] = shape, plan
+    return found
+
+
+def _find_backward(
+    given: _Given, dy: Tensor, softplus: bool, hold: bool, reverse: bool, sloped: bool
+) -> tuple[Shape, Backward]:
+    key = _key(given, dy, softplus, hold, reverse, sloped)
+    found = _backwards.get(key)
+    if found is None:
+        shape = shape_of(given.x, given.B)
+        options = _options(shape, given, dy, softplus, hold, reverse)
+        plan = backward_plan(shape, options, given.rows, _strides(given, dy), sloped, given.x.device.index or 0)
+        if len(_backwards) >= MOST:
+            _backwards.clear()
+        found = _backwards[key] = shape, plan
+    return found
+
+
+def forget() -> None:
+    """Drop every plan; for tests that pretend another GPU."""
+    for kept in (_forwards, _backwards):
+        kept.clear()
+    forward_plan.cache_clear()
+    backward_plan.cache_clear()
+
+
 def _block(template: Arguments, given: _Given) -> Arguments:
     """A copy of the template that knows where the inputs are."""
     block = Arguments.from_buffer_copy(template)
@@ -215,9 +274,8 @@ def scan_forward(
     Gives y (B, T, D), the final states (rows, D, N), and what the backward pass needs if `save`.
     """
     given = _given((x, dt, A, B, C, D, z, dt_bias, gaps, initial, borders))
-    shape, device, packed = shape_of(given.x, given.B), x.device.index or 0, borders is not None
-    options = _options(shape, given, None, softplus, hold, reverse)
-    plan = forward_plan(shape, options, given.rows, _strides(given, None), save, device)
+    shape, plan = _find_forward(given, softplus, hold, reverse, save)
+    packed = borders is not None
     y = torch.empty_like(x, memory_format=torch.contiguous_format)
     final = given.A.new_empty((given.rows, shape.width, shape.states))
     if packed:  # empty sequences keep what they began with
@@ -233,7 +291,7 @@ def scan_forward(
         block.marks = scratch.data_ptr() + 4 * _four(plan.scratch)
     if packed and save:
         block.marks = saved.data_ptr() + 4 * kept - marks(shape)
-    stream = cuda.stream(device)
+    stream = cuda.stream(x.device.index or 0)
     for launch, block.offset in plan.launches:
         launch(block, stream)
     return y, final, saved
@@ -268,9 +326,7 @@ def scan_backward(
     given = _given((x, dt, A, B, C, D, z, dt_bias, gaps, initial, borders))
     dy = torch.zeros_like(given.x) if dy is None else _sequence(dy.to(x.dtype))
     dfinal, sloped = _maybe_dense(dfinal), sloped and gaps is not None
-    shape, device = shape_of(given.x, given.B), x.device.index or 0
-    options = _options(shape, given, dy, softplus, hold, reverse)
-    plan = backward_plan(shape, options, given.rows, _strides(given, dy), sloped, device)
+    shape, plan = _find_backward(given, dy, softplus, hold, reverse, sloped)
     make = _Gradients.together if merge and x.numel() <= SMALL else _Gradients.apart
     found = make(given.x, given.B, given.A, plan, given.z, given.D, given.bias, given.initial)
     if borders is not None and initial is not None:  # of empty sequences
@@ -288,7 +344,7 @@ def scan_backward(
     block.sums = found.room.data_ptr() + 4 * (_four(plan.scratch) + plan.partial)
     if borders is not None:
         block.marks = saved.data_ptr() + 4 * saved.shape[0] - marks(shape)
-    stream = cuda.stream(device)
+    stream = cuda.stream(x.device.index or 0)
     for launch, block.offset in plan.launches:
         launch(block, stream)
     slopes = found.x.new_empty(0) if dgaps is None else dgaps.sum(1)
