@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import repeat
 from operator import attrgetter, eq
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,18 +19,21 @@ from mambats.encoders.compact import Clock
 from mambats.encoders.embed import Embedding
 from mambats.mixers.block import Block
 from mambats.mixers.mamba import Mamba, MambaState
-from mambats_kernels.backend import chosen_backend
+from mambats_kernels import backend
 from mambats_kernels.native.plain import plain, untraced
 from mambats_kernels.native.step import LayerWeights, StackStep, StackWeights
 
 if TYPE_CHECKING:
     from mambats.encoders.causal import CausalEncoder, CausalState
 
-_CPU = torch.device("cpu")
 _REMEMBERED = (
     16  # rows up to which the last state is recognised; with more, looking at it costs nothing beside the work
 )
 _training, _address = attrgetter("training"), Tensor.data_ptr
+
+
+def _chosen() -> bool:
+    return backend.chosen_backend("selective_scan", "cpu", torch.float32) == "native"
 
 
 class NativeStep:
@@ -42,6 +45,8 @@ class NativeStep:
 
     def __init__(self) -> None:
         self._plan: _Plan | None = None
+        self._forced = backend._argument
+        self._chosen = _chosen()
 
     def __reduce__(self) -> tuple[type[NativeStep], tuple[()]]:
         """Copies and pickles start without a plan: it holds addresses."""
@@ -63,7 +68,11 @@ class NativeStep:
         """
         if torch.is_grad_enabled() or not untraced() or torch.is_autocast_enabled("cpu"):
             return None
-        if chosen_backend("selective_scan", _CPU, torch.float32) != "native":
+        # The choice hangs on this alone, and is made anew only when it changes: it would cost a twentieth of a step.
+        if backend._argument is not self._forced:
+            self._forced = backend._argument
+            self._chosen = _chosen()
+        if not self._chosen:
             return None
         plan = self._plan
         if plan is None or plan.rows != x.shape or not plan.holds(encoder):
@@ -71,19 +80,11 @@ class NativeStep:
         return None if plan is None else plan.step(x, gap, observed, mask, state, keep)
 
 
-class _Seen(NamedTuple):
-    """A state that was read or made: itself, its tensors (clock, then layers), and where they lie."""
-
-    state: Any
-    tensors: list[Tensor]
-    places: list[int]
-
-
-class _Room(NamedTuple):
-    """Where a step writes its answer and the next state."""
-
-    y: Tensor
-    after: _Seen
+# A state that was read or made: itself, its tensors (clock, then layers), and where they lie. Plain tuples, and so is a
+# room: a named one takes a hundredth of a step to make.
+_Seen = tuple[Any, list[Tensor], list[int]]
+# Where a step writes its answer and the next state.
+_Room = tuple[Tensor, _Seen]
 
 
 class _Plan:
@@ -153,37 +154,46 @@ class _Plan:
         ):
             return None
         y, after = self._room(before) if keep else self._next_room(before)
-        options = [0 if option is None else option.data_ptr() for option in (gap, observed, mask)]
-        self._stack([x.data_ptr(), *options, y.data_ptr(), *before.places, *after.places])
+        self._stack(
+            [
+                x.data_ptr(),
+                0 if gap is None else gap.data_ptr(),
+                0 if observed is None else observed.data_ptr(),
+                0 if mask is None else mask.data_ptr(),
+                y.data_ptr(),
+                *before[2],
+                *after[2],
+            ]
+        )
         if keep:
             self._recent = (after,) if self.rows[0] <= _REMEMBERED else ()
-        return y, after.state
+        return y, after[0]
 
     def _read(self, state: CausalState) -> _Seen | None:
         """Find the tensors of a state; None if they are not as the library reads them."""
         for seen in self._recent:
-            if state is seen.state and list(map(_address, seen.tensors)) == seen.places:
+            if state is seen[0] and list(map(_address, seen[1])) == seen[2]:
                 return seen
         tensors = [*state.clock, *(tensor for layer in state.layers for tensor in layer)]
         kinds = [torch.float32, torch.bool, *[torch.float32] * (len(self._shapes) - 2)]
         right = len(tensors) == len(self._shapes) and all(map(_fits, tensors, self._shapes, kinds))
-        return _Seen(state, tensors, list(map(_address, tensors))) if right else None
+        return (state, tensors, list(map(_address, tensors))) if right else None
 
     def _room(self, before: _Seen) -> _Room:
         """Make room for an answer and a state."""
-        y, *tensors = map(torch.empty_like, (self._y, *before.tensors))
-        # As `MambaState(conv, ssm)` for each layer, at a third of the time.
+        y, *tensors = map(torch.empty_like, (self._y, *before[1]))
+        # As `MambaState(conv, ssm)` for each layer and so on, at a third of the time.
         layers = tuple(map(tuple.__new__, repeat(MambaState), zip(tensors[2::2], tensors[3::2], strict=True)))
-        state = type(before.state)(Clock(tensors[0], tensors[1]), layers)
-        return _Room(y, _Seen(state, tensors, list(map(_address, tensors))))
+        state = tuple.__new__(type(before[0]), (tuple.__new__(Clock, tensors[:2]), layers))
+        return y, (state, tensors, list(map(_address, tensors)))
 
     def _next_room(self, before: _Seen) -> _Room:
         """Find the room that does not hold the state before: two take turns."""
-        if self._rooms is None or not any(seen.state is before.state for seen in self._recent):
+        if self._rooms is None or not any(seen[0] is before[0] for seen in self._recent):
             self._rooms = (self._room(before), self._room(before))
-            self._recent = (self._rooms[0].after, self._rooms[1].after)
+            self._recent = (self._rooms[0][1], self._rooms[1][1])
         first, second = self._rooms
-        return second if before.state is first.after.state else first
+        return second if before[0] is first[1][0] else first
 
 
 def _fits(tensor: Tensor, shape: tuple[int, ...], kind: torch.dtype) -> bool:

@@ -161,16 +161,15 @@ static inline float sum(Vec v) {
 
 // Four sums at once, by a third of the shuffles.
 static inline void sum_four(const Vec *v, float *to) {
-#if defined(__AVX__)
 #if defined(__AVX512F__)
-    auto halves = [](Vec w) {
-        return _mm256_add_ps(_mm512_castps512_ps256((__m512)w),
-                             _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd((__m512)w), 1)));
-    };
-#else
-    auto halves = [](Vec w) { return (__m256)w; };
-#endif
-    const __m256 pairs = _mm256_hadd_ps(_mm256_hadd_ps(halves(v[0]), halves(v[1])), _mm256_hadd_ps(halves(v[2]), halves(v[3])));
+    auto mix = [](__m512 a, __m512 b) { return _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)); };
+    const __m512d one = (__m512d)mix((__m512)v[0], (__m512)v[1]), two = (__m512d)mix((__m512)v[2], (__m512)v[3]);
+    const Vec all = (Vec)_mm512_unpacklo_pd(one, two) + (Vec)_mm512_unpackhi_pd(one, two);
+    const __m256 half = _mm256_add_ps(_mm512_castps512_ps256((__m512)all),
+                                      (__m256)_mm512_extractf64x4_pd((__m512d)all, 1));
+    _mm_storeu_ps(to, _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
+#elif defined(__AVX__)
+    const __m256 pairs = _mm256_hadd_ps(_mm256_hadd_ps((__m256)v[0], (__m256)v[1]), _mm256_hadd_ps((__m256)v[2], (__m256)v[3]));
     _mm_storeu_ps(to, _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps(pairs, 1)));
 #else
     for (int k = 0; k < 4; ++k) to[k] = sum(v[k]);
