@@ -50,10 +50,11 @@ def explanations(device: torch.device, tiny: bool) -> Iterator[Job]:
 
     for shape in dict.fromkeys((fit(LARGE), *(fit(shape) for shape in SMALL))):
         yield scan_job("backends", shape, BF16, device, "triton")
-    for shape in dict.fromkeys(fit(shape) for shape in SCANS):
-        for extras in EXTRAS:
-            yield scan_job("extras", shape, BF16, device, extras=extras)
     yield from (job.attention_job(shape, device) for shape in dict.fromkeys(fit(shape) for shape in CROSSOVER))
+    for shape in dict.fromkeys(fit(shape) for shape in SCANS):
+        # All at once everywhere, one by one where the promises are tightest: each is compiled anew.
+        for extras in EXTRAS if shape == fit(LARGE) else EXTRAS[-1:]:
+            yield scan_job("extras", shape, BF16, device, extras=extras)
     for shape in dict.fromkeys(fit(shape) for shape in SCANS):
         yield from scan_rivals(shape, BF16, device, small=shape in {fit(SHORT)})
     yield from scan_rivals(fit(LARGE), FP32, device, small=False)

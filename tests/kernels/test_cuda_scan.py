@@ -167,3 +167,39 @@ def test_more_than_two_thousand_million_elements():
         # After 2,048 tokens nothing is left of what was before.
         part, _ = selective_scan(x[:, -2500:], x[:, -2500:], a, b[:, -2500:], b[:, -2500:], dt_softplus=True)
     assert relative(y[:, -400:].double(), part[:, -400:].double()) < 1e-3
+
+
+class Wrapped(torch.nn.Module):
+    def __init__(self, made):
+        super().__init__()
+        self.made = {n: v for n, v in made.items() if n != "x"}
+
+    def forward(self, x):
+        return selective_scan(x, **self.made)
+
+
+def test_an_exported_scan_equals_eager():
+    made = cases.arguments(9, torch.float32, device(), shape=(2, 40, 32, 16))
+    exported = torch.export.export(Wrapped(made), (made["x"],)).module()
+    assert all(torch.equal(a, b) for a, b in zip(exported(made["x"]), selective_scan(**made), strict=True))
+
+
+def test_autocast_changes_nothing():
+    made = cases.arguments(10, torch.float32, device(), shape=(2, 40, 32, 16))
+    x, results = made["x"].requires_grad_(), []
+    for enabled in (False, True):
+        with torch.autocast("cuda", torch.bfloat16, enabled=enabled):
+            y, final = selective_scan(**made)
+            results.append((y, final, torch.autograd.grad(y.sum() + final.sum(), x)[0]))
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_second_gradients_come_from_the_reference():
+    made = cases.arguments(11, torch.float32, device(), plain=True)
+    x = made["x"].requires_grad_()
+    slope = torch.autograd.grad(selective_scan(**made)[0].square().sum(), x, create_graph=True)[0]
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        torch.autograd.grad(slope.sum(), x)
+    with use_backend("reference"):
+        slope = torch.autograd.grad(selective_scan(**made)[0].square().sum(), x, create_graph=True)[0]
+    assert torch.autograd.grad(slope.sum(), x)[0].isfinite().all()
