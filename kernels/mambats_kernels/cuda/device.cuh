@@ -51,6 +51,26 @@ DEVICE void write16(void* to, uint4 v) {
 DEVICE void write8(void* to, uint2 v) {
   asm volatile("st.global.v2.b32 [%0], {%1,%2};" :: "l"(to), "r"(v.x), "r"(v.y) : "memory");
 }
+// Add eight (four) numbers to those in global memory, 16 bytes aligned, each sum rounded once. Atomic on compute capability
+// 9.0 and newer, where the threads of a warp need not wait for what was there; before, nobody else may write there.
+#if __CUDA_ARCH__ >= 900
+DEVICE void add16(float* to, uint4 v) {
+  asm volatile("red.global.add.v4.f32 [%0], {%1,%2,%3,%4};" :: "l"(to), "f"(__uint_as_float(v.x)), "f"(__uint_as_float(v.y)),
+    "f"(__uint_as_float(v.z)), "f"(__uint_as_float(v.w)) : "memory");
+}
+DEVICE void add16(bf16* to, uint4 v) {
+  asm volatile("red.global.add.noftz.v4.bf16x2 [%0], {%1,%2,%3,%4};" :: "l"(to), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+}
+DEVICE void add16(fp16* to, uint4 v) {
+  asm volatile("red.global.add.noftz.v4.f16x2 [%0], {%1,%2,%3,%4};" :: "l"(to), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+}
+#else
+template <class T> DEVICE void add16(T* to, uint4 v) {
+  uint4 sum = *(const uint4*)to;
+  for (int k = 0; k < 16 / (int)sizeof(T); k++) narrow(((T*)&sum)[k], wide(((const T*)&sum)[k]) + wide(((const T*)&v)[k]));
+  *(uint4*)to = sum;
+}
+#endif
 DEVICE void commit_copies() { asm volatile("cp.async.commit_group;"); }
 // Wait until at most `open` committed groups of this thread are still under way (then a barrier shows them to others).
 template <int open> DEVICE void wait_copies() { asm volatile("cp.async.wait_group %0;" :: "n"(open)); }

@@ -45,5 +45,14 @@ DEVICE void copy8(void* to, const void* from, bool there, EMULATED_HERE) { emula
 DEVICE void copy4(void* to, const void* from, bool there, EMULATED_HERE) { emulated::copy(to, from, 4, there, site); }
 DEVICE void write16(void* to, uint4 v) { *(uint4*)to = v; }
 DEVICE void write8(void* to, uint2 v) { *(uint2*)to = v; }
+// Atomic as on compute capability 9.0: two blocks may add to one place.
+template <class T> EMULATED_ATOMIC void add16(T* to, uint4 v) {
+  emulated::touch(to, 16);
+  T before[16 / sizeof(T)], more[16 / sizeof(T)];
+  memcpy(before, to, 16);
+  memcpy(more, &v, 16);
+  for (size_t k = 0; k < 16 / sizeof(T); ++k) narrow(before[k], wide(before[k]) + wide(more[k]));
+  memcpy(to, before, 16);
+}
 DEVICE void commit_copies() { emulated::commit(); }
 template <int open> DEVICE void wait_copies() { emulated::wait_groups(open); }

@@ -7,7 +7,7 @@ _PARTS = ("", "_row", "_token", "_group")
 _SIZES = ("rows", "tokens", "width", "inner", "groups", "sequences", "chunk", "chunks", "offset", "room")
 _POINTERS = (
     "A", "D", "bias", "gaps", "initial", "dfinal", "borders", "marks", "final", "saved", "carry", "spans",
-    "partial", "sums", "dA", "dD", "dbias", "dinitial", "dgaps",
+    "partial", "sums", "dA", "dD", "dbias", "dinitial", "dgaps", "A_back", "dA_back",
 )  # fmt: skip
 
 

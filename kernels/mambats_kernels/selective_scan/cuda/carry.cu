@@ -58,7 +58,7 @@ KERNEL BOUNDS(THREADS, 1) scan_carry(PARAMETER Arguments p) {
   float a[PADDED / 4], h[PADDED / 4], span = 0.f;
 #pragma unroll
   for (int s = 0; s < PADDED / 4; s++) a[s] = h[s] = 0.f;
-  if (there) get_states<PADDED / 4>(p.A + (i64)d * STATES, from, a);
+  if (there) get_states<PADDED / 4>(rates_of(p, w) + (i64)d * STATES, from, a);
 #pragma unroll
   for (int s = 0; s < PADDED / 4; s++) a[s] *= LOG2E;
   const int pairs = threadIdx.x % (CHANNELS / 2) * 2;
@@ -80,7 +80,7 @@ KERNEL BOUNDS(THREADS, 1) scan_carry(PARAMETER Arguments p) {
       if (PACKED && (mark & LEAVE)) {
 #pragma unroll
         for (int s = 0; s < PADDED / 4; s++) h[s] = 0.f;
-        if (p.dfinal && there) get_states<PADDED / 4>(p.dfinal + (sequence(p, token(p, k)) * p.width + d) * STATES, from, h);
+        if (!BOTH && p.dfinal && there) get_states<PADDED / 4>(p.dfinal + (sequence(p, token(p, w.back, k)) * p.width + d) * STATES, from, h);
       }
       span += step.x;
 #pragma unroll
@@ -99,6 +99,6 @@ KERNEL BOUNDS(THREADS, 1) scan_carry(PARAMETER Arguments p) {
     }
   }
   if (!there) return;
-  put_states<PADDED / 4>(p.carry + ((w.row * p.chunks + w.part) * p.width + d) * STATES, from, h);
-  if (lane == 0) p.spans[(w.row * p.chunks + w.part) * p.width + d] = span < 0.f ? -1.f : span;
+  put_states<PADDED / 4>(p.carry + ((w.seat * p.chunks + w.part) * p.width + d) * STATES, from, h);
+  if (lane == 0) p.spans[(w.seat * p.chunks + w.part) * p.width + d] = span < 0.f ? -1.f : span;
 }

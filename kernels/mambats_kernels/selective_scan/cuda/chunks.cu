@@ -5,8 +5,8 @@
 KERNEL BOUNDS(THREADS, 1) scan_join(PARAMETER Arguments p) {
   const i64 wide = p.width * STATES, e = (i64)blockIdx.x * THREADS + threadIdx.x, row = blockIdx.y;
   if (e >= wide) return;
-  const float a = p.A[e] * LOG2E;
-  const float* start = BACKWARD ? p.dfinal : p.initial;
+  const float a = (BOTH && row >= p.rows ? p.A_back : p.A)[e] * LOG2E;
+  const float* start = BOTH ? nullptr : BACKWARD ? p.dfinal : p.initial;
   float h = !PACKED && start ? start[row * wide + e] : 0.f;
   for (i64 k0 = 0; k0 < p.chunks; k0 += 8) {
     float v[8], s[8];
@@ -30,13 +30,17 @@ KERNEL BOUNDS(THREADS, 1) scan_join(PARAMETER Arguments p) {
 KERNEL BOUNDS(THREADS, 1) scan_marks(PARAMETER Arguments p) {
   const i64 k = (i64)blockIdx.x * THREADS + threadIdx.x;
   if (k >= (p.tokens + 15) / 16 * 16) return;
-  unsigned char mark = 0;
-  if (k < p.tokens) {
-    const i64 at = token(p, k), r = sequence(p, at);
-    if (r < p.sequences) {
-      if (p.borders[r] == at) mark |= REVERSE ? LEAVE : ENTER;
-      if (p.borders[r + 1] - 1 == at) mark |= REVERSE ? ENTER : LEAVE;
+#pragma unroll
+  for (int way = 0; way <= (BOTH > 0); way++) {
+    const bool back = BOTH ? way : REVERSE;
+    unsigned char mark = 0;
+    if (k < p.tokens) {
+      const i64 at = token(p, back, k), r = sequence(p, at);
+      if (r < p.sequences) {
+        if (p.borders[r] == at) mark |= back ? LEAVE : ENTER;
+        if (p.borders[r + 1] - 1 == at) mark |= back ? ENTER : LEAVE;
+      }
     }
+    p.marks[way * marks_of_way(p) + k] = mark;
   }
-  p.marks[k] = mark;
 }

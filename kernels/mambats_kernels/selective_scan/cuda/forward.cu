@@ -93,94 +93,98 @@ DEVICE float sum_quad(const float* y, int lane) {
 KERNEL BOUNDS(THREADS, BLOCKS) scan_forward(PARAMETER Arguments p) {
   SHARED(memory);
   const Ring r = ring(memory);
-  const Place w = place(p);
-  const int lane = threadIdx.x % 4, c = threadIdx.x / 4, d = w.first + c, from = lane * SHARE;
-  const bool there = c < w.count;
-  const int tiles = (w.length + TILE - 1) / TILE;
-  find_rows(p, w, r.from);
-  __syncthreads();
-  load(p, w, r, 0, tiles);
-  load(p, w, r, 1, tiles);
-  float a[SHARE], h[SHARE];
+#pragma unroll 1
+  for (int way = 0; way < WAYS; way++) {
+    if (way) __syncthreads();  // of the way before, all is read from shared memory and written to global memory
+    const Place w = place(p, way);
+    const int lane = threadIdx.x % 4, c = threadIdx.x / 4, d = w.first + c, from = lane * SHARE;
+    const bool there = c < w.count;
+    const int tiles = (w.length + TILE - 1) / TILE;
+    find_rows(p, w, r.from);
+    __syncthreads();
+    load(p, w, r, 0, tiles);
+    load(p, w, r, 1, tiles);
+    float a[SHARE], h[SHARE];
 #pragma unroll
-  for (int s = 0; s < SHARE; s++) a[s] = h[s] = 0.f;
-  if (there) {
-    get_states<SHARE>(p.A + (i64)d * STATES, from, a);
-    if (PHASE == 2) get_states<SHARE>(p.carry + ((w.row * p.chunks + w.part) * p.width + d) * STATES, from, h);
-    if (PHASE == 0 && STARTED && !PACKED) get_states<SHARE>(p.initial + (w.row * p.width + d) * STATES, from, h);
-  }
-#pragma unroll
-  for (int s = 0; s < SHARE; s++) a[s] *= LOG2E;
-  const int pairs = threadIdx.x % (CHANNELS / 2) * 2;
-  const float bias0 = BIASED && pairs < w.count ? p.bias[w.first + pairs] : 0.f;
-  const float bias1 = BIASED && pairs + 1 < w.count ? p.bias[w.first + pairs + 1] : 0.f;
-  const float skip = SKIP && there ? p.D[d] : 0.f;
-  const i64 each = saved_tiles((p.tokens + 15) / 16);
-  float span = 0.f;
-  wait_copies<1>();
-  __syncthreads();
-  convert(w, r, 0, bias0, bias1);
-  for (int i = 0; i < tiles; i++) {
-    const int k = i * TILE;
-    wait_copies<0>();
-    __syncthreads();  // tile i+1 has landed, tile i is converted, the results of tile i-1 are in the ring
-    load(p, w, r, i + 2, tiles);
-    if (PHASE != 1 && i > 0) store_channels<1>(w, r.from + Y, r.z + ((i - 1) & 3) * TILE * ROW, 0, k - TILE);
-    if (i + 1 < tiles) convert(w, r, i + 1, bias0, bias1);
-    const float2* steps = r.steps + (i & 1) * TILE * CHANNELS + c;
-    const float* b = r.b + (i & 1) * TILE * PADDED + from;
-    const float* weights = r.c + (i & 1) * TILE * PADDED + from;
-    const unsigned char* marks = r.marks + (i & 3) * TILE;
-#pragma unroll UNROLL
-    for (int t0 = 0; t0 < TILE; t0 += 4) {
-      if (SAVE && there && t0 % 16 == 0 && k + t0 < w.length && is_saved((w.lo + k + t0) / 16))
-        keep(p.saved, (w.row * each + saved_tiles((w.lo + k + t0) / 16)) * p.width + d, from, h);
-      const u32 word = PACKED ? *(const u32*)(marks + t0) : 0u;
-      float y[4];
-#pragma unroll
-      for (int j = 0; j < 4; j++) {
-        const float2 step = steps[(t0 + j) * CHANNELS];
-        const u32 mark = word >> (8 * j) & 255;
-        if (PACKED && (mark & ENTER)) {
-          if (PHASE == 1) span = -1e30f;
-#pragma unroll
-          for (int s = 0; s < SHARE; s++) h[s] = 0.f;
-          if (STARTED && there)
-            get_states<SHARE>(p.initial + (sequence(p, token(p, w.lo + k + t0 + j)) * p.width + d) * STATES, from, h);
-        }
-        advance(h, a, step, b + (t0 + j) * PADDED);
-        if (PHASE == 1) span += step.x;
-        if (PHASE != 1) {
-          y[j] = 0.f;
-#pragma unroll
-          for (int s = 0; s < SHARE; s += 4) {
-            const float4 v = *(const float4*)(weights + (t0 + j) * PADDED + s);
-            y[j] = fmaf(h[s], v.x, y[j]);
-            y[j] = fmaf(h[s + 1], v.y, y[j]);
-            y[j] = fmaf(h[s + 2], v.z, y[j]);
-            y[j] = fmaf(h[s + 3], v.w, y[j]);
-          }
-          if (PACKED && (mark & LEAVE) && there)
-            put_states<SHARE>(p.final + (sequence(p, token(p, w.lo + k + t0 + j)) * p.width + d) * STATES, from, h);
-        }
-      }
-      if (PHASE != 1) {
-        const int at = ((i & 3) * TILE + t0 + lane) * ROW + c;
-        float v = sum_quad(y, lane);
-        if (SKIP) v = fmaf(skip, wide(r.x[at]), v);
-        if (GATED) { const float z = wide(r.z[at]); v *= z * sigmoid(z); }
-        narrow(r.z[at], v);
-      }
-    }
-  }
-  if (PHASE == 1) {
+    for (int s = 0; s < SHARE; s++) a[s] = h[s] = 0.f;
     if (there) {
-      put_states<SHARE>(p.carry + ((w.row * p.chunks + w.part) * p.width + d) * STATES, from, h);
-      if (lane == 0) p.spans[(w.row * p.chunks + w.part) * p.width + d] = span < 0.f ? -1.f : span;
+      get_states<SHARE>(rates_of(p, w) + (i64)d * STATES, from, a);
+      if (PHASE == 2) get_states<SHARE>(p.carry + ((w.seat * p.chunks + w.part) * p.width + d) * STATES, from, h);
+      if (PHASE == 0 && STARTED && !PACKED) get_states<SHARE>(p.initial + (w.row * p.width + d) * STATES, from, h);
     }
-    return;
+#pragma unroll
+    for (int s = 0; s < SHARE; s++) a[s] *= LOG2E;
+    const int pairs = threadIdx.x % (CHANNELS / 2) * 2;
+    const float bias0 = BIASED && pairs < w.count ? p.bias[w.first + pairs] : 0.f;
+    const float bias1 = BIASED && pairs + 1 < w.count ? p.bias[w.first + pairs + 1] : 0.f;
+    const float skip = SKIP && there ? p.D[d] : 0.f;
+    const i64 each = saved_tiles((p.tokens + 15) / 16);
+    float span = 0.f;
+    wait_copies<1>();
+    __syncthreads();
+    convert(w, r, 0, bias0, bias1);
+    for (int i = 0; i < tiles; i++) {
+      const int k = i * TILE;
+      wait_copies<0>();
+      __syncthreads();  // tile i+1 has landed, tile i is converted, the results of tile i-1 are in the ring
+      load(p, w, r, i + 2, tiles);
+      if (PHASE != 1 && i > 0) store_channels<1>(w, r.from + Y, r.z + ((i - 1) & 3) * TILE * ROW, 0, k - TILE);
+      if (i + 1 < tiles) convert(w, r, i + 1, bias0, bias1);
+      const float2* steps = r.steps + (i & 1) * TILE * CHANNELS + c;
+      const float* b = r.b + (i & 1) * TILE * PADDED + from;
+      const float* weights = r.c + (i & 1) * TILE * PADDED + from;
+      const unsigned char* marks = r.marks + (i & 3) * TILE;
+#pragma unroll UNROLL
+      for (int t0 = 0; t0 < TILE; t0 += 4) {
+        if (SAVE && there && t0 % 16 == 0 && k + t0 < w.length && is_saved((w.lo + k + t0) / 16))
+          keep(p.saved, (w.seat * each + saved_tiles((w.lo + k + t0) / 16)) * p.width + d, from, h);
+        const u32 word = PACKED ? *(const u32*)(marks + t0) : 0u;
+        float y[4];
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+          const float2 step = steps[(t0 + j) * CHANNELS];
+          const u32 mark = word >> (8 * j) & 255;
+          if (PACKED && (mark & ENTER)) {
+            if (PHASE == 1) span = -1e30f;
+#pragma unroll
+            for (int s = 0; s < SHARE; s++) h[s] = 0.f;
+            if (STARTED && there)
+              get_states<SHARE>(p.initial + (sequence(p, token(p, w.back, w.lo + k + t0 + j)) * p.width + d) * STATES, from, h);
+          }
+          advance(h, a, step, b + (t0 + j) * PADDED);
+          if (PHASE == 1) span += step.x;
+          if (PHASE != 1) {
+            y[j] = 0.f;
+#pragma unroll
+            for (int s = 0; s < SHARE; s += 4) {
+              const float4 v = *(const float4*)(weights + (t0 + j) * PADDED + s);
+              y[j] = fmaf(h[s], v.x, y[j]);
+              y[j] = fmaf(h[s + 1], v.y, y[j]);
+              y[j] = fmaf(h[s + 2], v.z, y[j]);
+              y[j] = fmaf(h[s + 3], v.w, y[j]);
+            }
+            if (PACKED && !BOTH && (mark & LEAVE) && there)
+              put_states<SHARE>(p.final + (sequence(p, token(p, w.back, w.lo + k + t0 + j)) * p.width + d) * STATES, from, h);
+          }
+        }
+        if (PHASE != 1) {
+          const int at = ((i & 3) * TILE + t0 + lane) * ROW + c;
+          float v = sum_quad(y, lane);
+          if (SKIP) v = fmaf(skip, wide(r.x[at]), v);
+          if (GATED) { const float z = wide(r.z[at]); v *= z * sigmoid(z); }
+          narrow(r.z[at], v);
+        }
+      }
+    }
+    if (PHASE == 1) {
+      if (there) {
+        put_states<SHARE>(p.carry + ((w.seat * p.chunks + w.part) * p.width + d) * STATES, from, h);
+        if (lane == 0) p.spans[(w.seat * p.chunks + w.part) * p.width + d] = span < 0.f ? -1.f : span;
+      }
+      return;
+    }
+    __syncthreads();
+    store_channels<1>(w, r.from + Y, r.z + ((tiles - 1) & 3) * TILE * ROW, 0, (tiles - 1) * TILE);
+    if (!PACKED && !BOTH && there && w.part == p.chunks - 1) put_states<SHARE>(p.final + (w.row * p.width + d) * STATES, from, h);
   }
-  __syncthreads();
-  store_channels<1>(w, r.from + Y, r.z + ((tiles - 1) & 3) * TILE * ROW, 0, (tiles - 1) * TILE);
-  if (!PACKED && there && w.part == p.chunks - 1) put_states<SHARE>(p.final + (w.row * p.width + d) * STATES, from, h);
 }

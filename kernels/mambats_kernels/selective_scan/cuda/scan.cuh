@@ -7,6 +7,10 @@
 #ifndef TILE
 #define TILE 16  // tokens that are in shared memory together
 #endif
+#ifndef BOTH
+#define BOTH 0  // directions of one launch: 1 every block walks its row forwards, then backwards; 2 half of the blocks
+#endif          // walk forwards, the others backwards. Each adds its results to those of the other.
+#define WAYS (BOTH == 1 ? 2 : 1)
 #define CHANNELS 32
 #define THREADS 128
 #define PIECE (16 / (int)sizeof(TYPE))
@@ -35,36 +39,47 @@ struct Arguments {
   float *carry, *spans;        // (rows, chunks, D, N), (rows, chunks, D): -1 where a sequence begins inside
   float *partial, *sums;       // (rows, G, blocks, room, 2, PADDED), packed unless EXACT; (rows, chunks, D N + 2 D)
   float *dA, *dD, *dbias, *dinitial, *dgaps;  // dgaps: (rows, blocks, T)
+  const float* A_back;  // if BOTH: the rates backwards. Then marks, states, partial sums and dgaps have a second half of
+  float* dA_back;       // rows, those of the walk backwards, and dA holds the sum of both unless dA_back is there
 };
 
-DEVICE i64 token(const Arguments& p, i64 k) { return REVERSE ? p.tokens - 1 - k : k; }
+DEVICE i64 token(const Arguments& p, bool back, i64 k) { return back ? p.tokens - 1 - k : k; }
 
 // Where this block works. Tokens of its chunk are counted in walking order from `lo`; those from `from` to `to` are there.
 struct Place {
-  i64 row, lo;
+  i64 row, seat, lo;  // seat: row of what is kept for each direction
+  bool back, adds;    // walks against time; adds to what is there already
   int length, from, to;
   int part, group, first, from_channel, count, block;  // chunk; group of channels; first channel, in its group, how many
                                                        // of 32; number in the row
 };
 
-DEVICE Place place(const Arguments& p) {
+DEVICE Place place(const Arguments& p, int way = 0) {
   Place w;
   const u32 wide = (u32)p.inner, blocks = BLOCKS_OF_GROUP * (u32)p.groups;
   const u32 row = blockIdx.x / blocks;
-  w.row = row;
+  w.back = BOTH == 2 ? row >= (u32)p.rows : BOTH ? way : REVERSE;
+  w.row = BOTH == 2 && w.back ? row - (u32)p.rows : row;
+  w.seat = BOTH && w.back ? w.row + p.rows : w.row;
   w.block = blockIdx.x - row * blocks;
   w.group = w.block / BLOCKS_OF_GROUP;
   w.from_channel = w.block % BLOCKS_OF_GROUP * CHANNELS;
   w.first = w.group * wide + w.from_channel;
   w.count = min(CHANNELS, (int)wide - w.from_channel);
   w.part = blockIdx.y + p.offset;
+  // Where launches follow each other, the first half of them covers all of time, once: the second finds results there.
+#if CHUNKED == 2
+  w.adds = BOTH && 2 * w.part < p.chunks;
+#else
+  w.adds = BOTH == 2 || w.back;
+#endif
   w.lo = w.part * p.chunk;
   w.length = (int)min(p.chunk, p.tokens - w.lo);
   w.from = 0;
   w.to = w.length;
   if (PACKED) {  // behind the last sequence nothing is read
     const i64 end = p.borders[p.sequences];
-    if (REVERSE) w.from = (int)max((i64)0, min((i64)w.length, p.tokens - end - w.lo));
+    if (w.back) w.from = (int)max((i64)0, min((i64)w.length, p.tokens - end - w.lo));
     else w.to = (int)max((i64)0, min((i64)w.length, end - w.lo));
   }
   return w;
@@ -73,6 +88,8 @@ DEVICE Place place(const Arguments& p) {
 // ones, of which there are `saved_tiles(tiles)` in a row.
 DEVICE bool is_saved(i64 tile) { return !SPARSE || tile % 4 != 3; }
 DEVICE i64 saved_tiles(i64 tile) { return SPARSE ? tile / 4 * 3 + min(tile % 4, (i64)3) : tile; }
+
+DEVICE const float* rates_of(const Arguments& p, const Place& w) { return BOTH && w.back ? p.A_back : p.A; }
 
 DEVICE bool live(const Place& w, int k) { return (u32)(k - w.from) < (u32)(w.to - w.from); }
 
@@ -93,8 +110,8 @@ DEVICE void find_rows(const Arguments& p, const Place& w, Rows* table) {
   if (e >= LINES) return;
   const Line line = (&p.x)[e];
   const bool states = (e & ~1) == STATE || e >= DC;
-  const i64 at = w.row * line.row + token(p, w.lo) * line.token + w.group * line.group + (states ? 0 : w.from_channel);
-  table[e] = Rows{line.at + at * size, (REVERSE ? -size : size) * (int)line.token};
+  const i64 at = w.row * line.row + token(p, w.back, w.lo) * line.token + w.group * line.group + (states ? 0 : w.from_channel);
+  table[e] = Rows{line.at + at * size, (w.back ? -size : size) * (int)line.token};
 }
 
 // The packed sequence that holds a token: the first whose end lies behind it; n for the tail.
@@ -171,11 +188,15 @@ template <int count> DEVICE void get_states(const float* to, int from, float* h)
 }
 
 // Four sums of dB or dC at states n to n+3.
-DEVICE void put_sums(TYPE* to, int n, float4 v, float scale) {
-  const float f[4] = {v.x, v.y, v.z, v.w};
+DEVICE void put_sums(TYPE* to, int n, float4 v, float scale, bool adds = false) {
+  float f[4] = {v.x * scale, v.y * scale, v.z * scale, v.w * scale};
+  if (adds) {
+#pragma unroll
+    for (int s = 0; s < 4; s++) if (n + s < STATES) f[s] += wide(to[s]);
+  }
   alignas(16) TYPE q[4];
 #pragma unroll
-  for (int s = 0; s < 4; s++) narrow(q[s], f[s] * scale);
+  for (int s = 0; s < 4; s++) narrow(q[s], f[s]);
 #if STATES == PADDED
   if (sizeof(TYPE) == 4) *(uint4*)to = *(const uint4*)q; else *(uint2*)to = *(const uint2*)q;
 #else
@@ -254,22 +275,24 @@ template <int many> DEVICE void load_states(const Place& w, TYPE* to, int apart,
 #endif
 }
 
+DEVICE i64 marks_of_way(const Arguments& p) { return (p.tokens + 15) / 16 * 16; }
+
 // Gaps and marks of one tile. In reverse a token uses the gap of its successor in time.
 DEVICE void load_times(const Arguments& p, const Place& w, float* gaps, unsigned char* marks, int k) {
   if (GAPS && threadIdx.x < TILE) {
-    const i64 at = token(p, w.lo + k + threadIdx.x) + REVERSE;
+    const i64 at = token(p, w.back, w.lo + k + threadIdx.x) + w.back;
     copy4(gaps + threadIdx.x, p.gaps + w.row * p.tokens + at, live(w, k + threadIdx.x) && at < p.tokens);
   }
   if (PACKED && threadIdx.x >= 96 && threadIdx.x < 96 + TILE / 16) {
     const int t = (threadIdx.x - 96) * 16;
-    copy16(marks + t, p.marks + w.lo + k + t, k + t < w.length);
+    copy16(marks + t, p.marks + (BOTH && w.back ? marks_of_way(p) : 0) + w.lo + k + t, k + t < w.length);
   }
 }
 
 // The gap of token t of a tile, from what load_times brought. Where no token is, no time passes: the state stands still.
 DEVICE float gap_of(const Place& w, const float* gaps, const unsigned char* marks, int k, int t) {
   if (!live(w, k + t)) return 0.f;
-  if (!GAPS || (REVERSE && (w.lo + k + t == 0 || (PACKED && (marks[t] & ENTER))))) return 1.f;
+  if (!GAPS || (w.back && (w.lo + k + t == 0 || (PACKED && (marks[t] & ENTER))))) return 1.f;
   return gaps[t];
 }
 
@@ -280,13 +303,20 @@ template <int many> DEVICE void store_channels(const Place& w, const Rows* to, c
 #pragma unroll
   for (int round = 0; round < (many * per + THREADS - 1) / THREADS; round++) {
     const int e = round * THREADS + threadIdx.x, which = e / per, t = e % per / (CHANNELS / PIECE), c = e % (CHANNELS / PIECE) * PIECE;
-    if ((many * per % THREADS == 0 || which < many) && k + t < w.length && c < w.count)
-      write16(to[which].at + (i64)(k + t) * to[which].step + c * sizeof(TYPE), *(const uint4*)(from + which * apart + t * ROW + c));
+    if ((many * per % THREADS == 0 || which < many) && k + t < w.length && c < w.count) {
+      char* at = to[which].at + (i64)(k + t) * to[which].step + c * sizeof(TYPE);
+      const uint4 v = *(const uint4*)(from + which * apart + t * ROW + c);
+      if (BOTH && w.adds) add16((TYPE*)at, v); else write16(at, v);
+    }
   }
 #else
   for (int e = threadIdx.x; e < many * TILE * CHANNELS; e += THREADS) {
     const int which = e / (TILE * CHANNELS), t = e / CHANNELS % TILE, c = e % CHANNELS;
-    if (k + t < w.length && c < w.count) ((TYPE*)(to[which].at + (i64)(k + t) * to[which].step))[c] = from[which * apart + t * ROW + c];
+    if (k + t < w.length && c < w.count) {
+      TYPE *at = (TYPE*)(to[which].at + (i64)(k + t) * to[which].step) + c, v = from[which * apart + t * ROW + c];
+      if (BOTH && w.adds) narrow(v, wide(v) + wide(*at));
+      *at = v;
+    }
   }
 #endif
 }
