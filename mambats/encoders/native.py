@@ -20,7 +20,7 @@ from mambats.encoders.embed import Embedding
 from mambats.mixers.block import Block
 from mambats.mixers.mamba import Mamba, MambaState
 from mambats_kernels import backend
-from mambats_kernels.native.plain import plain, untraced
+from mambats_kernels.eager import plain, untraced
 from mambats_kernels.native.step import LayerWeights, StackStep, StackWeights
 
 if TYPE_CHECKING:

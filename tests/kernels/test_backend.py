@@ -40,7 +40,10 @@ def test_the_fast_path_is_chosen_and_can_be_forced(monkeypatch):
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(ValueError, match="'gpu', known back-ends are cuda, native, reference, torch, triton"), use_backend("gpu"):
+    with (
+        pytest.raises(ValueError, match="'gpu', known back-ends are cuda, native, reference, torch, triton"),
+        use_backend("gpu"),
+    ):
         pass
     with pytest.raises(ValueError, match="family is 'attention'"):
         chosen_backend("attention", CPU, torch.float32)

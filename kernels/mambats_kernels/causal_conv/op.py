@@ -10,7 +10,7 @@ from mambats_kernels.causal_conv.cuda.step import cuda_conv_step
 from mambats_kernels.causal_conv.native import native_conv, native_conv_step
 from mambats_kernels.causal_conv.shifted_op import torch_conv
 from mambats_kernels.checks import needs_numbers
-from mambats_kernels.native.plain import plain
+from mambats_kernels.eager import plain
 
 
 def _reference_conv(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mambats_kernels.backend import chosen_backend
 from mambats_kernels.checks import looks_at, needs_gaps, needs_numbers
-from mambats_kernels.native.plain import plain
+from mambats_kernels.eager import plain
 from mambats_kernels.selective_scan import adjoint, chunked, reference
 from mambats_kernels.selective_scan.arguments import check_scan, check_step
 from mambats_kernels.selective_scan.cuda import cuda_scan
