@@ -153,12 +153,12 @@ DEVICE void begin(const Arguments& p, const Place& w, i64 k, int d, int from, bo
 }
 
 // Walk one tile forward for nothing but its last state.
-DEVICE void again(const Arguments& p, const Place& w, const Store& r, int tile, int stage, int c, int from, int d, bool there, const float* a, float* h) {
+DEVICE void again(const Arguments& p, const Place& w, const Store& r, int tile, int stage, int c, int from, int d, bool there, bool marked, const float* a, float* h) {
   const i64 k = w.lo + tile * TILE;
 #pragma unroll
   for (int t = 0; t < TILE; t++) {
     const float2 step = *(const float2*)(r.steps + t * STEP + c);
-    if (PACKED && (r.marks[stage * TILE + t] & ENTER)) begin(p, w, k + t, d, from, there, h);
+    if (marked && (r.marks[stage * TILE + t] & ENTER)) begin(p, w, k + t, d, from, there, h);
     const float4 b = *(const float4*)((EXACT ? (const float*)(r.B + stage * TILE * PADDED) : r.b) + t * PADDED + from);
     const float w4[4] = {b.x, b.y, b.z, b.w};
 #pragma unroll
@@ -266,10 +266,13 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
       if (PASSES > 1) ahead = read(turn.tile, 0);
       convert(w, r, turn, stage, bias0, bias1);
       __syncthreads();
+      bool any = false;
+      if (PACKED) { const uint4 m = *(const uint4*)(r.marks + stage * TILE); any = m.x | m.y | m.z | m.w; }
       if (SPARSE && turn.again) {
         float h[4];
         enter(turn.tile, h);
-        again(p, w, r, turn.tile, stage, c, share * 4, d, there, a, h);
+        if (PACKED && any) again(p, w, r, turn.tile, stage, c, share * 4, d, there, true, a, h);
+        else again(p, w, r, turn.tile, stage, c, share * 4, d, there, false, a, h);
         *home(turn.tile + 1) = make_float4(h[0], h[1], h[2], h[3]);
         turn = next;
         continue;
@@ -298,71 +301,74 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
         }
         const float* qb = (EXACT ? (const float*)(r.B + stage * TILE * PADDED) : r.b) + from;
         const float* qc = (EXACT ? (const float*)(r.C + stage * TILE * PADDED) : r.c) + from;
+        auto walk = [&](const bool marked) {  // inlined twice: where no packed sequence begins or ends, nothing asks for one
 #pragma unroll
-        for (int t4 = 0; t4 < TILE; t4 += 4) {
+          for (int t4 = 0; t4 < TILE; t4 += 4) {
 #pragma unroll
-          for (int j = 0; j < 4; j++) {
-            const int t = t4 + j;
-            const float2 step = *(const float2*)(r.steps + t * STEP + c);
-            const float4 b = *(const float4*)(qb + t * PADDED);
-            const float w4[4] = {b.x, b.y, b.z, b.w};
-            float before[4] = {h[t][0], h[t][1], h[t][2], h[t][3]};
-            if (PACKED && (r.marks[stage * TILE + t] & ENTER)) begin(p, w, k0 + t, d, from, there, before);
+            for (int j = 0; j < 4; j++) {
+              const int t = t4 + j;
+              const float2 step = *(const float2*)(r.steps + t * STEP + c);
+              const float4 b = *(const float4*)(qb + t * PADDED);
+              const float w4[4] = {b.x, b.y, b.z, b.w};
+              float before[4] = {h[t][0], h[t][1], h[t][2], h[t][3]};
+              if (marked && (r.marks[stage * TILE + t] & ENTER)) begin(p, w, k0 + t, d, from, there, before);
 #pragma unroll
-            for (int s = 0; s < 4; s++) {
-              const float power = step.x * a[s], decay = fast_exp2(power);
-              h[t + 1][s] = fmaf(decay, before[s], (HOLD ? step.x * held(power * LN2, decay) * step.y : step.y) * w4[s]);
-            }
-          }
-        }
-        float sum[4];
-#pragma unroll
-        for (int t4 = TILE - 4; t4 >= 0; t4 -= 4) {
-          float y4[4], s4[4], p4[4];
-#pragma unroll
-          for (int j = 3; j >= 0; j--) {
-            const int t = t4 + j;
-            const float4 step = r.steps[t * STEP + c];
-            const float4 b = *(const float4*)(qb + t * PADDED), weight = *(const float4*)(qc + t * PADDED);
-            const float w4[4] = {b.x, b.y, b.z, b.w}, c4[4] = {weight.x, weight.y, weight.z, weight.w};
-            const int mark = PACKED ? r.marks[stage * TILE + t] : 0;
-            float before[4] = {h[t][0], h[t][1], h[t][2], h[t][3]}, v[8];
-            if (PACKED && (mark & ENTER)) begin(p, w, k0 + t, d, from, there, before);
-            if (PACKED && (mark & LEAVE)) {
-              carry[0] = carry[1] = carry[2] = carry[3] = 0.f;
-              if (!BOTH && p.dfinal && there) get_states<4>(p.dfinal + (sequence(p, token(p, w.back, k0 + t)) * p.width + d) * STATES, from, carry);
-            }
-            y4[j] = s4[j] = p4[j] = 0.f;
-#pragma unroll
-            for (int s = 0; s < 4; s++) {
-              const float power = step.x * a[s], decay = fast_exp2(power), dh = fmaf(c4[s], step.z, carry[s]);
-              carry[s] = decay * dh;
-              const float flow = carry[s] * before[s];
-              v[s] = step.z * h[t + 1][s];
-              if (GATED) y4[j] = fmaf(h[t + 1][s], c4[s], y4[j]);  // here, where C is at hand: shared memory is the narrowest road
-              if (HOLD) {
-                const float z = power * LN2, weigh = held(z, decay), input = dh * w4[s] * step.y;
-                s4[j] = fmaf(dh * w4[s], step.x * weigh, s4[j]);
-                p4[j] = fmaf(a[s], flow, fmaf(input * decay, LOG2E, p4[j]));
-                dA[s] = fmaf(step.x, flow, fmaf(input * step.x, step.x * held_slope(z, decay), dA[s]));
-                v[4 + s] = step.x * weigh * step.y * dh;
-              } else {
-                s4[j] = fmaf(dh, w4[s], s4[j]);
-                p4[j] = fmaf(a[s], flow, p4[j]);
-                dA[s] = fmaf(step.x, flow, dA[s]);
-                v[4 + s] = step.y * dh;
+              for (int s = 0; s < 4; s++) {
+                const float power = step.x * a[s], decay = fast_exp2(power);
+                h[t + 1][s] = fmaf(decay, before[s], (HOLD ? step.x * held(power * LN2, decay) * step.y : step.y) * w4[s]);
               }
             }
-            if (PACKED && (mark & ENTER)) {
-              if (STARTED && there) put_states<4>(p.dinitial + (sequence(p, token(p, w.back, k0 + t)) * p.width + d) * STATES, from, carry);
-              carry[0] = carry[1] = carry[2] = carry[3] = 0.f;
-            }
-            sum_channels(r.part, sum, v, one, t, lane, warp);
           }
-          if (GATED) ys[t4 / 4] += sum_quad(y4, share);
-          ss[t4 / 4] += sum_quad(s4, share);
-          ws[t4 / 4] += sum_quad(p4, share);
-        }
+          float sum[4];
+#pragma unroll
+          for (int t4 = TILE - 4; t4 >= 0; t4 -= 4) {
+            float y4[4], s4[4], p4[4];
+#pragma unroll
+            for (int j = 3; j >= 0; j--) {
+              const int t = t4 + j;
+              const float4 step = r.steps[t * STEP + c];
+              const float4 b = *(const float4*)(qb + t * PADDED), weight = *(const float4*)(qc + t * PADDED);
+              const float w4[4] = {b.x, b.y, b.z, b.w}, c4[4] = {weight.x, weight.y, weight.z, weight.w};
+              const int mark = marked ? r.marks[stage * TILE + t] : 0;
+              float before[4] = {h[t][0], h[t][1], h[t][2], h[t][3]}, v[8];
+              if (marked && (mark & ENTER)) begin(p, w, k0 + t, d, from, there, before);
+              if (marked && (mark & LEAVE)) {
+                carry[0] = carry[1] = carry[2] = carry[3] = 0.f;
+                if (!BOTH && p.dfinal && there) get_states<4>(p.dfinal + (sequence(p, token(p, w.back, k0 + t)) * p.width + d) * STATES, from, carry);
+              }
+              y4[j] = s4[j] = p4[j] = 0.f;
+#pragma unroll
+              for (int s = 0; s < 4; s++) {
+                const float power = step.x * a[s], decay = fast_exp2(power), dh = fmaf(c4[s], step.z, carry[s]);
+                carry[s] = decay * dh;
+                const float flow = carry[s] * before[s];
+                v[s] = step.z * h[t + 1][s];
+                if (GATED) y4[j] = fmaf(h[t + 1][s], c4[s], y4[j]);  // here, where C is at hand: shared memory is the narrowest road
+                if (HOLD) {
+                  const float z = power * LN2, weigh = held(z, decay), input = dh * w4[s] * step.y;
+                  s4[j] = fmaf(dh * w4[s], step.x * weigh, s4[j]);
+                  p4[j] = fmaf(a[s], flow, fmaf(input * decay, LOG2E, p4[j]));
+                  dA[s] = fmaf(step.x, flow, fmaf(input * step.x, step.x * held_slope(z, decay), dA[s]));
+                  v[4 + s] = step.x * weigh * step.y * dh;
+                } else {
+                  s4[j] = fmaf(dh, w4[s], s4[j]);
+                  p4[j] = fmaf(a[s], flow, p4[j]);
+                  dA[s] = fmaf(step.x, flow, dA[s]);
+                  v[4 + s] = step.y * dh;
+                }
+              }
+              if (marked && (mark & ENTER)) {
+                if (STARTED && there) put_states<4>(p.dinitial + (sequence(p, token(p, w.back, k0 + t)) * p.width + d) * STATES, from, carry);
+                carry[0] = carry[1] = carry[2] = carry[3] = 0.f;
+              }
+              sum_channels(r.part, sum, v, one, t, lane, warp);
+            }
+            if (GATED) ys[t4 / 4] += sum_quad(y4, share);
+            ss[t4 / 4] += sum_quad(s4, share);
+            ws[t4 / 4] += sum_quad(p4, share);
+          }
+        };
+        if (PACKED && any) walk(true); else walk(false);
         if (PASSES > 1) {
           r.kept[(2 * pass) * THREADS + tid] = make_float4(carry[0], carry[1], carry[2], carry[3]);
           r.kept[(2 * pass + 1) * THREADS + tid] = make_float4(dA[0], dA[1], dA[2], dA[3]);

@@ -140,33 +140,36 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_forward(PARAMETER Arguments p) {
           keep(p.saved, (w.seat * each + saved_tiles((w.lo + k + t0) / 16)) * p.width + d, from, h);
         const u32 word = PACKED ? *(const u32*)(marks + t0) : 0u;
         float y[4];
+        auto four = [&](const bool marked) {  // inlined twice: where no packed sequence begins or ends, nothing asks for one
 #pragma unroll
-        for (int j = 0; j < 4; j++) {
-          const float2 step = steps[(t0 + j) * CHANNELS];
-          const u32 mark = word >> (8 * j) & 255;
-          if (PACKED && (mark & ENTER)) {
-            if (PHASE == 1) span = -1e30f;
+          for (int j = 0; j < 4; j++) {
+            const float2 step = steps[(t0 + j) * CHANNELS];
+            const u32 mark = word >> (8 * j) & 255;
+            if (marked && (mark & ENTER)) {
+              if (PHASE == 1) span = -1e30f;
 #pragma unroll
-            for (int s = 0; s < SHARE; s++) h[s] = 0.f;
-            if (STARTED && there)
-              get_states<SHARE>(p.initial + (sequence(p, token(p, w.back, w.lo + k + t0 + j)) * p.width + d) * STATES, from, h);
-          }
-          advance(h, a, step, b + (t0 + j) * PADDED);
-          if (PHASE == 1) span += step.x;
-          if (PHASE != 1) {
-            y[j] = 0.f;
-#pragma unroll
-            for (int s = 0; s < SHARE; s += 4) {
-              const float4 v = *(const float4*)(weights + (t0 + j) * PADDED + s);
-              y[j] = fmaf(h[s], v.x, y[j]);
-              y[j] = fmaf(h[s + 1], v.y, y[j]);
-              y[j] = fmaf(h[s + 2], v.z, y[j]);
-              y[j] = fmaf(h[s + 3], v.w, y[j]);
+              for (int s = 0; s < SHARE; s++) h[s] = 0.f;
+              if (STARTED && there)
+                get_states<SHARE>(p.initial + (sequence(p, token(p, w.back, w.lo + k + t0 + j)) * p.width + d) * STATES, from, h);
             }
-            if (PACKED && !BOTH && (mark & LEAVE) && there)
-              put_states<SHARE>(p.final + (sequence(p, token(p, w.back, w.lo + k + t0 + j)) * p.width + d) * STATES, from, h);
+            advance(h, a, step, b + (t0 + j) * PADDED);
+            if (PHASE == 1) span += step.x;
+            if (PHASE != 1) {
+              y[j] = 0.f;
+#pragma unroll
+              for (int s = 0; s < SHARE; s += 4) {
+                const float4 v = *(const float4*)(weights + (t0 + j) * PADDED + s);
+                y[j] = fmaf(h[s], v.x, y[j]);
+                y[j] = fmaf(h[s + 1], v.y, y[j]);
+                y[j] = fmaf(h[s + 2], v.z, y[j]);
+                y[j] = fmaf(h[s + 3], v.w, y[j]);
+              }
+              if (marked && !BOTH && (mark & LEAVE) && there)
+                put_states<SHARE>(p.final + (sequence(p, token(p, w.back, w.lo + k + t0 + j)) * p.width + d) * STATES, from, h);
+            }
           }
-        }
+        };
+        if (PACKED && word) four(true); else four(false);
         if (PHASE != 1) {
           const int at = ((i & 3) * TILE + t0 + lane) * ROW + c;
           float v = sum_quad(y, lane);
