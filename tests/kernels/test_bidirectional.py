@@ -113,6 +113,7 @@ CUTS = {
     "sparse": {"processors": 0.1, "sparse": True},
     "parts": {"processors": 0.1, "launches": 2, "sparse": True},
     "quarters": {"processors": 0.1, "launches": 4},
+    "large tiles": {"processors": 1.4, "launches": 2},  # of the forward pass, for the shapes of four blocks
     "beside": {"processors": 4},
     "chunks": {"processors": 40},
     "older": {"processors": 4, "capability": (8, 0)},
