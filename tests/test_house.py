@@ -165,7 +165,11 @@ def test_public_faces_are_pinned():
 
 def test_kernel_families_are_complete():
     kernels = PACKAGES["mambats_kernels"]
-    families = [path for path in kernels.iterdir() if path.name not in ("native", "cuda", "selective_step") and any(path.glob("*.py"))]
+    families = [
+        path
+        for path in kernels.iterdir()
+        if path.name not in ("native", "cuda", "selective_step") and any(path.glob("*.py"))
+    ]
     assert families, "no kernel family found: did the folder move?"
     missing = [
         f"{name_of(family)}/{file}"

@@ -13,6 +13,7 @@ from tests.kernels.emulated import FORWARD, REVERSE, compiler, emulated_load, th
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # One rounding to bfloat16 makes 1.7e-3, to float16 2.1e-4.
+NAMES = ("y", "final", "dx", "dweight", "dbias", "dinitial_state")
 BOUNDS = {torch.float32: 1e-6, torch.bfloat16: 2.5e-3, torch.float16: 4e-4}
 
 
@@ -52,8 +53,9 @@ def errors(given):
 
 
 def right(given):
-    bound = BOUNDS[given["x"].dtype]
-    assert not {name: error for name, error in errors(given).items() if not error <= bound}
+    # An initial state of a few dozen numbers: the error of rounding each once scatters by half.
+    bound = {name: BOUNDS[given["x"].dtype] * (1.5 if name == "dinitial_state" else 1) for name in NAMES}
+    assert not {name: error for name, error in errors(given).items() if not error <= bound[name]}
 
 
 @pytest.fixture

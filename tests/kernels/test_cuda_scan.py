@@ -198,7 +198,7 @@ def test_second_gradients_come_from_the_reference():
     made = cases.arguments(11, torch.float32, device(), plain=True)
     x = made["x"].requires_grad_()
     slope = torch.autograd.grad(selective_scan(**made)[0].square().sum(), x, create_graph=True)[0]
-    with pytest.raises(RuntimeError, match="differentiate twice"):
+    with pytest.raises(RuntimeError, match="differentiate twice|not have been used in the graph"):
         torch.autograd.grad(slope.sum(), x)
     with use_backend("reference"):
         slope = torch.autograd.grad(selective_scan(**made)[0].square().sum(), x, create_graph=True)[0]
