@@ -54,6 +54,11 @@ def obstacle(name: str, device: torch.device) -> str | None:
     return None
 
 
+def _home(name: str) -> str:
+    """The kind of device on which a back-end must be able to run to be asked for."""
+    return "cuda" if name == "cuda" or (name == "triton" and not _interpreted) else "cpu"
+
+
 @contextmanager
 def use_backend(name: str | None) -> Generator[None]:
     """Force a back-end inside a `with` block; it goes before the environment. None gives the choice back.
@@ -64,7 +69,7 @@ def use_backend(name: str | None) -> Generator[None]:
         name: "cuda", "triton", "native", "torch", "reference" or None.
 
     Raises:
-        ValueError: If no back-end has that name, or it is "native" and its library is not there.
+        ValueError: If no back-end has that name, or nothing here can run it; says why.
 
     Example:
         with use_backend("reference"):
@@ -72,8 +77,8 @@ def use_backend(name: str | None) -> Generator[None]:
     """
     global _argument
     checked = _checked(name, "use_backend's name")
-    if checked == "native" and native.missing:
-        raise ValueError(f"use_backend's name is 'native', but {native.missing}; or take another back-end.")
+    if checked and (problem := obstacle(checked, torch.device(_home(checked)))):
+        raise ValueError(f"use_backend's name is {checked!r}, but {problem}; or take another back-end.")
     before, _argument = _argument, checked
     try:
         yield

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import mambats_kernels
-from mambats_kernels import native
+from mambats_kernels import cuda, native
 from mambats_kernels.backend import chosen_backend, explain_backend, use_backend
 from mambats_kernels.selective_scan import op
 from mambats_kernels.selective_scan.cases import arguments
@@ -86,3 +86,9 @@ def test_a_cpu_gets_blocks_that_fit_its_cache(threads):
         cut = plan(CPU, batch, tokens, state, threads)
         assert cut.runs == 1 and cut.block * min(cut.rows, batch) * state <= 2**17 * threads**2
     assert plan(CPU, 1, 8192, 64, threads).runs > 1
+
+
+def test_a_back_end_that_cannot_run_is_refused(monkeypatch):
+    monkeypatch.setattr(cuda, "obstacle", lambda device: "there is no GPU")
+    with pytest.raises(ValueError, match="'cuda', but there is no GPU; or take another"), use_backend("cuda"):
+        pass
