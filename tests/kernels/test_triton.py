@@ -16,6 +16,8 @@ CPU = torch.device("cpu")
 INTERPRETED = op.INTERPRETED and op.INSTALLED
 CASES = {case.name.partition("/")[2]: case for case in scan_cases.CASES}
 HERE = CASES if INTERPRETED else {}
+# The interpreter takes seconds a case: these meet most branches, the others are slow tests.
+QUICK = "case_is_right and (full or groups or packed_hold_reverse) or half or borders or nothing"
 interpreted = pytest.mark.skipif(not INTERPRETED, reason="test_the_interpreter_finds_no_fault runs it")
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 1e-2}
 OPTIONS = ("D", "z", "dt_bias", "gaps", "initial_state", "cu_seqlens")
@@ -99,10 +101,11 @@ def test_it_says_what_is_missing(monkeypatch):
 
 @pytest.mark.skipif(INTERPRETED, reason="this is that process")
 @pytest.mark.skipif(not op.INSTALLED, reason="triton is not installed")
-def test_the_interpreter_finds_no_fault():
+@pytest.mark.parametrize("chosen", [QUICK, pytest.param("", marks=pytest.mark.slow)], ids=["some", "all"])
+def test_the_interpreter_finds_no_fault(chosen):
     root = Path(__file__).parents[2]
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__)), "-k", chosen]
     done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0 and " passed" in done.stdout, done.stdout[-5000:] + done.stderr[-2000:]
 
