@@ -98,7 +98,9 @@ def _defines(shape: Shape, options: Options) -> dict[str, int | str]:
 
 
 def _kernel(name: str, file: str, defines: dict[str, int | str], device: int, shared: int = 0) -> cuda.Kernel:
-    files = ("cuda/device.cuh", "selective_scan/cuda/scan.cuh", f"selective_scan/cuda/{file}")
+    # One text a kernel: the compiler is given no folder to include from.
+    own = ("scan.cuh", "backward.cuh", file) if file == "backward.cu" else ("scan.cuh", file)
+    files = ("cuda/device.cuh", *(f"selective_scan/cuda/{name}" for name in own))
     return cuda.load(cuda.Source(files, tuple(sorted(defines.items())), name), device, shared)
 
 
