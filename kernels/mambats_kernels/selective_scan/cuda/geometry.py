@@ -1,4 +1,4 @@
-"""How a scan is laid over a GPU: blocks, time chunks, clusters, and the memory that each kernel needs."""
+"""How a scan is laid over a GPU: blocks, time chunks, launches, and the memory that each kernel needs."""
 
 from typing import NamedTuple
 
