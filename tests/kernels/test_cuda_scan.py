@@ -53,9 +53,9 @@ def test_cuda_is_the_choice():
 @pytest.mark.parametrize("dtype", DTYPES[:2], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("case", cases.CASES, ids=lambda case: case.name)
 def test_every_case(case, dtype):
-    # A hundred numbers, each rounded once: their error scatters, so the case's own bound.
-    found = errors(case.make(0, dtype, torch.device("cpu")))
-    assert not {n: e for n, e in found.items() if not e <= case.tolerance[dtype]}
+    # A hundred numbers, each rounded once: their error scatters, up to 2.7e-3 in bfloat16.
+    found, bound = errors(case.make(0, dtype, torch.device("cpu"))), min(case.tolerance[dtype], 4e-3)
+    assert not {n: e for n, e in found.items() if not e <= bound}
 
 
 SHAPES = {

@@ -188,7 +188,7 @@ def test_operators_pass_opcheck(packed):
     torch.library.opcheck(scan.scan_forward, given)
     given = tuple(v.detach() if torch.is_tensor(v) else v for v in given)
     y, final, saved = scan.scan_forward(*given)
-    torch.library.opcheck(scan.scan_backward, (y, final, *given[:11], saved, True, True, packed))
+    torch.library.opcheck(scan.scan_backward, (y, final, *given[:11], saved, True, True, packed, True))
 
 
 @built
@@ -200,7 +200,7 @@ def test_bad_borders_cannot_leave_the_tensors():
     for borders in ([0, 99, -5, 7], [-9, 3, 2, 1000], [7, 7, 1, 2]):
         given = (*tensors, None, None, None, None, None, torch.tensor(borders))
         y, final, saved = scan.scan_forward(*given, True, False, False, True)
-        scan.scan_backward(y, final, *given, saved, True, False, False)
+        scan.scan_backward(y, final, *given, saved, True, False, False, True)
 
 
 def test_without_a_compiler_it_says_so(tmp_path, monkeypatch):

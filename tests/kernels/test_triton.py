@@ -85,7 +85,7 @@ def check_operators(device, packed):
     torch.library.opcheck(op.scan_forward, (*given, True, True, packed, True))
     given = [v.detach() if torch.is_tensor(v) else v for v in given]
     y, final, saved = op.scan_forward(*given, True, True, packed, True)
-    torch.library.opcheck(op.scan_backward, (y, final, *given, saved, True, True, packed))
+    torch.library.opcheck(op.scan_backward, (y, final, *given, saved, True, True, packed, True))
 
 
 def test_it_says_what_is_missing(monkeypatch):
@@ -153,7 +153,7 @@ def test_bad_borders_cannot_leave_the_tensors():
     for borders in ([0, 99, -5, 7], [-9, 3, 2, 1000]):
         given = [*positional(made)[:-1], torch.tensor(borders)]
         y, final, saved = op.scan_forward(*given, True, False, False, True)
-        op.scan_backward(y, final, *given, saved, True, False, False)
+        op.scan_backward(y, final, *given, saved, True, False, False, True)
 
 
 @interpreted

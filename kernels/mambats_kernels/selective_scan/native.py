@@ -6,7 +6,10 @@ import torch
 from torch import Tensor
 
 from mambats_kernels import native
+from mambats_kernels.eager import taught
 from mambats_kernels.native.scan import Scan, address, ready
+from mambats_kernels.selective_scan import operators
+from mambats_kernels.selective_scan.operators import Inputs, Options, define
 from mambats_kernels.selective_scan.reference import grouped
 
 
@@ -24,169 +27,55 @@ def saved_states(rows: Any, tokens: Any, states: int, packed: bool) -> Any:
     return tokens // each + rows if packed else rows * ((tokens + each - 1) // each)
 
 
-def _call(name: str, block: Scan) -> None:
-    """Run a function of the library; it holds neither the interpreter's lock nor any memory afterwards."""
-    if native.library is None:
-        raise RuntimeError(f"the native back-end has no library: {native.missing}")
-    if getattr(native.library, name)(block):
-        raise MemoryError(f"{name} found no memory for its buffers: give fewer rows, or use_backend('torch').")
-
-
-def _block(
-    x: Tensor,
-    A: Tensor,
-    B: Tensor,
-    rows: int,
-    softplus: bool,
-    hold: bool,
-    reverse: bool,
-) -> Scan:
-    (_, tokens, width), (groups, states) = x.shape, B.shape[2:]
-    block = Scan(rows, tokens, width, groups, states, chunk(states), torch.get_num_threads(), softplus, hold, reverse)
-    block.x, block.A, block.B = x.data_ptr(), A.data_ptr(), B.data_ptr()
+def _block(given: Inputs, kept: list[Tensor | None], options: Options) -> Scan:
+    (_, tokens, width), (groups, states) = given.x.shape, given.B.shape[2:]
+    block = Scan(given.rows, tokens, width, groups, states, chunk(states), torch.get_num_threads(), *options)
+    block.x, block.dt, block.A, block.B, block.C, block.D, block.z, block.bias, block.gaps, block.initial = map(
+        address, kept
+    )
     return block
 
 
-@torch.library.custom_op("mambats::native_scan_forward", mutates_args=(), device_types="cpu")
-def scan_forward(
-    x: Tensor,
-    dt: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    dt_bias: Tensor | None,
-    gaps: Tensor | None,
-    initial: Tensor | None,
-    borders: Tensor | None,
-    softplus: bool,
-    hold: bool,
-    reverse: bool,
-    save: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Scan x, dt, z (B, T, D) with B, C (B, T, G, N): y, final states (rows, D, N), and the saved states."""
-    rows = x.shape[0] if borders is None else borders.shape[0] - 1
-    kept = [ready(v) for v in (x, dt, A, B, C, D, z, dt_bias, gaps, initial)]
-    borders = None if borders is None else borders.to(torch.int64).contiguous()
-    y, final = x.new_empty(x.shape), x.new_empty((rows, *A.shape))
-    chunks = saved_states(rows, x.shape[1], A.shape[1], borders is not None) if save else 0
+def _borders(given: Inputs) -> Tensor | None:
+    return None if given.borders is None else given.borders.to(torch.int64).contiguous()
+
+
+def _saved(given: Inputs, save: bool) -> tuple[Any, ...]:
+    width, states = given.A.shape
+    packed = given.borders is not None
+    return saved_states(given.rows, given.x.shape[1], states, packed) if save else 0, states, width
+
+
+def _forward(given: Inputs, options: Options, save: bool) -> tuple[Tensor, Tensor, Tensor]:
+    kept, borders, x = [ready(v) for v in given[:-1]], _borders(given), given.x
+    y, final = x.new_empty(x.shape), x.new_empty((given.rows, *given.A.shape))
     # Between packed rows a place may stay unused; two runs must agree there too.
-    saved = (x.new_empty if borders is None else x.new_zeros)((chunks, A.shape[1], x.shape[2]))
-    block = _block(x, A, B, rows, softplus, hold, reverse)
-    block.x, block.dt, block.A, block.B, block.C, block.D, block.z, block.bias, block.gaps, block.initial = map(
-        address, kept
-    )
+    saved = (x.new_empty if borders is None else x.new_zeros)(_saved(given, save))
+    block = _block(given, kept, options)
     block.borders, block.y, block.final = address(borders), y.data_ptr(), final.data_ptr()
     block.saved = saved.data_ptr() if save else None
-    _call("mambats_scan_forward", block)
+    native.run("mambats_scan_forward", block)
     return y, final, saved
 
 
-@scan_forward.register_fake
-def _(
-    x: Tensor,
-    dt: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    dt_bias: Tensor | None,
-    gaps: Tensor | None,
-    initial: Tensor | None,
-    borders: Tensor | None,
-    softplus: bool,
-    hold: bool,
-    reverse: bool,
-    save: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    rows = x.shape[0] if borders is None else borders.shape[0] - 1
-    chunks = saved_states(rows, x.shape[1], A.shape[1], borders is not None) if save else 0
-    final, saved = x.new_empty((rows, *A.shape)), x.new_empty((chunks, A.shape[1], x.shape[2]))
-    return x.new_empty(x.shape), final, saved
-
-
-@torch.library.custom_op("mambats::native_scan_backward", mutates_args=(), device_types="cpu")
-def scan_backward(
-    dy: Tensor | None,
-    dfinal: Tensor | None,
-    x: Tensor,
-    dt: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    dt_bias: Tensor | None,
-    gaps: Tensor | None,
-    initial: Tensor | None,
-    borders: Tensor | None,
-    saved: Tensor,
-    softplus: bool,
-    hold: bool,
-    reverse: bool,
+def _backward(
+    dy: Tensor | None, dfinal: Tensor | None, given: Inputs, saved: Tensor, options: Options, sloped: bool
 ) -> list[Tensor]:
-    """Give the gradients of x, dt, A, B, C, D, z, dt_bias, gaps and initial; one of no elements where that is None."""
-    rows = x.shape[0] if borders is None else borders.shape[0] - 1
-    given = (x, dt, A, B, C, D, z, dt_bias, gaps, initial)
-    kept = [ready(v) for v in given]
-    borders = None if borders is None else borders.to(torch.int64).contiguous()
+    kept, borders, x = [ready(v) for v in given[:-1]], _borders(given), given.x
     dy, dfinal = torch.zeros_like(x) if dy is None else ready(dy), ready(dfinal)
     saved = saved.contiguous()
-    slopes = [x.new_empty(0 if v is None else v.shape) for v in given]
-    block = _block(x, A, B, rows, softplus, hold, reverse)
-    block.x, block.dt, block.A, block.B, block.C, block.D, block.z, block.bias, block.gaps, block.initial = map(
-        address, kept
-    )
+    wanted = given if sloped else given._replace(gaps=None)
+    slopes = [x.new_empty(0 if v is None else v.shape) for v in wanted[:-1]]
+    block = _block(given, kept, options)
     block.borders, block.saved, block.dy, block.dfinal = map(address, (borders, saved, dy, dfinal))
-    wanted = [slope.data_ptr() if v is not None else None for slope, v in zip(slopes, given, strict=True)]
     (
         block.dx, block.ddt, block.dA, block.dB, block.dC, block.dD, block.dz, block.dbias, block.dgaps, block.dinitial
-    ) = wanted  # fmt: skip
-    _call("mambats_scan_backward", block)
+    ) = [slope.data_ptr() if v is not None else None for slope, v in zip(slopes, wanted[:-1], strict=True)]  # fmt: skip
+    native.run("mambats_scan_backward", block)
     return slopes
 
 
-@scan_backward.register_fake
-def _(
-    dy: Tensor | None,
-    dfinal: Tensor | None,
-    x: Tensor,
-    dt: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    dt_bias: Tensor | None,
-    gaps: Tensor | None,
-    initial: Tensor | None,
-    borders: Tensor | None,
-    saved: Tensor,
-    softplus: bool,
-    hold: bool,
-    reverse: bool,
-) -> list[Tensor]:
-    return [x.new_empty(0 if v is None else v.shape) for v in (x, dt, A, B, C, D, z, dt_bias, gaps, initial)]
-
-
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    *tensors, ctx.softplus, ctx.hold, ctx.reverse, _ = inputs
-    ctx.set_materialize_grads(False)  # else zeros as large as the saved states would be made
-    ctx.save_for_backward(*tensors, output[2])
-
-
-def _backward(ctx: Any, dy: Tensor | None, dfinal: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
-    *tensors, borders, saved = ctx.saved_tensors
-    # Who calls backward inside autocast must get the same gradients.
-    with torch.autocast("cpu", enabled=False):
-        slopes = scan_backward(dy, dfinal, *tensors, borders, saved, ctx.softplus, ctx.hold, ctx.reverse)
-    found = [None if v is None else slope for v, slope in zip(tensors, slopes, strict=True)]
-    return *found, None, None, None, None, None
-
-
-scan_forward.register_autograd(_backward, setup_context=_remember)
+scan_forward, scan_backward = define("native_scan", operators.Scan(_forward, _backward, _saved), "cpu")
 
 
 def native_step(
@@ -217,7 +106,7 @@ def native_step(
         batch, 1, width, groups, states, 1, 1, dt_softplus, hold, False,
         *[None if v is None else v.data_ptr() for v in kept], None, address(mask), y.data_ptr(), final.data_ptr(),
     )  # fmt: skip
-    _call("mambats_scan_forward", block)
+    native.run("mambats_scan_forward", block)
     return y if dtype == torch.float32 else y.to(dtype), final
 
 
@@ -241,6 +130,5 @@ def native_scan(
     """Run the scan in the library: y (B, T, D) in the dtype of x, and the final states in float32."""
     given = (x, dt, A, grouped(B), grouped(C), D, z, dt_bias, gaps, initial_state)
     kept = [ready(v) for v in given]
-    save = torch.is_grad_enabled() and any(v is not None and v.requires_grad for v in kept)
-    y, final, _ = scan_forward(*kept, cu_seqlens, dt_softplus, hold, reverse, save)
+    y, final, _ = scan_forward(*kept, cu_seqlens, dt_softplus, hold, reverse, taught(tuple(kept)))
     return y.to(x.dtype), final

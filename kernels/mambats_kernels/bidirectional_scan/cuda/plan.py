@@ -8,21 +8,20 @@ from mambats_kernels.selective_scan.cuda import geometry
 from mambats_kernels.selective_scan.cuda.geometry import THREADS, Cut, Shape
 from mambats_kernels.selective_scan.cuda.plan import (
     Backward,
+    Build,
     Forward,
     Launch,
-    Options,
     _defines,
     _joining,
     _kernel,
-    _marking,
     _template,
+    forward_launches,
     wide_channels,
 )
 
 AFTER, BESIDE = 1, 2  # `BOTH` of scan.cuh: every block walks both ways; half of the blocks walk the other way
-FULL = (
-    2.5  # blocks a processor from which on each may walk both ways: as many as the backward pass does not cut time for
-)
+# Blocks a processor from which on each may walk both ways: from there on the backward pass of one way is not cut.
+FULL = geometry.BACKWARD_FILL[0]
 MOST_PARTIAL = 2**28  # bytes for the partial sums of dB and dC where directions run side by side, in one launch
 
 
@@ -57,7 +56,7 @@ def arrangement(shape: Shape, processors: int, atomic: bool) -> int:
 
 def _cut(shape: Shape, way: int, processors: int, forward: bool) -> Cut:
     if way == BESIDE:
-        return geometry.cut(doubled(shape), *((1.25, 8.0) if forward else (2.5, 2.95)), processors)
+        return geometry.cut(doubled(shape), *(geometry.FORWARD_FILL if forward else geometry.BACKWARD_FILL), processors)
     wanted = 1 if forward else geometry.launches(doubled(shape))
     # The first half of the launches shall write each token once, the second half once more: the parts must be alike.
     parts = next(n for n in (4, 2, 1) if n == 1 or (wanted > n // 2 and shape.tokens % (64 * n) == 0))
@@ -67,25 +66,15 @@ def _cut(shape: Shape, way: int, processors: int, forward: bool) -> Cut:
 
 @lru_cache(maxsize=512)
 def forward_plan(
-    shape: Shape, options: Options, sequences: int, strides: tuple[int, ...], save: bool, device: int
+    shape: Shape, build: Build, sequences: int, strides: tuple[int, ...], save: bool, device: int
 ) -> Forward:
     """Prepare a forward pass; the arguments are those of the plan of one direction."""
     processors, atomic = machine(device)
     way = arrangement(shape, processors, atomic)
     cut, both = _cut(shape, way, processors, True), doubled(shape)
-    defines = {**_defines(both, options), "BOTH": way}
+    defines = {**_defines(both, build), "BOTH": way}
     blocks = shape.rows * shape.groups * shape.blocks * way
-    tile = geometry.forward_tile(shape, blocks * cut.chunks / processors)
-    built = {**defines, "SAVE": int(save), "UNROLL": 2 if shape.padded <= 64 else 1, "TILE": tile}
-    built["BLOCKS"] = 3 if tile == 32 else 4 if shape.padded <= 32 else 3 if shape.padded <= 64 else 1
-    launches = [_marking(shape, defines, device)] if options.packed else []
-    if cut.chunks > 1:
-        room = geometry.forward_shared(shape, tile, True)
-        kernel = _kernel("scan_forward", "forward.cu", {**built, "PHASE": 1, "SAVE": 0}, device, room)
-        launches += [kernel.launcher((blocks, cut.chunks, 1), THREADS), _joining(both, defines, device, False)]
-    room = geometry.forward_shared(shape, tile, False)
-    kernel = _kernel("scan_forward", "forward.cu", {**built, "PHASE": 2 if cut.chunks > 1 else 0}, device, room)
-    launches.append(kernel.launcher((blocks, cut.chunks, 1), THREADS))
+    launches = forward_launches(shape, both, defines, (blocks, cut.chunks, 1), save, device)
     scratch = both.rows * cut.chunks * shape.width * (shape.states + 1) if cut.chunks > 1 else 0
     template = _template(shape, sequences, strides, cut)
     return Forward(template, cut.chunks, both.saved if save else 0, scratch, tuple((launch, 0) for launch in launches))
@@ -93,19 +82,18 @@ def forward_plan(
 
 @lru_cache(maxsize=512)
 def backward_plan(
-    shape: Shape, options: Options, sequences: int, strides: tuple[int, ...], sloped: bool, device: int
+    shape: Shape, build: Build, sequences: int, strides: tuple[int, ...], sloped: bool, device: int
 ) -> Backward:
     """Prepare a backward pass; the arguments are those of the plan of one direction."""
     processors, atomic = machine(device)
     way = arrangement(shape, processors, atomic)
     cut, both = _cut(shape, way, processors, False), doubled(shape)
-    blocks, passes = shape.rows * shape.groups * shape.blocks * way, shape.padded // 16
+    blocks = shape.rows * shape.groups * shape.blocks * way
     mode = 0 if cut.chunks == 1 else 2 if way == AFTER else 1
     # Merged sums, which a block writes itself, would need another word to add with: they are gathered like the others.
-    defines = {**_defines(both, options), "BOTH": way, "CHUNKED": mode, "SLOPED": int(sloped), "MERGED": 0}
-    full = blocks * cut.each > 3 * processors and shape.tokens > 128
-    occupancy = (4 if full else 3) if passes == 1 else 3 if passes <= 4 else 1
-    room = geometry.backward_shared(both, options.dtype == torch.float32)
+    defines = {**_defines(both, build), "BOTH": way, "CHUNKED": mode, "SLOPED": int(sloped), "MERGED": 0}
+    occupancy = geometry.backward_occupancy(shape, blocks * cut.each / processors)
+    room = geometry.backward_shared(both, build.dtype == torch.float32)
     sweep = _kernel("scan_backward", "backward.cu", {**defines, "BLOCKS": occupancy}, device, room)
     finish = _kernel("scan_finish", "finish.cu", defines, device, THREADS * 8)
     launches: list[tuple[Launch, int]] = []
@@ -113,7 +101,7 @@ def backward_plan(
         kernel = _kernel("scan_carry", "carry.cu", defines, device, geometry.carry_shared(shape))
         launches = [
             (kernel.launcher((blocks, cut.chunks, 1), THREADS), 0),
-            (_joining(both, {**_defines(both, options), "BOTH": way}, device, True), 0),
+            (_joining(both, {**_defines(both, build), "BOTH": way}, device, True), 0),
         ]
     wide, tokens = shape.width * (shape.states + 2), min(shape.tokens, cut.length * cut.each)
     gather = shape.rows * shape.groups * tokens * shape.padded // 2 * (2 if mode == 2 else 1)

@@ -22,15 +22,15 @@ from mambats_kernels.selective_scan.cuda.scan import (
     _block,
     _dense,
     _four,
-    _Given,
-    _given,
     _maybe_dense,
-    _options,
     _sequence,
     _shaped,
     _strides,
+    build_of,
+    readable,
     shape_of,
 )
+from mambats_kernels.selective_scan.operators import Inputs, Options
 
 
 def way_of(shape: Shape, device: torch.device) -> int:
@@ -43,7 +43,7 @@ def saved_floats(shape: Shape, packed: bool) -> int:
     return _four(doubled(shape).saved) + (2 * marks(shape) // 4 if packed else 0)
 
 
-def _whole(given: _Given) -> _Given:
+def _whole(given: Inputs) -> Inputs:
     """The same where 16 bytes can be read at once, for directions that add 16 bytes at once."""
     z = None if given.z is None else _dense(given.z)
     return given._replace(x=_dense(given.x), dt=_dense(given.dt), z=z)
@@ -69,13 +69,13 @@ def both_forward(
 
     Gives y (B, T, D), and what the backward pass needs if `save`.
     """
-    given = _given((x, dt, A, B, C, D, z, dt_bias, gaps, None, borders))
+    given = readable(Inputs(x, dt, A, B, C, D, z, dt_bias, gaps, None, borders))
     shape, device, packed = shape_of(given.x, given.B), x.device.index or 0, borders is not None
     way = way_of(shape, x.device)
-    options = _options(shape, given, None, softplus, hold, False)
-    if way == BESIDE and not options.wide:
-        given, options = _whole(given), options._replace(wide=True)
-    plan = forward_plan(shape, options, given.rows, _strides(given, None), save, device)
+    build = build_of(shape, given, None, Options(softplus, hold, False))
+    if way == BESIDE and not build.wide:
+        given, build = _whole(given), build._replace(wide=True)
+    plan = forward_plan(shape, build, given.rows, _strides(given, None), save, device)
     y = (torch.zeros_like if way == BESIDE else torch.empty_like)(x, memory_format=torch.contiguous_format)
     kept, marking = saved_floats(shape, packed) if save else 0, 2 * marks(shape) // 4 if packed and not save else 0
     saved = given.A.new_empty(kept)
@@ -110,7 +110,7 @@ class _Gradients(NamedTuple):
     room: Tensor
 
 
-def _apart(given: _Given, back: Tensor | None, plan: Backward, zeros: bool) -> _Gradients:
+def _apart(given: Inputs, back: Tensor | None, plan: Backward, zeros: bool) -> _Gradients:
     """Each result in its own memory."""
     make = torch.zeros_like if zeros else torch.empty_like
     dx, ddt = (make(given.x, memory_format=torch.contiguous_format) for _ in range(2))
@@ -122,7 +122,7 @@ def _apart(given: _Given, back: Tensor | None, plan: Backward, zeros: bool) -> _
     return _Gradients(dx, ddt, dz, dB, dC, dA, dback, dD, dbias, given.A.new_empty(plan.room))
 
 
-def _together(given: _Given, back: Tensor | None, plan: Backward, zeros: bool) -> _Gradients:
+def _together(given: Inputs, back: Tensor | None, plan: Backward, zeros: bool) -> _Gradients:
     """Results of one kind as views of one allocation: an allocation costs the host as much as a launch."""
     x, A = given.x, given.A
     dx, ddt, dz = (x.new_zeros if zeros else x.new_empty)((3, *x.shape)).unbind()
@@ -158,13 +158,13 @@ def both_backward(
     `sloped`: whether the gradient of the gaps is wanted, else it has no elements. `merge`: whether small results may
     share memory.
     """
-    given, dy = _given((x, dt, A, B, C, D, z, dt_bias, gaps, None, borders)), _sequence(dy.to(x.dtype))
+    given, dy = readable(Inputs(x, dt, A, B, C, D, z, dt_bias, gaps, None, borders)), _sequence(dy.to(x.dtype))
     shape, device, back = shape_of(given.x, given.B), x.device.index or 0, _maybe_dense(A_back)
     way, sloped = way_of(shape, x.device), sloped and gaps is not None
-    options = _options(shape, given, dy, softplus, hold, False)
-    if way == BESIDE and not options.wide:
-        given, dy, options = _whole(given), _dense(dy), options._replace(wide=True)
-    plan = backward_plan(shape, options, given.rows, _strides(given, dy), sloped, device)
+    build = build_of(shape, given, dy, Options(softplus, hold, False))
+    if way == BESIDE and not build.wide:
+        given, dy, build = _whole(given), _dense(dy), build._replace(wide=True)
+    plan = backward_plan(shape, build, given.rows, _strides(given, dy), sloped, device)
     found = (_together if merge and x.numel() <= SMALL else _apart)(given, back, plan, way == BESIDE)
     dgaps = given.A.new_zeros((2, shape.rows, blocks_of_row(shape), shape.tokens)) if sloped else None
     block = _block(plan.template, given)

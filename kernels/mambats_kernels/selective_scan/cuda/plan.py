@@ -17,7 +17,7 @@ Launch = Callable[[ctypes.Structure, int], None]
 _TYPES = {torch.float32: "float", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
-class Options(NamedTuple):
+class Build(NamedTuple):
     """What the kernels are built for."""
 
     dtype: torch.dtype
@@ -75,24 +75,24 @@ def marks(shape: Shape) -> int:
     return -(-shape.tokens // TILE) * TILE
 
 
-def _defines(shape: Shape, options: Options) -> dict[str, int | str]:
+def _defines(shape: Shape, build: Build) -> dict[str, int | str]:
     return {
-        "TYPE": _TYPES[options.dtype],
+        "TYPE": _TYPES[build.dtype],
         "STATES": shape.states,
         "PADDED": shape.padded,
         "SPARSE": int(shape.sparse),
-        "GATED": int(options.gated),
-        "SKIP": int(options.skip),
-        "BIASED": int(options.biased),
-        "SOFTPLUS": int(options.softplus),
-        "GAPS": int(options.gaps),
-        "HOLD": int(options.hold),
-        "PACKED": int(options.packed),
-        "REVERSE": int(options.reverse),
-        "STARTED": int(options.started),
-        "WIDE": int(options.wide),
-        "WIDE_STATES": int(options.wide_states),
-        "EXACT": int(options.dtype == torch.float32),
+        "GATED": int(build.gated),
+        "SKIP": int(build.skip),
+        "BIASED": int(build.biased),
+        "SOFTPLUS": int(build.softplus),
+        "GAPS": int(build.gaps),
+        "HOLD": int(build.hold),
+        "PACKED": int(build.packed),
+        "REVERSE": int(build.reverse),
+        "STARTED": int(build.started),
+        "WIDE": int(build.wide),
+        "WIDE_STATES": int(build.wide_states),
+        "EXACT": int(build.dtype == torch.float32),
         "BLOCKS_OF_GROUP": shape.blocks,
     }
 
@@ -141,37 +141,50 @@ def _processors(device: int) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count
 
 
+def forward_launches(
+    shape: Shape, kept: Shape, defines: dict[str, int | str], grid: tuple[int, int, int], save: bool, device: int
+) -> list[Launch]:
+    """Prepare the launches of a forward pass.
+
+    Args:
+        shape: Sizes.
+        kept: The same with as many rows as states are kept for.
+        defines: What the kernels are built for.
+        grid: Of the sweeps: blocks, chunks, 1.
+        save: Whether a backward pass follows.
+        device: Index.
+    """
+    chunks, tile = grid[1], geometry.forward_tile(shape, grid[0] * grid[1] / _processors(device))
+    built = {**defines, "SAVE": int(save), "UNROLL": 2 if shape.padded <= 64 else 1, "TILE": tile}
+    built["BLOCKS"] = geometry.forward_occupancy(shape, tile)
+    launches = [_marking(shape, defines, device)] if defines["PACKED"] else []
+    if chunks > 1:
+        room = geometry.forward_shared(shape, tile, True)
+        kernel = _kernel("scan_forward", "forward.cu", {**built, "PHASE": 1, "SAVE": 0}, device, room)
+        launches += [kernel.launcher(grid, THREADS), _joining(kept, defines, device, False)]
+    room = geometry.forward_shared(shape, tile, False)
+    kernel = _kernel("scan_forward", "forward.cu", {**built, "PHASE": 2 if chunks > 1 else 0}, device, room)
+    return [*launches, kernel.launcher(grid, THREADS)]
+
+
 @lru_cache(maxsize=512)
 def forward_plan(
-    shape: Shape, options: Options, sequences: int, strides: tuple[int, ...], save: bool, device: int
+    shape: Shape, build: Build, sequences: int, strides: tuple[int, ...], save: bool, device: int
 ) -> Forward:
     """Prepare a forward pass.
 
     Args:
         shape: Sizes.
-        options: What the kernels are built for.
+        build: What the kernels are built for.
         sequences: Packed sequences, else rows.
         strides: In elements: row and token of x, dt, z, dy; row, token and group of B, C.
         save: Whether a backward pass follows.
         device: Index.
     """
-    # Below 1.25 blocks a processor the second sweep is cheaper than idle processors: (4, 8192, 1536), with 1.45, is
-    # fastest whole.
-    cut = geometry.cut(shape, 1.25, 8.0, _processors(device))
-    chunks = cut.chunks
-    defines = _defines(shape, options)
+    cut = geometry.cut(shape, *geometry.FORWARD_FILL, _processors(device))
+    chunks, defines = cut.chunks, _defines(shape, build)
     blocks = shape.rows * shape.groups * shape.blocks
-    built = {**defines, "SAVE": int(save), "UNROLL": 2 if shape.padded <= 64 else 1}
-    tile = geometry.forward_tile(shape, blocks * chunks / _processors(device))
-    built |= {"TILE": tile, "BLOCKS": 3 if tile == 32 else 4 if shape.padded <= 32 else 3 if shape.padded <= 64 else 1}
-    launches = [_marking(shape, defines, device)] if options.packed else []
-    if chunks > 1:
-        room = geometry.forward_shared(shape, tile, True)
-        kernel = _kernel("scan_forward", "forward.cu", {**built, "PHASE": 1, "SAVE": 0}, device, room)
-        launches += [kernel.launcher((blocks, chunks, 1), THREADS), _joining(shape, defines, device, False)]
-    room = geometry.forward_shared(shape, tile, False)
-    kernel = _kernel("scan_forward", "forward.cu", {**built, "PHASE": 2 if chunks > 1 else 0}, device, room)
-    launches.append(kernel.launcher((blocks, chunks, 1), THREADS))
+    launches = forward_launches(shape, shape, defines, (blocks, chunks, 1), save, device)
     saved = shape.saved if save else 0
     scratch = shape.rows * chunks * shape.width * (shape.states + 1) if chunks > 1 else 0
     template = _template(shape, sequences, strides, cut)
@@ -180,20 +193,16 @@ def forward_plan(
 
 @lru_cache(maxsize=512)
 def backward_plan(
-    shape: Shape, options: Options, sequences: int, strides: tuple[int, ...], sloped: bool, device: int
+    shape: Shape, build: Build, sequences: int, strides: tuple[int, ...], sloped: bool, device: int
 ) -> Backward:
     """Prepare a backward pass; `sloped`: with the gradient of the gaps. The rest as `forward_plan`."""
     processors, wide = _processors(device), shape.width * (shape.states + 2)
-    # The sweep is three times as long as the forward one, so that cutting time pays earlier.
-    cut = geometry.cut(shape, 2.5, 2.95, processors, geometry.launches(shape))
-    blocks, passes, merged = shape.rows * shape.groups * shape.blocks, shape.padded // 16, shape.blocks == 1
+    cut = geometry.cut(shape, *geometry.BACKWARD_FILL, processors, geometry.launches(shape))
+    blocks, merged = shape.rows * shape.groups * shape.blocks, shape.blocks == 1
     mode = 0 if cut.chunks == 1 else 2 if cut.each == 1 else 1
-    defines = {**_defines(shape, options), "CHUNKED": mode, "SLOPED": int(sloped)}
-    defines["MERGED"] = int(merged)
-    # 168 registers are fastest where 3 blocks a processor are all there is or rows are short; else 128 and a fourth.
-    full = blocks * cut.each > 3 * processors and shape.tokens > 128
-    occupancy = (4 if full else 3) if passes == 1 else 3 if passes <= 4 else 1
-    room = geometry.backward_shared(shape, options.dtype == torch.float32)
+    defines = {**_defines(shape, build), "CHUNKED": mode, "SLOPED": int(sloped), "MERGED": int(merged)}
+    occupancy = geometry.backward_occupancy(shape, blocks * cut.each / processors)
+    room = geometry.backward_shared(shape, build.dtype == torch.float32)
     sweep = _kernel("scan_backward", "backward.cu", {**defines, "BLOCKS": occupancy}, device, room)
     gather = 0 if merged else shape.rows * shape.groups * cut.length * cut.each * shape.padded // 2
     finish = _kernel("scan_finish", "finish.cu", defines, device, THREADS * 4)
@@ -202,7 +211,7 @@ def backward_plan(
         kernel = _kernel("scan_carry", "carry.cu", defines, device, geometry.carry_shared(shape))
         launches = [
             (kernel.launcher((blocks, cut.chunks, 1), THREADS), 0),
-            (_joining(shape, _defines(shape, options), device, True), 0),
+            (_joining(shape, _defines(shape, build), device, True), 0),
         ]
     for offset in cut.offsets:
         last = -(-wide // 32) if offset == 0 else 0

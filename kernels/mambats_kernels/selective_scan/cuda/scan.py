@@ -10,38 +10,18 @@ from mambats_kernels.selective_scan.cuda.arguments import Arguments
 from mambats_kernels.selective_scan.cuda.geometry import Shape
 from mambats_kernels.selective_scan.cuda.plan import (
     Backward,
+    Build,
     Forward,
-    Options,
     backward_plan,
     blocks_of_row,
     forward_plan,
     marks,
     wide_channels,
 )
+from mambats_kernels.selective_scan.operators import Inputs, Options
 
 # Elements of x up to which gradients may share memory: beyond, each should be freed as soon as it can.
 SMALL = 2**22
-
-
-class _Given(NamedTuple):
-    """The tensors of a call as the kernels read them."""
-
-    x: Tensor
-    dt: Tensor
-    A: Tensor
-    B: Tensor
-    C: Tensor
-    D: Tensor | None
-    z: Tensor | None
-    bias: Tensor | None
-    gaps: Tensor | None
-    initial: Tensor | None
-    borders: Tensor | None
-
-    @property
-    def rows(self) -> int:
-        """Sequences: rows of the batch, or packed ones."""
-        return self.x.shape[0] if self.borders is None else self.borders.shape[0] - 1
 
 
 def _sequence(tensor: Tensor) -> Tensor:
@@ -59,14 +39,13 @@ def _maybe_dense(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else _dense(tensor)
 
 
-def _given(tensors: tuple[Tensor | None, ...]) -> _Given:
-    x, dt, A, B, C, D, z, bias, gaps, initial, borders = tensors
-    if x is None or dt is None or A is None or B is None or C is None:
-        raise TypeError("x, dt, A, B and C of a scan are tensors, one of them is None: give all five.")
-    return _Given(
-        _sequence(x), _sequence(dt), _dense(A), _sequence(B), _sequence(C), _maybe_dense(D),
-        None if z is None else _sequence(z), _maybe_dense(bias), _maybe_dense(gaps), _maybe_dense(initial),
-        None if borders is None else borders.to(torch.int64).contiguous(),
+def readable(given: Inputs) -> Inputs:
+    """The same tensors as the kernels read them."""
+    return Inputs(
+        _sequence(given.x), _sequence(given.dt), _dense(given.A), _sequence(given.B), _sequence(given.C),
+        _maybe_dense(given.D), None if given.z is None else _sequence(given.z), _maybe_dense(given.bias),
+        _maybe_dense(given.gaps), _maybe_dense(given.initial),
+        None if given.borders is None else given.borders.to(torch.int64).contiguous(),
     )  # fmt: skip
 
 
@@ -89,7 +68,7 @@ def _four(floats: int) -> int:
     return -(-floats // 4) * 4
 
 
-def _strides(given: _Given, dy: Tensor | None) -> tuple[int, ...]:
+def _strides(given: Inputs, dy: Tensor | None) -> tuple[int, ...]:
     x, B, C = given.x, given.B, given.C
     z, dy = x if given.z is None else given.z, x if dy is None else dy
     wide = (*x.stride()[:2], *given.dt.stride()[:2], *z.stride()[:2], *dy.stride()[:2])
@@ -102,17 +81,18 @@ def shape_of(x: Tensor, B: Tensor) -> Shape:
     return Shape(rows, tokens, width, 1 if B.dim() == 3 else B.shape[2], B.shape[-1], x.element_size())
 
 
-def _options(shape: Shape, given: _Given, dy: Tensor | None, softplus: bool, hold: bool, reverse: bool) -> Options:
-    return Options(
+def build_of(shape: Shape, given: Inputs, dy: Tensor | None, options: Options) -> Build:
+    """What the kernels are built for."""
+    return Build(
         given.x.dtype,
         given.z is not None,
         given.D is not None,
         given.bias is not None,
-        softplus,
+        options.softplus,
         given.gaps is not None,
-        hold,
+        options.hold,
         given.borders is not None,
-        reverse,
+        options.reverse,
         given.initial is not None,
         wide_channels(shape) and _aligned(given.x, given.dt, given.z, dy),
         shape.states * shape.bytes % 16 == 0 and _aligned(given.B, given.C),
@@ -125,7 +105,7 @@ _backwards: dict[Key, tuple[Shape, Backward]] = {}
 MOST = 1024  # calls that are remembered of either kind
 
 
-def _key(given: _Given, dy: Tensor | None, softplus: bool, hold: bool, reverse: bool, more: bool) -> Key:
+def _key(given: Inputs, dy: Tensor | None, options: Options, more: bool) -> Key:
     """All that a plan hangs on, read off the tensors: a third of the time that finding the plan anew takes."""
     x, dt, _, B, C, D, z, bias, gaps, initial, borders = given
     ends = x.data_ptr() | dt.data_ptr()
@@ -137,32 +117,30 @@ def _key(given: _Given, dy: Tensor | None, softplus: bool, hold: bool, reverse: 
         x.shape, B.shape, x.dtype, x.device.index, x.stride(), dt.stride(), B.stride(), C.stride(),
         None if z is None else z.stride(), None if dy is None else dy.stride(), ends % 16,
         (B.data_ptr() | C.data_ptr()) % 16, D is None, bias is None, gaps is None, initial is None,
-        None if borders is None else borders.shape[0], softplus, hold, reverse, more,
+        None if borders is None else borders.shape[0], options, more,
     )  # fmt: skip
 
 
-def _find_forward(given: _Given, softplus: bool, hold: bool, reverse: bool, save: bool) -> tuple[Shape, Forward]:
-    key = _key(given, None, softplus, hold, reverse, save)
+def _find_forward(given: Inputs, options: Options, save: bool) -> tuple[Shape, Forward]:
+    key = _key(given, None, options, save)
     found = _forwards.get(key)
     if found is None:
         shape = shape_of(given.x, given.B)
-        options = _options(shape, given, None, softplus, hold, reverse)
-        plan = forward_plan(shape, options, given.rows, _strides(given, None), save, given.x.device.index or 0)
+        build = build_of(shape, given, None, options)
+        plan = forward_plan(shape, build, given.rows, _strides(given, None), save, given.x.device.index or 0)
         if len(_forwards) >= MOST:
             _forwards.clear()
         found = _forwards[key] = shape, plan
     return found
 
 
-def _find_backward(
-    given: _Given, dy: Tensor, softplus: bool, hold: bool, reverse: bool, sloped: bool
-) -> tuple[Shape, Backward]:
-    key = _key(given, dy, softplus, hold, reverse, sloped)
+def _find_backward(given: Inputs, dy: Tensor, options: Options, sloped: bool) -> tuple[Shape, Backward]:
+    key = _key(given, dy, options, sloped)
     found = _backwards.get(key)
     if found is None:
         shape = shape_of(given.x, given.B)
-        options = _options(shape, given, dy, softplus, hold, reverse)
-        plan = backward_plan(shape, options, given.rows, _strides(given, dy), sloped, given.x.device.index or 0)
+        build = build_of(shape, given, dy, options)
+        plan = backward_plan(shape, build, given.rows, _strides(given, dy), sloped, given.x.device.index or 0)
         if len(_backwards) >= MOST:
             _backwards.clear()
         found = _backwards[key] = shape, plan
@@ -177,7 +155,7 @@ def forget() -> None:
     backward_plan.cache_clear()
 
 
-def _block(template: Arguments, given: _Given) -> Arguments:
+def _block(template: Arguments, given: Inputs) -> Arguments:
     """A copy of the template that knows where the inputs are."""
     block = Arguments.from_buffer_copy(template)
     block.x, block.dt, block.A = given.x.data_ptr(), given.dt.data_ptr(), given.A.data_ptr()
@@ -252,31 +230,15 @@ def saved_floats(shape: Shape, packed: bool) -> int:
     return _four(shape.saved) + (marks(shape) // 4 if packed else 0)
 
 
-def scan_forward(
-    x: Tensor,
-    dt: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    dt_bias: Tensor | None,
-    gaps: Tensor | None,
-    initial: Tensor | None,
-    borders: Tensor | None,
-    softplus: bool,
-    hold: bool,
-    reverse: bool,
-    save: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+def scan_forward(given: Inputs, options: Options, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Scan x, dt, z (B, T, D) of one dtype with B, C (B, T, N) or (B, T, G, N).
 
     Gives y (B, T, D), the final states (rows, D, N), and what the backward pass needs if `save`.
     """
-    given = _given((x, dt, A, B, C, D, z, dt_bias, gaps, initial, borders))
-    shape, plan = _find_forward(given, softplus, hold, reverse, save)
-    packed = borders is not None
-    y = torch.empty_like(x, memory_format=torch.contiguous_format)
+    given = readable(given)
+    shape, plan = _find_forward(given, options, save)
+    packed = given.borders is not None
+    y = torch.empty_like(given.x, memory_format=torch.contiguous_format)
     final = given.A.new_empty((given.rows, shape.width, shape.states))
     if packed:  # empty sequences keep what they began with
         final.zero_() if given.initial is None else final.copy_(given.initial)
@@ -291,7 +253,7 @@ def scan_forward(
         block.marks = scratch.data_ptr() + 4 * _four(plan.scratch)
     if packed and save:
         block.marks = saved.data_ptr() + 4 * kept - marks(shape)
-    stream = cuda.stream(x.device.index or 0)
+    stream = cuda.stream(given.x.device.index or 0)
     for launch, block.offset in plan.launches:
         launch(block, stream)
     return y, final, saved
@@ -300,21 +262,9 @@ def scan_forward(
 def scan_backward(
     dy: Tensor | None,
     dfinal: Tensor | None,
-    x: Tensor,
-    dt: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor | None,
-    z: Tensor | None,
-    dt_bias: Tensor | None,
-    gaps: Tensor | None,
-    initial: Tensor | None,
-    borders: Tensor | None,
+    given: Inputs,
     saved: Tensor,
-    softplus: bool,
-    hold: bool,
-    reverse: bool,
+    options: Options,
     sloped: bool,
     merge: bool = False,
 ) -> list[Tensor]:
@@ -323,13 +273,13 @@ def scan_backward(
     `sloped`: whether the gradient of the gaps is wanted, else it has no elements. `merge`: whether small results may
     share memory.
     """
-    given = _given((x, dt, A, B, C, D, z, dt_bias, gaps, initial, borders))
-    dy = torch.zeros_like(given.x) if dy is None else _sequence(dy.to(x.dtype))
-    dfinal, sloped = _maybe_dense(dfinal), sloped and gaps is not None
-    shape, plan = _find_backward(given, dy, softplus, hold, reverse, sloped)
-    make = _Gradients.together if merge and x.numel() <= SMALL else _Gradients.apart
+    given = readable(given)
+    dy = torch.zeros_like(given.x) if dy is None else _sequence(dy.to(given.x.dtype))
+    dfinal, sloped = _maybe_dense(dfinal), sloped and given.gaps is not None
+    shape, plan = _find_backward(given, dy, options, sloped)
+    make = _Gradients.together if merge and given.x.numel() <= SMALL else _Gradients.apart
     found = make(given.x, given.B, given.A, plan, given.z, given.D, given.bias, given.initial)
-    if borders is not None and initial is not None:  # of empty sequences
+    if given.borders is not None and given.initial is not None:  # of empty sequences
         found.initial.zero_() if dfinal is None else found.initial.copy_(dfinal)
     dgaps = None
     if sloped:  # each block gives its part
@@ -342,9 +292,9 @@ def scan_backward(
     block.spans = found.room.data_ptr() + 4 * shape.rows * plan.chunks * shape.width * shape.states
     block.partial = found.room.data_ptr() + 4 * _four(plan.scratch)
     block.sums = found.room.data_ptr() + 4 * (_four(plan.scratch) + plan.partial)
-    if borders is not None:
+    if given.borders is not None:
         block.marks = saved.data_ptr() + 4 * saved.shape[0] - marks(shape)
-    stream = cuda.stream(x.device.index or 0)
+    stream = cuda.stream(given.x.device.index or 0)
     for launch, block.offset in plan.launches:
         launch(block, stream)
     slopes = found.x.new_empty(0) if dgaps is None else dgaps.sum(1)

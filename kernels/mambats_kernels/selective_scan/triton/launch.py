@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from mambats_kernels.selective_scan.operators import Inputs, Options
 from mambats_kernels.selective_scan.triton.kernel_backward import backward
 from mambats_kernels.selective_scan.triton.kernel_forward import forward
 from mambats_kernels.selective_scan.triton.kernel_sum import ordered_sum
@@ -13,35 +14,6 @@ from mambats_kernels.selective_scan.triton.shape import Tile, backward_tile, for
 
 # 8 loads on their way at a time: one after the other would show their latency.
 _SUM: dict[str, Any] = {"BLOCK": 512, "TOGETHER": 8}
-
-
-class Inputs(NamedTuple):
-    """Tensors of a scan as the kernels take them: contiguous, of any float dtype; B and C (B, T, G, N)."""
-
-    x: Tensor
-    dt: Tensor
-    A: Tensor
-    B: Tensor
-    C: Tensor
-    D: Tensor | None
-    z: Tensor | None
-    bias: Tensor | None
-    gaps: Tensor | None
-    initial: Tensor | None
-    borders: Tensor | None
-
-
-class Options(NamedTuple):
-    """What is compiled in."""
-
-    softplus: bool
-    hold: bool
-    reverse: bool
-
-
-def rows_of(given: Inputs) -> int:
-    """Rows that are walked: of the batch, or packed sequences."""
-    return given.x.shape[0] if given.borders is None else given.borders.shape[0] - 1
 
 
 def _on(device: torch.device) -> AbstractContextManager[Any]:
@@ -68,7 +40,7 @@ def _blank(like: Tensor, packed: bool) -> Tensor:
 def run_forward(given: Inputs, options: Options, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Give y, the final states (rows, D, N), and the state before each tile of tokens (tiles, N, D) or nothing."""
     (_, tokens, width), (groups, states) = given.x.shape, given.B.shape[2:]
-    rows, packed, tile = rows_of(given), given.borders is not None, forward_tile(states)
+    rows, packed, tile = given.rows, given.borders is not None, forward_tile(states)
     y = _blank(given.x, packed)
     final = given.x.new_empty((rows, width, states), dtype=torch.float32)
     count = saved_states(rows, tokens, states, packed) if save else 0
@@ -99,7 +71,7 @@ class Parts(NamedTuple):
 
 
 def _parts(given: Inputs, blocks: int) -> Parts:
-    width, (batch, tokens, groups, states), rows = given.x.shape[2], given.B.shape, rows_of(given)
+    width, (batch, tokens, groups, states), rows = given.x.shape[2], given.B.shape, given.rows
 
     def room(*sizes: int) -> Tensor:
         return torch.empty(sizes, dtype=torch.float32, device=given.x.device)
@@ -126,7 +98,7 @@ def run_backward(
 ) -> list[Tensor | None]:
     """Give the gradients of x, dt, A, B, C, D, z, dt_bias, gaps and initial, None for what is not there."""
     (batch, tokens, width), (groups, states) = given.x.shape, given.B.shape[2:]
-    rows, packed, tile = rows_of(given), given.borders is not None, backward_tile(states)
+    rows, packed, tile = given.rows, given.borders is not None, backward_tile(states)
     dx, ddt = _blank(given.x, packed), _blank(given.dt, packed)
     dz = None if given.z is None else _blank(given.z, packed)
     initial = None if given.initial is None else saved.new_empty(given.initial.shape)
