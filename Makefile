@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CONSTRAINTS := constraints/cpu-py311.txt
-EXTRAS := train,mlflow,plot,demo,dev
+EXTRAS := train,mlflow,plot,demo,robot,dev
 NATIVE := $(wildcard $(addprefix kernels/mambats_kernels/native/,*.h *.cpp build.py))
 
 # The first of these that starts and is new enough; PYTHON=... overrides.
@@ -36,6 +36,7 @@ test: setup
 	$(BIN)/python -m pytest
 
 test-slow: setup
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c $(CONSTRAINTS) -e '.[rivals]'
 	$(BIN)/python -m pytest -m 'slow and not gpu'
 
 # A GPU machine brings its own torch: no environment is made here.

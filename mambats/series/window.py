@@ -1,81 +1,12 @@
-"""The nouns of data: a stream of stamped values, a recording of streams, and a batch of windows."""
+"""A batch of windows cut from recordings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
-
-Stamps = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Stream:
-    """Values of one sensor or one group of channels on one clock.
-
-    Args:
-        stamps: Times in int64 nanoseconds, shape (T,), rising.
-        values: Values, shape (T, C); NaN only where `observed` is False.
-        channels: One name a column, unique.
-        observed: Which values were measured, shape (T, C), or None where all were.
-        unit: Unit of the values, empty when mixed or dimensionless.
-        frame: Frame id (REP-105) the values are expressed in, empty when none.
-
-    Raises:
-        ValueError: If shapes disagree, names repeat, or stamps do not rise.
-    """
-
-    stamps: Stamps
-    values: Floats
-    channels: tuple[str, ...]
-    observed: Flags | None = None
-    unit: str = ""
-    frame: str = ""
-
-    def __post_init__(self) -> None:
-        """Check shapes, names and the clock."""
-        rows = len(self.stamps)
-        if self.values.ndim != 2 or self.values.shape[0] != rows:
-            raise ValueError(f"values have shape {self.values.shape}, stamps ({rows},): need (T, C) with the same T.")
-        if len(self.channels) != self.values.shape[1] or len(set(self.channels)) != len(self.channels):
-            raise ValueError(f"channels are {self.channels}, values have {self.values.shape[1]} columns: one each.")
-        if self.observed is not None and self.observed.shape != self.values.shape:
-            raise ValueError(f"observed has shape {self.observed.shape}, values {self.values.shape}: need the same.")
-        if rows > 1:
-            bad = np.flatnonzero(np.diff(self.stamps) <= 0)
-            if bad.size:
-                row = int(bad[0]) + 1
-                raise ValueError(
-                    f"stamps do not rise at row {row}: {self.stamps[row - 1]} then {self.stamps[row]} ns. "
-                    "Sort the rows and drop duplicates first."
-                )
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.stamps)
-
-
-@dataclass(frozen=True)
-class Recording:
-    """Streams that belong together (one series, one drive), with facts that do not change.
-
-    Args:
-        name: Identifier, unique within a source (`unique_id` of a long table).
-        streams: Streams by name. Forecasting reads `target`, and where present `past` (covariates known up to
-            now) and `future` (covariates known in advance).
-        static: Facts that hold for the whole recording, numbers by name.
-    """
-
-    name: str
-    streams: Mapping[str, Stream]
-    static: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True)
