@@ -1,0 +1,72 @@
+"""Smooth random trajectories of 6 degrees of freedom with exact derivatives: robot, car, drone, hand."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mambats_datasets.synthetic.drive import CAR, ROBOT, Drive
+from mambats_datasets.synthetic.flight import Flight
+from mambats_datasets.synthetic.hand import Hand
+from mambats_datasets.synthetic.motion import Motion
+
+KINDS = ("robot", "car", "drone", "hand")
+
+
+class Trajectory(Protocol):
+    """B trajectories: call one with times (B, T) in seconds, -1 to `duration` + 1, for its motion.
+
+    Velocity and acceleration are the derivatives of the position, angular velocity and acceleration those of the
+    rotation, in closed form (position of wheeled bodies: by quadrature to 1e-12 m), at any time asked.
+    """
+
+    @property
+    def batch(self) -> int:
+        """B."""
+        ...
+
+    @property
+    def duration(self) -> float:
+        """Seconds for which it is defined, with a second before and after."""
+        ...
+
+    def __call__(self, t: Tensor) -> Motion:
+        """The motion at times t (B, T), float64 seconds on the device of the trajectory."""
+        ...
+
+
+def random_trajectory(kind: str, batch: int, duration: float, generator: torch.Generator) -> Trajectory:
+    """Draw trajectories; the generator's device is where they live.
+
+    Args:
+        kind: `robot` (wheels: velocity along body x, circles of some metres at 1 m/s, tilts under 3 degrees), `car`
+            (the same at 12 m/s on hills), `drone` (attitude follows the thrust that its acceleration needs) or `hand`
+            (turns about all axes, as a held device).
+        batch: How many, B.
+        duration: Seconds.
+        generator: Source of all randomness.
+
+    Raises:
+        ValueError: If the kind is unknown, or batch or duration is not positive.
+    """
+    if batch < 1 or not duration > 0:
+        raise ValueError(f"batch is {batch}, duration {duration} s: both must be positive.")
+    match kind:
+        case "robot":
+            return Drive.random(ROBOT, batch, duration, generator)
+        case "car":
+            return Drive.random(CAR, batch, duration, generator)
+        case "drone":
+            return Flight.random(batch, duration, generator)
+        case "hand":
+            return Hand.random(batch, duration, generator)
+        case _:
+            raise ValueError(f"there is no trajectory {kind!r}, choose of {', '.join(KINDS)}.")
+
+
+def uniform_times(batch: int, duration: float, rate: float, device: torch.device | str = "cpu") -> Tensor:
+    """Times 0, 1/rate, 2/rate ... below `duration`, the same for each of B trajectories: (B, T) float64 seconds."""
+    count = int(duration * rate + 1e-9)
+    return (torch.arange(count, dtype=torch.float64, device=device) / rate).expand(batch, count)
