@@ -1,0 +1,160 @@
+"""A text file of numbers in columns: its shape is checked line by line, then polars reads it in one pass."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from mambats.formats.error import DataError
+from mambats.formats.lines import body_of, find_lines, read_bytes, single_blanks, whole_lines
+from mambats.formats.repair import REFUSE, Place, Policy
+from mambats.formats.seconds import TimeUnit, text_to_ns
+from mambats.series import Stamps
+
+NULLS = ["", "NA", "N/A", "NULL", "null", "None", "?"]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Columns of a text file.
+
+    Args:
+        path: The file.
+        header: Names found in its header line or in the last comment line above the rows; empty when it has neither.
+        frame: All cells as float64 or as text, columns named by their place: `0`, `1` ...
+        place: Where the rows stand, line by line.
+        repairs: What was repaired while reading.
+    """
+
+    path: Path
+    header: tuple[str, ...]
+    frame: pl.DataFrame
+    place: Place
+    repairs: tuple[str, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return self.frame.width
+
+    def numbers(self, columns: Sequence[int]) -> npt.NDArray[np.float64]:
+        """Read columns, shape (T, C) float64, C-contiguous and writable; NaN where a cell is empty.
+
+        Raises:
+            DataError: If a cell is no number; names its line.
+        """
+        table = np.empty((self.frame.height, len(columns)))
+        for place, column in enumerate(columns):
+            table[:, place] = self._cast(column)
+        return table
+
+    def stamps(self, column: int, unit: TimeUnit) -> Stamps:
+        """Read a time column as int64 nanoseconds, shape (T,); no digit is lost where it was read as text."""
+        cells = self.frame[str(column)].cast(pl.String).str.strip_chars()
+        return text_to_ns(cells.fill_null(""), unit, self.place)
+
+    def _cast(self, column: int) -> npt.NDArray[np.float64]:
+        cells = self.frame[str(column)]
+        if cells.dtype != pl.String:
+            return cells.to_numpy()
+        made = cells.str.strip_chars().cast(pl.Float64, strict=False)
+        bad = np.flatnonzero((made.is_null() & cells.is_not_null()).to_numpy())
+        if bad.size:
+            row = int(bad[0])
+            label = repr(self.header[column]) if self.header else column + 1
+            raise DataError(
+                f"{self.place.at(row)}, column {label}: {cells[row]!r} is not a number ({bad.size} such cells). "
+                "Correct it, or leave it empty if it was not measured."
+            )
+        return made.to_numpy()
+
+
+def read_sheet(path: Path, policy: Policy = REFUSE, text: Sequence[int] = (0,)) -> Sheet:
+    """Read a file of numbers: separated by commas, semicolons, tabs or blanks; plain or gzipped.
+
+    Lines that begin with `#` and empty lines are passed over. A first line that is not all numbers names the columns.
+
+    Args:
+        path: The file.
+        policy: What to do with a last line that is cut off.
+        text: Columns to keep as text: those of times.
+
+    Raises:
+        DataError: If the file is missing, empty or not text, or a line has another number of columns than the first;
+            names the line.
+    """
+    data, archive_torn = read_bytes(path, policy)
+    if archive_torn:  # its last line may end inside a number
+        data = data[: data.rfind(b"\n") + 1]
+    data = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
+    separator = _separator(data)
+    if separator == " ":
+        data = single_blanks(data)
+    lines = find_lines(data)
+    if not len(lines.starts):
+        raise DataError(f"{path}: no rows in {len(data)} bytes. Is it the right file, and whole?")
+    header = _cells(data[lines.starts[0] : lines.ends[0]], separator)
+    if all(_is_number(cell) for cell in header):
+        header = _comment(data[: lines.starts[0]], separator, len(header))
+    else:
+        lines = lines.behind(1)
+        if not len(lines.starts):
+            raise DataError(f"{path}: a header ({', '.join(header[:8])}) and no rows. Is the file whole?")
+    lines, repairs = whole_lines(data, lines, separator, len(header), path, policy)
+    if archive_torn:
+        repairs = (*repairs, f"{path}: the archive is cut off, read up to line {lines.numbers[-1]}")
+    width = len(_cells(data[lines.starts[0] : lines.ends[0]], separator))
+    frame = _frame(body_of(data, lines), separator, width, text, path)
+    return Sheet(path, header, frame, Place(str(path), lines.numbers, "line"), repairs)
+
+
+def _frame(body: bytes, separator: str, width: int, text: Sequence[int], path: Path) -> pl.DataFrame:
+    types = {str(column): pl.String if column in text else pl.Float64 for column in range(width)}
+    try:
+        return _parse(body, separator, types)
+    except pl.exceptions.ComputeError:  # a cell that is no number: keep text, and name the cell when it is asked for
+        pass
+    try:
+        return _parse(body, separator, dict.fromkeys(types, pl.String))
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{path}: the table cannot be read: {reason}. Is it UTF-8 text?") from error
+
+
+def _parse(body: bytes, separator: str, types: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
+    return pl.read_csv(
+        body, has_header=False, separator=separator, schema=dict(types), null_values=NULLS, quote_char=None
+    )
+
+
+def _separator(data: bytes) -> str:
+    line = next((line for line in re.finditer(rb"^[^#\n][^\n]*", data, re.MULTILINE)), None)
+    found = line[0] if line else b""
+    return next((mark for mark in ",;" if mark.encode() in found), " ")
+
+
+def _cells(line: bytes, separator: str) -> tuple[str, ...]:
+    [cells] = csv.reader([line.decode("utf-8", "replace")], delimiter=separator)
+    return tuple(cell.strip() for cell in cells)
+
+
+def _comment(above: bytes, separator: str, width: int) -> tuple[str, ...]:
+    """Names in the last comment above the rows, where it has one a column."""
+    line = above.strip().rpartition(b"\n")[2].lstrip(b"# ")
+    cells = _cells(line, separator) if line else ()
+    return cells if len(cells) == width else ()
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell or "nan")
+    except ValueError:
+        return cell in NULLS
+    return True
