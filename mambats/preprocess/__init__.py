@@ -9,7 +9,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mambats.preprocess.carried import Carried, OfflineOnlyError
+    from mambats.preprocess.carried import (
+        Carried,
+        OfflineOnlyError,
+    )
+    from mambats.preprocess.outliers import (
+        ChiSquareGate,
+        DegenerateError,
+        Gated,
+        Hampel,
+        Plane,
+        RangeGate,
+        RansacPlane,
+        RateGate,
+        Stuck,
+        flag,
+    )
     from mambats.preprocess.signal import (
         BandFilter,
         Derivative,
@@ -26,31 +41,51 @@ if TYPE_CHECKING:
 __all__ = [
     "BandFilter",
     "Carried",
+    "ChiSquareGate",
+    "DegenerateError",
     "Derivative",
     "Exponential",
+    "Gated",
+    "Hampel",
     "MovingAverage",
     "Notch",
     "OfflineOnlyError",
     "OnStream",
+    "Plane",
+    "RangeGate",
+    "RansacPlane",
+    "RateGate",
     "RunningMedian",
     "SavitzkyGolay",
     "Sections",
+    "Stuck",
     "ZeroPhase",
+    "flag",
 ]
 
 _HOMES = {
     "BandFilter": "signal",
     "Carried": "carried",
+    "ChiSquareGate": "outliers",
+    "DegenerateError": "outliers",
     "Derivative": "signal",
     "Exponential": "signal",
+    "Gated": "outliers",
+    "Hampel": "outliers",
     "MovingAverage": "signal",
     "Notch": "signal",
     "OfflineOnlyError": "carried",
     "OnStream": "signal",
+    "Plane": "outliers",
+    "RangeGate": "outliers",
+    "RansacPlane": "outliers",
+    "RateGate": "outliers",
     "RunningMedian": "signal",
     "SavitzkyGolay": "signal",
     "Sections": "signal",
+    "Stuck": "outliers",
     "ZeroPhase": "signal",
+    "flag": "outliers",
 }
 
 
