@@ -72,7 +72,7 @@ def bidirectional_scan(
         needs_device(x.device, {"A_reverse": A_reverse})
         needs_shape("A_reverse", A_reverse, tuple(A.shape), "the shape of A", "or leave it out to tie it to A.")
     if x.numel() and chosen_backend("selective_scan", x.device, x.dtype) == "cuda":
-        if obstacle_to(x, A) is None and unfit(x, dt, B, C, z) is None:
+        if obstacle_to(x, A) is None and unfit(x, dt, B, C, z, cu_seqlens) is None:
             if looks_at(x):
                 _check_values({"x": x, "dt": dt, "B": B, "C": C, "z": z}, dt_bias, gaps, cu_seqlens)
             return cuda_both(

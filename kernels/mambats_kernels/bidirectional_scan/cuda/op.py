@@ -10,7 +10,6 @@ from torch.autograd.function import once_differentiable
 
 from mambats_kernels.bidirectional_scan.cuda.scan import both_backward, both_forward, saved_floats, way_of
 from mambats_kernels.eager import direct, taught
-from mambats_kernels.selective_scan.cuda.geometry import Shape
 from mambats_kernels.selective_scan.cuda.op import _alike, _float
 from mambats_kernels.selective_scan.cuda.scan import shape_of
 
@@ -105,11 +104,15 @@ class Both(torch.autograd.Function):
         return *[v if wanted else None for v, wanted in zip(slopes, needed, strict=False)], None, None, None
 
 
-def unfit(x: Tensor, dt: Tensor, B: Tensor, C: Tensor, z: Tensor | None) -> str | None:
+def unfit(
+    x: Tensor, dt: Tensor, B: Tensor, C: Tensor, z: Tensor | None, borders: Tensor | None = None
+) -> str | None:
     """Say why both directions had better be two calls, None if one launch does them."""
     shape = shape_of(x, B)
+    if borders is not None and shape_of(x, B, borders).sequences:
+        return "so many packed sequences are rows of their own, which each direction cuts from its own end"
     size = 4 if _alike(x, dt, B, C, z) == torch.float32 else 2
-    if way_of(Shape(*shape[:-1], size), x.device):
+    if way_of(shape._replace(bytes=size), x.device):
         return None
     return "the GPU is older than compute capability 9.0, or too few rows would need time cut and cannot be added to"
 

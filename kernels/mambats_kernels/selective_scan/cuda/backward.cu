@@ -32,6 +32,30 @@ DEVICE void again(const Arguments& p, const Place& w, const Store& r, int tile, 
   }
 }
 
+#if ROWS
+DEVICE void blank_gradients(const Arguments& p, const Place& w) {
+  blank(p, w, p.dx, w.from_channel, w.count);
+  blank(p, w, p.ddt, w.from_channel, w.count);
+  if (GATED) blank(p, w, p.dz, w.from_channel, w.count);
+  if (MERGED) {
+    blank(p, w, p.dB, 0, STATES);
+    blank(p, w, p.dC, 0, STATES);
+  }
+}
+
+// Of an empty piece: nothing to add to the sums; what flows into an empty sequence flows out.
+DEVICE void pass_gradients(const Arguments& p, const Place& w, int d, int share) {
+  float* sums = p.sums + w.seat * p.width * (STATES + 2);
+  const float zeros[4] = {0.f, 0.f, 0.f, 0.f};
+  for (int pass = 0; pass < PASSES; pass++) {
+    const int from = pass * 16 + share * 4;
+    put_states<4>(sums + (i64)d * STATES, from, zeros);
+    if (STARTED && w.row >= 0) pass_on<4>(p.dinitial, p.dfinal, (w.row * p.width + d) * STATES, from);
+  }
+  if (share == 0) sums[p.width * STATES + d] = sums[p.width * (STATES + 1) + d] = 0.f;
+}
+#endif
+
 KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
   SHARED(memory);
   const Store r = store(memory);
@@ -43,18 +67,26 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
     const int c = warp * 8 + (lane >> 4) * 4 + (lane & 3), d = w.first + c;
     const bool there = c < w.count;
     const int tiles = (w.length + TILE - 1) / TILE;
+#if ROWS
+    blank_gradients(p, w);
+    if (!tiles) {
+      if (there) pass_gradients(p, w, d, share);
+      return;
+    }
+#endif
     find_rows(p, w, r.from);
     if (!MERGED && tid == 32) {  // the room begins at the first token, in walking order, of the launch
       const i64 step = 2 * PADDED, room = min(p.tokens, p.room);
       const int size = EXACT ? 4 : 2;
-      char* at = (char*)p.partial + ((w.seat * p.groups * BLOCKS_OF_GROUP + w.block) * room + (w.lo - p.offset * p.chunk)) * step * size;
+      const i64 seat = ROWS ? 0 : w.seat, before = ROWS ? (w.back ? p.tokens - w.begin - w.tokens : w.begin) : -p.offset * p.chunk;
+      char* at = (char*)p.partial + ((seat * p.groups * BLOCKS_OF_GROUP + w.block) * room + (w.lo + before)) * step * size;
       r.sums[0] = Rows{at, (int)step * size};
       r.sums[1] = Rows{at + PADDED * size, (int)step * size};
     }
     __syncthreads();
     const Rows* sums_at = MERGED ? r.from + DC : r.sums;
     // Place of the channel's first saved states in this chunk.
-    const i64 kept = (w.seat * saved_tiles((p.tokens + 15) / 16) + saved_tiles(w.lo / 16)) * p.width + d;
+    const i64 kept = (saved_from(p, w) + saved_tiles(w.lo / 16)) * p.width + d;
 
     // A tile's first states come with its first turn; those of the fourth of four are left by the third.
     auto home = [&](int tile) { return r.first + (tile % PLACES) * THREADS + tid; };
@@ -89,7 +121,7 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
     commit_copies();
     // Launches that follow each other take over the carry and add to the sums.
     const bool follows = CHUNKED == 2 && w.part + 1 < p.chunks;
-    const i64 slot = CHUNKED == 2 ? w.seat : w.seat * p.chunks + w.part;
+    const i64 slot = CHUNKED == 2 || ROWS ? w.seat : w.seat * p.chunks + w.part;
     float a[4], carry[4], dA[4];
 #pragma unroll 1
     for (int pass = 0; pass < PASSES; pass++) {
@@ -98,11 +130,13 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
       for (int s = 0; s < 4; s++) a[s] = carry[s] = dA[s] = 0.f;
       if (there) {
         get_states<4>(rates_of(p, w) + (i64)d * STATES, from, a);
-        if (CHUNKED == 1 || follows) get_states<4>(p.carry + (slot * p.width + d) * STATES, from, carry);
+        if ((CHUNKED == 1 && !ROWS) || follows) get_states<4>(p.carry + (slot * p.width + d) * STATES, from, carry);
         else if (!PACKED && !BOTH && p.dfinal) get_states<4>(p.dfinal + (w.row * p.width + d) * STATES, from, carry);
       }
 #pragma unroll
       for (int s = 0; s < 4; s++) a[s] *= LOG2E;
+      if (ROWS && CHUNKED && there)
+        for (int k = (int)((w.tokens - 1) / p.chunk); k > w.part; k--) pass_piece<4>(p, w, k - 1, d, from, a, carry);
       if (PASSES > 1) {
         r.kept[(2 * pass) * THREADS + tid] = make_float4(carry[0], carry[1], carry[2], carry[3]);
         r.kept[(2 * pass + 1) * THREADS + tid] = make_float4(0.f, 0.f, 0.f, 0.f);
@@ -274,11 +308,11 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
       __syncthreads();
       if (PASSES == 1) post(w, r, sums_at, turn.tile, 0);
       if (SLOPED && tid < TILE && turn.tile * TILE + tid < w.length) {
-        const i64 k = k0 + tid, at = token(p, w.back, k) + w.back;
+        const i64 k = k0 + tid, at = place_of(p, w, k) + w.back;
         const float v = (r.slope[tid] + r.slope[TILE + tid]) + (r.slope[2 * TILE + tid] + r.slope[3 * TILE + tid]);
         const bool free = w.back && (k == 0 || (PACKED && (r.marks[stage * TILE + tid] & ENTER)));
         const i64 blocks = p.groups * BLOCKS_OF_GROUP;
-        if (!free) p.dgaps[(w.seat * blocks + w.block) * p.tokens + at] = v;
+        if (!free) p.dgaps[((ROWS ? 0 : w.seat) * blocks + w.block) * p.tokens + at] = v;
       }
       store_channels<GATED ? 3 : 2>(w, r.from + DX, r.x + raw, 2 * TILE * ROW, turn.tile * TILE);
       turn = next;

@@ -47,10 +47,11 @@ DEVICE void convert(const Place& w, const Ring& r, int i, int stage, float bias0
 KERNEL BOUNDS(THREADS, 1) scan_carry(PARAMETER Arguments p) {
   SHARED(memory);
   const Ring r = ring(memory);
-  const Place w = place(p);
+  const Place w = place(p, 0, 1);
   const int lane = threadIdx.x % 4, c = threadIdx.x / 4, d = w.first + c, from = lane * (PADDED / 4);
   const bool there = c < w.count;
   const int tiles = (w.length + TILE - 1) / TILE;
+  if (ROWS && !tiles) return;
   find_rows(p, w, r.from);
   __syncthreads();
   load(p, w, r, tiles - 1, tiles - 1 & 1);
@@ -99,6 +100,7 @@ KERNEL BOUNDS(THREADS, 1) scan_carry(PARAMETER Arguments p) {
     }
   }
   if (!there) return;
-  put_states<PADDED / 4>(p.carry + ((w.seat * p.chunks + w.part) * p.width + d) * STATES, from, h);
-  if (lane == 0) p.spans[(w.seat * p.chunks + w.part) * p.width + d] = span < 0.f ? -1.f : span;
+  const i64 slot = ROWS ? w.seat : w.seat * p.chunks + w.part;
+  put_states<PADDED / 4>(p.carry + (slot * p.width + d) * STATES, from, h);
+  if (lane == 0) p.spans[slot * p.width + d] = span < 0.f ? -1.f : span;
 }

@@ -20,7 +20,7 @@ KERNEL BOUNDS(THREADS, 1) scan_finish(PARAMETER Arguments p) {
     SHARED(memory);
     float* shared = (float*)memory;
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-    const i64 e = (i64)blockIdx.x * 32 + lane, many = CHUNKED == 2 ? p.rows : p.rows * p.chunks;
+    const i64 e = (i64)blockIdx.x * 32 + lane, many = ROWS ? p.chunks + p.sequences : CHUNKED == 2 ? p.rows : p.rows * p.chunks;
     float v = 0.f, back = 0.f;
     if (e < wide) {
 #pragma unroll 4
@@ -56,9 +56,10 @@ KERNEL BOUNDS(THREADS, 1) scan_finish(PARAMETER Arguments p) {
   const i64 width = min(p.tokens, p.room) * 2 * PADDED;
   const i64 at = (row * BLOCKS_OF_GROUP * width + (k * 2 + second) * PADDED + n) / 4;
   float4 v = make_float4(0.f, 0.f, 0.f, 0.f);
-  sum_blocks(p, at, width, v);
-  if (BOTH && !apart) sum_blocks(p, ((row + rows) * BLOCKS_OF_GROUP * width + ((p.tokens - 1 - k) * 2 + second) * PADDED + n) / 4, width, v);
   const bool back = apart ? row >= rows : !BOTH && REVERSE;
+  // Behind the last packed sequence there are no sums.
+  if (!ROWS || token(p, back, from + k) < p.borders[p.sequences]) sum_blocks(p, at, width, v);
+  if (BOTH && !apart) sum_blocks(p, ((row + rows) * BLOCKS_OF_GROUP * width + ((p.tokens - 1 - k) * 2 + second) * PADDED + n) / 4, width, v);
   const i64 seat = apart && back ? row - rows : row;
   TYPE* to = (TYPE*)(second ? p.dB : p.dC).at + ((seat / p.groups * p.tokens + token(p, back, from + k)) * p.groups + seat % p.groups) * STATES + n;
   put_sums(to, n, v, EXACT ? 1.f : TRUNCATED, apart && 2 * p.offset < p.chunks);

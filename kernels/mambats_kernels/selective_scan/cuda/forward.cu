@@ -100,6 +100,13 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_forward(PARAMETER Arguments p) {
     const int lane = threadIdx.x % 4, c = threadIdx.x / 4, d = w.first + c, from = lane * SHARE;
     const bool there = c < w.count;
     const int tiles = (w.length + TILE - 1) / TILE;
+#if ROWS
+    if (PHASE != 1) blank(p, w, p.y, w.from_channel, w.count);
+    if (!tiles) {
+      if (PHASE != 1 && w.row >= 0 && there) pass_on<SHARE>(p.final, STARTED ? p.initial : nullptr, (w.row * p.width + d) * STATES, from);
+      return;
+    }
+#endif
     find_rows(p, w, r.from);
     __syncthreads();
     load(p, w, r, 0, tiles);
@@ -109,16 +116,19 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_forward(PARAMETER Arguments p) {
     for (int s = 0; s < SHARE; s++) a[s] = h[s] = 0.f;
     if (there) {
       get_states<SHARE>(rates_of(p, w) + (i64)d * STATES, from, a);
-      if (PHASE == 2) get_states<SHARE>(p.carry + ((w.seat * p.chunks + w.part) * p.width + d) * STATES, from, h);
-      if (PHASE == 0 && STARTED && !PACKED) get_states<SHARE>(p.initial + (w.row * p.width + d) * STATES, from, h);
+      if (PHASE == 2 && !ROWS) get_states<SHARE>(p.carry + ((w.seat * p.chunks + w.part) * p.width + d) * STATES, from, h);
+      if ((PHASE == 0 || (ROWS && PHASE == 2)) && STARTED && !PACKED) get_states<SHARE>(p.initial + (w.row * p.width + d) * STATES, from, h);
     }
 #pragma unroll
     for (int s = 0; s < SHARE; s++) a[s] *= LOG2E;
+    if (ROWS && PHASE == 2 && there)
+#pragma unroll UNROLL
+      for (int k = 0; k < w.part; k++) pass_piece<SHARE>(p, w, k, d, from, a, h);
     const int pairs = threadIdx.x % (CHANNELS / 2) * 2;
     const float bias0 = BIASED && pairs < w.count ? p.bias[w.first + pairs] : 0.f;
     const float bias1 = BIASED && pairs + 1 < w.count ? p.bias[w.first + pairs + 1] : 0.f;
     const float skip = SKIP && there ? p.D[d] : 0.f;
-    const i64 each = saved_tiles((p.tokens + 15) / 16);
+    const i64 kept = saved_from(p, w);
     float span = 0.f;
     wait_copies<1>();
     __syncthreads();
@@ -134,10 +144,11 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_forward(PARAMETER Arguments p) {
       const float* b = r.b + (i & 1) * TILE * PADDED + from;
       const float* weights = r.c + (i & 1) * TILE * PADDED + from;
       const unsigned char* marks = r.marks + (i & 3) * TILE;
+      const int end = ROWS && TILE == 16 ? min(TILE, w.length - k) : TILE;  // short rows: many tiles are not full
 #pragma unroll UNROLL
-      for (int t0 = 0; t0 < TILE; t0 += 4) {
+      for (int t0 = 0; t0 < end; t0 += 4) {
         if (SAVE && there && t0 % 16 == 0 && k + t0 < w.length && is_saved((w.lo + k + t0) / 16))
-          keep(p.saved, (w.seat * each + saved_tiles((w.lo + k + t0) / 16)) * p.width + d, from, h);
+          keep(p.saved, (kept + saved_tiles((w.lo + k + t0) / 16)) * p.width + d, from, h);
         const u32 word = PACKED ? *(const u32*)(marks + t0) : 0u;
         float y[4];
         auto four = [&](const bool marked) {  // inlined twice: where no packed sequence begins or ends, nothing asks for one
@@ -181,13 +192,14 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_forward(PARAMETER Arguments p) {
     }
     if (PHASE == 1) {
       if (there) {
-        put_states<SHARE>(p.carry + ((w.seat * p.chunks + w.part) * p.width + d) * STATES, from, h);
-        if (lane == 0) p.spans[(w.seat * p.chunks + w.part) * p.width + d] = span < 0.f ? -1.f : span;
+        const i64 slot = ROWS ? w.seat : w.seat * p.chunks + w.part;
+        put_states<SHARE>(p.carry + (slot * p.width + d) * STATES, from, h);
+        if (lane == 0) p.spans[slot * p.width + d] = span < 0.f ? -1.f : span;
       }
       return;
     }
     __syncthreads();
     store_channels<1>(w, r.from + Y, r.z + ((tiles - 1) & 3) * TILE * ROW, 0, (tiles - 1) * TILE);
-    if (!PACKED && !BOTH && there && w.part == p.chunks - 1) put_states<SHARE>(p.final + (w.row * p.width + d) * STATES, from, h);
+    if (!PACKED && !BOTH && there && (ROWS ? w.seat >= p.chunks : w.part == p.chunks - 1)) put_states<SHARE>(p.final + (w.row * p.width + d) * STATES, from, h);
   }
 }

@@ -16,6 +16,7 @@ class Shape(NamedTuple):
         groups: G.
         states: N.
         bytes: Of an element of x.
+        sequences: Packed ones that are walked as rows of their own (`rows.py`), 0 where rows of the batch are walked.
     """
 
     rows: int
@@ -24,6 +25,12 @@ class Shape(NamedTuple):
     groups: int
     states: int
     bytes: int
+    sequences: int = 0
+
+    @property
+    def mean(self) -> int:
+        """Tokens of a row that is walked: of packed sequences the mean, as nobody knows more before the GPU does."""
+        return -(-self.tokens // self.sequences) if self.sequences else self.tokens
 
     @property
     def padded(self) -> int:
@@ -47,11 +54,13 @@ class Shape(NamedTuple):
         The fourth costs one more walk over a tile. With more than 16 states there is no room for it.
         """
         room = self.rows * -(-self.tokens // TILE) * self.width * self.padded * self.kept
-        return self.padded == 16 and self.tokens > 128 and room > ROOM
+        return self.padded == 16 and self.mean > 128 and room > ROOM
 
     @property
     def saved_tiles(self) -> int:
-        """Saved states of a row."""
+        """Saved states of a row; of all sequences that are rows of their own, wherever they begin and end."""
+        if self.sequences:
+            return (self.tokens // 64 + self.sequences) * 3 if self.sparse else self.tokens // TILE + self.sequences
         tiles = -(-self.tokens // TILE)
         return tiles // 4 * 3 + min(tiles % 4, 3) if self.sparse else tiles
 
@@ -124,7 +133,7 @@ def forward_tile(shape: Shape, blocks: float) -> int:
     With 32, three blocks fit: 7 % faster than 16 where no more than three are there (0.217 against 0.229 ms at
     (8, 2048, 1536, 16) on an H100), 15 % slower where more are (0.090 against 0.076 at (64, 512, 256, 16)).
     """
-    return 32 if shape.bytes == 2 and shape.padded <= 32 and shape.tokens > TILE and blocks <= 3 else TILE
+    return 32 if shape.bytes == 2 and shape.padded <= 32 and shape.mean > TILE and blocks <= 3 else TILE
 
 
 def forward_occupancy(shape: Shape, tile: int) -> int:
@@ -140,7 +149,7 @@ def backward_occupancy(shape: Shape, blocks: float) -> int:
     168 registers are fastest where 3 blocks are all there is or rows are short; else 128 and a fourth.
     """
     if shape.padded == 16:
-        return 4 if blocks > 3 and shape.tokens > 128 else 3
+        return 4 if blocks > 3 and shape.mean > 128 else 3
     return 3 if shape.padded <= 64 else 1
 
 

@@ -13,7 +13,7 @@ from mambats_kernels.selective_scan.operators import Inputs, Options, define
 
 
 def _saved(given: Inputs, save: bool) -> tuple[Any, ...]:
-    return (saved_floats(shape_of(given.x, given.B), given.borders is not None) if save else 0,)
+    return (saved_floats(shape_of(given.x, given.B, given.borders), given.borders is not None) if save else 0,)
 
 
 forward_op, backward_op = define("cuda_scan", operators.Scan(scan_forward, scan_backward, _saved), "cuda")

@@ -87,7 +87,8 @@ def _defines(shape: Shape, build: Build) -> dict[str, int | str]:
         "SOFTPLUS": int(build.softplus),
         "GAPS": int(build.gaps),
         "HOLD": int(build.hold),
-        "PACKED": int(build.packed),
+        "PACKED": int(build.packed and not shape.sequences),
+        "ROWS": int(shape.sequences > 0),
         "REVERSE": int(build.reverse),
         "STARTED": int(build.started),
         "WIDE": int(build.wide),
@@ -141,6 +142,15 @@ def _processors(device: int) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count
 
 
+def _forward_kernel(
+    shape: Shape, defines: dict[str, int | str], phase: int, tile: int, save: bool, device: int
+) -> cuda.Kernel:
+    built = {**defines, "PHASE": phase, "SAVE": int(save and phase != 1), "TILE": tile}
+    built |= {"UNROLL": 2 if shape.padded <= 64 else 1, "BLOCKS": geometry.forward_occupancy(shape, tile)}
+    room = geometry.forward_shared(shape, tile, phase == 1)
+    return _kernel("scan_forward", "forward.cu", built, device, room)
+
+
 def forward_launches(
     shape: Shape, kept: Shape, defines: dict[str, int | str], grid: tuple[int, int, int], save: bool, device: int
 ) -> list[Launch]:
@@ -155,15 +165,11 @@ def forward_launches(
         device: Index.
     """
     chunks, tile = grid[1], geometry.forward_tile(shape, grid[0] * grid[1] / _processors(device))
-    built = {**defines, "SAVE": int(save), "UNROLL": 2 if shape.padded <= 64 else 1, "TILE": tile}
-    built["BLOCKS"] = geometry.forward_occupancy(shape, tile)
     launches = [_marking(shape, defines, device)] if defines["PACKED"] else []
     if chunks > 1:
-        room = geometry.forward_shared(shape, tile, True)
-        kernel = _kernel("scan_forward", "forward.cu", {**built, "PHASE": 1, "SAVE": 0}, device, room)
+        kernel = _forward_kernel(shape, defines, 1, tile, save, device)
         launches += [kernel.launcher(grid, THREADS), _joining(kept, defines, device, False)]
-    room = geometry.forward_shared(shape, tile, False)
-    kernel = _kernel("scan_forward", "forward.cu", {**built, "PHASE": 2 if chunks > 1 else 0}, device, room)
+    kernel = _forward_kernel(shape, defines, 2 if chunks > 1 else 0, tile, save, device)
     return [*launches, kernel.launcher(grid, THREADS)]
 
 

@@ -11,6 +11,9 @@
 #define BOTH 0  // directions of one launch: 1 every block walks its row forwards, then backwards; 2 half of the blocks
 #endif          // walk forwards, the others backwards. Each adds its results to those of the other.
 #define WAYS (BOTH == 1 ? 2 : 1)
+#ifndef ROWS
+#define ROWS 0  // 1: a packed sequence is a row of its own (then PACKED is 0), cut into pieces of `chunk` tokens
+#endif
 #define CHANNELS 32
 #define THREADS 128
 #define PIECE (16 / (int)sizeof(TYPE))
@@ -31,7 +34,7 @@ struct Arguments {
   Line x, dt, z, dy, B, C, y, dx, ddt, dz, dC, dB;  // in the order of the table below
   i64 rows, tokens, width, inner, groups, sequences;  // inner: D / G; sequences: n if PACKED, else rows
   i64 chunk, chunks, offset, room;  // tokens of a time chunk (a multiple of 64), how many; a launch's first chunk and
-                                    // the tokens that it works on
+                                    // the tokens that it works on. If ROWS, chunks: pieces before those that end rows
   const float *A, *D, *bias, *gaps, *initial, *dfinal;
   const i64* borders;          // (n+1,)
   unsigned char* marks;        // (T rounded up to 16,)
@@ -47,14 +50,56 @@ DEVICE i64 token(const Arguments& p, bool back, i64 k) { return back ? p.tokens 
 
 // Where this block works. Tokens of its chunk are counted in walking order from `lo`; those from `from` to `to` are there.
 struct Place {
-  i64 row, seat, lo;  // seat: row of what is kept for each direction
+  i64 row, seat, lo;  // row: of states; seat: row of what is kept for each direction. If ROWS: sequence, or -1; piece
+  i64 begin, tokens;  // if ROWS: of the sequence
   bool back, adds;    // walks against time; adds to what is there already
   int length, from, to;
   int part, group, first, from_channel, count, block;  // chunk; group of channels; first channel, in its group, how many
                                                        // of 32; number in the row
 };
 
-DEVICE Place place(const Arguments& p, int way = 0) {
+// The packed sequence that holds a token: the first whose end lies behind it; n for the tail.
+DEVICE i64 sequence(const Arguments& p, i64 at) {
+  i64 lo = 0, hi = p.sequences;
+  while (lo < hi) {
+    const i64 middle = (lo + hi) / 2;
+    if (p.borders[middle + 1] > at) hi = middle; else lo = middle + 1;
+  }
+  return lo;
+}
+
+// The same by the 32 lanes of a warp together: two reads after each other for up to 1,024 sequences.
+DEVICE i64 sequence_of_warp(const Arguments& p, i64 at) {
+  i64 lo = 0, hi = p.sequences;
+  while (lo < hi) {
+    const i64 step = (hi - lo + 31) / 32, r = lo + ((threadIdx.x & 31) + 1) * step - 1;
+    lo += __popc(__ballot_sync(0xffffffffu, r < hi && p.borders[r + 1] <= at)) * step;
+    hi = min(hi, lo + step - 1);
+  }
+  return lo;
+}
+
+// If ROWS. A row of more than `chunk` tokens is cut: of its pieces in walking order the last is number `chunks` + sequence,
+// one before it the number floor(begin / chunk) + its own: another for each piece, as each has `chunk` tokens and one more
+// follows. Numbers below `chunks` that no piece has are empty. So nobody needs to know the lengths, and long pieces start
+// first. `later`: the piece after that one instead.
+DEVICE void find_piece(const Arguments& p, Place& w, i64 number, int later) {
+  const bool ends = number >= p.chunks;
+  w.row = ends ? number - p.chunks : sequence_of_warp(p, (number + 1) * p.chunk);
+  w.seat = number;
+  w.lo = w.begin = w.tokens = w.length = w.part = 0;
+  if (w.row >= p.sequences) { w.row = -1; return; }
+  w.begin = max((i64)0, min(p.tokens, p.borders[w.row]));
+  w.tokens = max((i64)0, min(p.tokens, p.borders[w.row + 1]) - w.begin);
+  if (!ends) w.part = (int)(number - w.begin / p.chunk);
+  else if (w.tokens > p.chunk) w.part = (int)((w.tokens - 1) / p.chunk);
+  if (!ends && (w.part + 1) * p.chunk >= w.tokens) { w.row = -1; return; }
+  w.part += later;
+  w.lo = w.part * p.chunk;
+  w.length = (int)min(p.chunk, w.tokens - w.lo);
+}
+
+DEVICE Place place(const Arguments& p, int way = 0, int later = 0) {
   Place w;
   const u32 wide = (u32)p.inner, blocks = BLOCKS_OF_GROUP * (u32)p.groups;
   const u32 row = blockIdx.x / blocks;
@@ -66,6 +111,13 @@ DEVICE Place place(const Arguments& p, int way = 0) {
   w.from_channel = w.block % BLOCKS_OF_GROUP * CHANNELS;
   w.first = w.group * wide + w.from_channel;
   w.count = min(CHANNELS, (int)wide - w.from_channel);
+#if ROWS
+  w.adds = false;
+  find_piece(p, w, row, later);
+  w.from = 0;
+  w.to = w.length;
+  return w;
+#endif
   w.part = blockIdx.y + p.offset;
   // Where launches follow each other, the first half of them covers all of time, once: the second finds results there.
 #if CHUNKED == 2
@@ -88,6 +140,20 @@ DEVICE Place place(const Arguments& p, int way = 0) {
 // ones, of which there are `saved_tiles(tiles)` in a row.
 DEVICE bool is_saved(i64 tile) { return !SPARSE || tile % 4 != 3; }
 DEVICE i64 saved_tiles(i64 tile) { return SPARSE ? tile / 4 * 3 + min(tile % 4, (i64)3) : tile; }
+// Place of a row's first saved state. If ROWS, sequence s may use those of the 16 (SPARSE: 64) tokens in which it lies, and
+// s more: enough for all before it, wherever they began.
+DEVICE i64 saved_from(const Arguments& p, const Place& w) {
+  if (ROWS) return SPARSE ? (w.begin / 64 + w.row) * 3 : w.begin / 16 + w.row;
+  return w.seat * saved_tiles((p.tokens + 15) / 16);
+}
+
+// The token, in its row of the tensors, that a block meets k-th of its own row.
+DEVICE i64 place_of(const Arguments& p, const Place& w, i64 k) {
+  if (ROWS) return w.begin + (w.back ? w.tokens - 1 - k : k);
+  return token(p, w.back, k);
+}
+// Row of the tensors.
+DEVICE i64 row_of(const Place& w) { return ROWS ? 0 : w.row; }
 
 DEVICE const float* rates_of(const Arguments& p, const Place& w) { return BOTH && w.back ? p.A_back : p.A; }
 
@@ -110,18 +176,8 @@ DEVICE void find_rows(const Arguments& p, const Place& w, Rows* table) {
   if (e >= LINES) return;
   const Line line = (&p.x)[e];
   const bool states = (e & ~1) == STATE || e >= DC;
-  const i64 at = w.row * line.row + token(p, w.back, w.lo) * line.token + w.group * line.group + (states ? 0 : w.from_channel);
+  const i64 at = row_of(w) * line.row + place_of(p, w, w.lo) * line.token + w.group * line.group + (states ? 0 : w.from_channel);
   table[e] = Rows{line.at + at * size, (w.back ? -size : size) * (int)line.token};
-}
-
-// The packed sequence that holds a token: the first whose end lies behind it; n for the tail.
-DEVICE i64 sequence(const Arguments& p, i64 at) {
-  i64 lo = 0, hi = p.sequences;
-  while (lo < hi) {
-    const i64 middle = (lo + hi) / 2;
-    if (p.borders[middle + 1] > at) hi = middle; else lo = middle + 1;
-  }
-  return lo;
 }
 
 DEVICE void pair(const float* from, float& a, float& b) { const float2 v = *(const float2*)from; a = v.x; b = v.y; }
@@ -185,6 +241,24 @@ template <int count> DEVICE void get_states(const float* to, int from, float* h)
 #pragma unroll
   for (int s = 0; s < count; s++) h[s] = from + s < STATES ? to[from + s] : 0.f;
 #endif
+}
+
+// If ROWS: the states of an empty sequence leave as they came, zeros if from nowhere.
+template <int count> DEVICE void pass_on(float* to, const float* start, i64 at, int from) {
+  float h[count];
+#pragma unroll
+  for (int s = 0; s < count; s++) h[s] = 0.f;
+  if (start) get_states<count>(start + at, from, h);
+  put_states<count>(to + at, from, h);
+}
+// If ROWS: take what flows into piece k of a row to its end (or back to its begin), `a` being A log2(e).
+template <int count> DEVICE void pass_piece(const Arguments& p, const Place& w, i64 k, int d, int from, const float* a, float* h) {
+  const i64 slot = w.begin / p.chunk + k;
+  const float span = p.spans[slot * p.width + d];
+  float v[count];
+  get_states<count>(p.carry + (slot * p.width + d) * STATES, from, v);
+#pragma unroll
+  for (int s = 0; s < count; s++) h[s] = fmaf(fast_exp2(a[s] * span), h[s], v[s]);
 }
 
 // Four sums of dB or dC at states n to n+3.
@@ -280,8 +354,8 @@ DEVICE i64 marks_of_way(const Arguments& p) { return (p.tokens + 15) / 16 * 16; 
 // Gaps and marks of one tile. In reverse a token uses the gap of its successor in time.
 DEVICE void load_times(const Arguments& p, const Place& w, float* gaps, unsigned char* marks, int k) {
   if (GAPS && threadIdx.x < TILE) {
-    const i64 at = token(p, w.back, w.lo + k + threadIdx.x) + w.back;
-    copy4(gaps + threadIdx.x, p.gaps + w.row * p.tokens + at, live(w, k + threadIdx.x) && at < p.tokens);
+    const i64 at = place_of(p, w, w.lo + k + threadIdx.x) + w.back;
+    copy4(gaps + threadIdx.x, p.gaps + row_of(w) * p.tokens + at, live(w, k + threadIdx.x) && at < p.tokens);
   }
   if (PACKED && threadIdx.x >= 96 && threadIdx.x < 96 + TILE / 16) {
     const int t = (threadIdx.x - 96) * 16;
@@ -319,6 +393,16 @@ template <int many> DEVICE void store_channels(const Place& w, const Rows* to, c
     }
   }
 #endif
+}
+
+// If ROWS: zeros behind the last sequence, for `width` numbers a token; all pieces of the same channels share the work.
+DEVICE void blank(const Arguments& p, const Place& w, const Line& line, i64 from, int width) {
+  const int lane = threadIdx.x & 31;
+  const i64 end = max((i64)0, min(p.tokens, p.borders[p.sequences])), pieces = p.chunks + p.sequences;
+  for (i64 t = end + w.seat * 4 + (threadIdx.x >> 5); t < p.tokens; t += pieces * 4) {
+    TYPE* at = (TYPE*)line.at + t * line.token + w.group * line.group + from;
+    for (int c = lane; c < width; c += 32) narrow(at[c], 0.f);
+  }
 }
 
 // B or C of one tile as floats.

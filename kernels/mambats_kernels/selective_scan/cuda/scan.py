@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mambats_kernels import cuda
+from mambats_kernels.selective_scan.cuda import rows
 from mambats_kernels.selective_scan.cuda.arguments import Arguments
 from mambats_kernels.selective_scan.cuda.geometry import Shape
 from mambats_kernels.selective_scan.cuda.plan import (
@@ -75,10 +76,11 @@ def _strides(given: Inputs, dy: Tensor | None) -> tuple[int, ...]:
     return *wide, *B.stride()[:2], B.stride(-2), *C.stride()[:2], C.stride(-2)  # of one group, its stride is not used
 
 
-def shape_of(x: Tensor, B: Tensor) -> Shape:
-    """Sizes of a call with x (B, T, D) and B (B, T, N) or (B, T, G, N)."""
-    rows, tokens, width = x.shape
-    return Shape(rows, tokens, width, 1 if B.dim() == 3 else B.shape[2], B.shape[-1], x.element_size())
+def shape_of(x: Tensor, B: Tensor, borders: Tensor | None = None) -> Shape:
+    """Sizes of a call with x (B, T, D) and B (B, T, N) or (B, T, G, N); `borders`: of packed sequences."""
+    batch, tokens, width = x.shape
+    shape = Shape(batch, tokens, width, 1 if B.dim() == 3 else B.shape[2], B.shape[-1], x.element_size())
+    return shape if borders is None else rows.parted(shape, borders.shape[0] - 1)
 
 
 def build_of(shape: Shape, given: Inputs, dy: Tensor | None, options: Options) -> Build:
@@ -125,9 +127,10 @@ def _find_forward(given: Inputs, options: Options, save: bool) -> tuple[Shape, F
     key = _key(given, None, options, save)
     found = _forwards.get(key)
     if found is None:
-        shape = shape_of(given.x, given.B)
+        shape = shape_of(given.x, given.B, given.borders)
         build = build_of(shape, given, None, options)
-        plan = forward_plan(shape, build, given.rows, _strides(given, None), save, given.x.device.index or 0)
+        make = rows.forward_plan if shape.sequences else forward_plan
+        plan = make(shape, build, given.rows, _strides(given, None), save, given.x.device.index or 0)
         if len(_forwards) >= MOST:
             _forwards.clear()
         found = _forwards[key] = shape, plan
@@ -138,9 +141,10 @@ def _find_backward(given: Inputs, dy: Tensor, options: Options, sloped: bool) ->
     key = _key(given, dy, options, sloped)
     found = _backwards.get(key)
     if found is None:
-        shape = shape_of(given.x, given.B)
+        shape = shape_of(given.x, given.B, given.borders)
         build = build_of(shape, given, dy, options)
-        plan = backward_plan(shape, build, given.rows, _strides(given, dy), sloped, given.x.device.index or 0)
+        make = rows.backward_plan if shape.sequences else backward_plan
+        plan = make(shape, build, given.rows, _strides(given, dy), sloped, given.x.device.index or 0)
         if len(_backwards) >= MOST:
             _backwards.clear()
         found = _backwards[key] = shape, plan
@@ -151,8 +155,8 @@ def forget() -> None:
     """Drop every plan; for tests that pretend another GPU."""
     for kept in (_forwards, _backwards):
         kept.clear()
-    forward_plan.cache_clear()
-    backward_plan.cache_clear()
+    for made in (forward_plan, backward_plan, rows.forward_plan, rows.backward_plan):
+        made.cache_clear()
 
 
 def _block(template: Arguments, given: Inputs) -> Arguments:
@@ -226,8 +230,8 @@ class _Gradients(NamedTuple):
 
 
 def saved_floats(shape: Shape, packed: bool) -> int:
-    """Size of what the forward pass keeps: the states before each segment, and the marks of packed tokens."""
-    return _four(shape.saved) + (marks(shape) // 4 if packed else 0)
+    """Size of what the forward pass keeps: states, and the marks of packed tokens in a row of all sequences."""
+    return _four(shape.saved) + (marks(shape) // 4 if packed and not shape.sequences else 0)
 
 
 def scan_forward(given: Inputs, options: Options, save: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -237,7 +241,7 @@ def scan_forward(given: Inputs, options: Options, save: bool) -> tuple[Tensor, T
     """
     given = readable(given)
     shape, plan = _find_forward(given, options, save)
-    packed = given.borders is not None
+    packed = given.borders is not None and not shape.sequences
     y = torch.empty_like(given.x, memory_format=torch.contiguous_format)
     final = given.A.new_empty((given.rows, shape.width, shape.states))
     if packed:  # empty sequences keep what they began with
@@ -279,7 +283,8 @@ def scan_backward(
     shape, plan = _find_backward(given, dy, options, sloped)
     make = _Gradients.together if merge and given.x.numel() <= SMALL else _Gradients.apart
     found = make(given.x, given.B, given.A, plan, given.z, given.D, given.bias, given.initial)
-    if given.borders is not None and given.initial is not None:  # of empty sequences
+    packed = given.borders is not None and not shape.sequences
+    if packed and given.initial is not None:  # of empty sequences
         found.initial.zero_() if dfinal is None else found.initial.copy_(dfinal)
     dgaps = None
     if sloped:  # each block gives its part
@@ -292,7 +297,7 @@ def scan_backward(
     block.spans = found.room.data_ptr() + 4 * shape.rows * plan.chunks * shape.width * shape.states
     block.partial = found.room.data_ptr() + 4 * _four(plan.scratch)
     block.sums = found.room.data_ptr() + 4 * (_four(plan.scratch) + plan.partial)
-    if given.borders is not None:
+    if packed:
         block.marks = saved.data_ptr() + 4 * saved.shape[0] - marks(shape)
     stream = cuda.stream(given.x.device.index or 0)
     for launch, block.offset in plan.launches:
