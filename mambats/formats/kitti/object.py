@@ -9,8 +9,9 @@ import numpy as np
 from mambats.formats.error import DataError
 from mambats.formats.kitti.boxes import CLASSES, FRAME, OBJECT, check_boxes, to_stream
 from mambats.formats.kitti.calibration import Base, read_calibration
-from mambats.formats.kitti.folder import PICTURES, read_points
+from mambats.formats.kitti.folder import PICTURES
 from mambats.formats.kitti.rows import read_rows
+from mambats.formats.points import read_points
 from mambats.formats.repair import REFUSE, Policy
 from mambats.series import ImageStream, RaggedStream, Recording
 

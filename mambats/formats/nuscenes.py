@@ -1,0 +1,208 @@
+"""One sample of nuScenes: a LiDAR sweep, six cameras, calibration, ego poses and boxes, from an infos pickle.
+
+The infos are those that mmdetection3d writes (version 1.1). They are read by `read_pickle`, which runs no code.
+
+Source: Caesar et al., nuScenes: a multimodal dataset for autonomous driving, CVPR 2020; mmdetection3d,
+    tools/dataset_converters/update_infos_to_v2.py (the layout).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from mambats.formats.error import DataError
+from mambats.formats.points import read_points
+from mambats.formats.repair import REFUSE, Policy
+from mambats.formats.restricted_pickle import MOST, read_pickle
+from mambats.series import FrameTree, ImageStream, RaggedStream, Recording, Rigid, Stream
+
+Matrix = npt.NDArray[np.float64]
+POINT = ("x", "y", "z", "intensity", "ring")
+BOX = ("x", "y", "z", "l", "w", "h", "yaw", "vx", "vy", "points", "class")
+BOX_UNITS = ("m", "m", "m", "m", "m", "m", "rad", "m/s", "m/s", "", "")
+POSE = ("px", "py", "pz", "qx", "qy", "qz", "qw")
+
+
+class Infos:
+    """The samples of an infos pickle.
+
+    Args:
+        path: The pickle, `nuscenes_infos_val.pkl` or the one of a single sample.
+        folder: Where the files of the sensors lie, in `samples/CAM_FRONT/` and so on or all together; None for the
+            pickle's folder.
+        most: Largest size of the pickle in bytes.
+
+    Raises:
+        DataError: If the pickle holds anything but data, or another layout.
+    """
+
+    def __init__(self, path: Path | str, folder: Path | str | None = None, most: int = MOST) -> None:
+        self.path = Path(path)
+        self.folder = self.path.parent if folder is None else Path(folder)
+        whole = _Entry(read_pickle(self.path, most), str(self.path))
+        if isinstance(whole.value, dict) and "infos" in whole.value:
+            raise DataError(
+                f"{path}: has the key 'infos': version 1.0. mmdetection3d's update_infos_to_v2.py converts it."
+            )
+        codes = cast(dict[str, int], whole.at("metainfo").at("categories", dict).value)
+        self.classes: tuple[str, ...] = (*sorted(codes, key=lambda name: codes[name]), "other")
+        self._samples = whole.at("data_list", list)
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(cast(Sequence[Any], self._samples.value))
+
+    def recording(self, sample: int = 0, policy: Policy = REFUSE) -> Recording:
+        """Read one sample.
+
+        Args:
+            sample: Which.
+            policy: `torn='repair'` leaves out a last point that is cut off.
+
+        Returns:
+            A recording with the ragged streams `lidar` (frame lidar: x right, y forward, z up, as the sensor is
+            mounted) and `labels` (boxes in it: x y z of the middle, l w h, yaw about z from x, velocity NaN where not
+            known), the pictures `camera_front`, `camera_front_left` and so on, each with its own stamp, the frames
+            `base_link` (the ego vehicle), `lidar` and the cameras, and the truth `pose` of base_link in `map` at the
+            stamps of all sensors.
+
+        Raises:
+            DataError: If there is no such sample, or a part of it is missing or wrong; names it.
+        """
+        if not 0 <= sample < len(self):
+            raise DataError(f"{self.path}: has no sample {sample}, it has {len(self)}, counted from 0.")
+        entry = self._samples.at(sample)
+        stamp = entry.stamp()
+        lidar_to_ego = entry.at("lidar_points").matrix("lidar2ego", 4)
+        edges = [Rigid.from_matrix("base_link", "lidar", lidar_to_ego)]
+        poses, repairs = {stamp: entry.matrix("ego2global", 4)}, list[str]()
+        lidar, lines = self._lidar(entry.at("lidar_points"), stamp, policy)
+        repairs += lines
+        images = dict[str, ImageStream]()
+        for key in cast(dict[str, Any], entry.at("images", dict).value):
+            camera, name = entry.at("images").at(key), key.lower().replace("cam_", "camera_")
+            to_ego = camera.matrix("cam2ego", 4)
+            edges.append(Rigid.from_matrix("base_link", name, to_ego))
+            # lidar2cam goes through the world, so it holds where the car was at the camera's own stamp.
+            through = lidar_to_ego @ np.linalg.inv(camera.matrix("lidar2cam", 4)) @ np.linalg.inv(to_ego)
+            poses.setdefault(camera.stamp(), poses[stamp] @ through)
+            picture = self._find(str(camera.at("img_path", str).value), key)
+            if picture is None:
+                repairs.append(f"{self.folder}: {camera.at('img_path').value} is not there, {name} left out")
+                continue
+            clock = np.array([camera.stamp()], dtype=np.int64)
+            images[name] = ImageStream(clock, [picture], name, camera.matrix("cam2img", 3))
+        ragged = {"lidar": lidar}
+        if "instances" in entry.value:
+            ragged["labels"] = self._labels(entry.at("instances", list), stamp)
+        name = str(entry.at("token", str).value)
+        truth = {"pose": _pose(poses)}
+        return Recording(name, {}, {}, ragged, images, FrameTree(tuple(edges)), truth, tuple(repairs))
+
+    def _lidar(self, entry: _Entry, stamp: int, policy: Policy) -> tuple[RaggedStream, tuple[str, ...]]:
+        name = str(entry.at("lidar_path", str).value)
+        if (count := entry.at("num_pts_feats").value) != len(POINT):
+            raise DataError(f"{entry.where}['num_pts_feats'] is {count!r}, needed {len(POINT)}: {' '.join(POINT)}.")
+        path = self._find(name, "LIDAR_TOP")
+        if path is None:
+            raise DataError(
+                f"{self.folder}: {Path(name).name} is not there nor in samples/LIDAR_TOP. Give its `folder`."
+            )
+        points, repairs = read_points(path, POINT, policy)
+        splits = np.array([0, len(points)], dtype=np.int64)
+        units = ("m", "m", "m", "", "")
+        return RaggedStream(np.array([stamp], dtype=np.int64), splits, points, POINT, units, "lidar"), repairs
+
+    def _labels(self, entry: _Entry, stamp: int) -> RaggedStream:
+        boxes = [self._box(entry.at(row)) for row in range(len(cast(Sequence[Any], entry.value)))]
+        values = np.array(boxes, dtype=np.float64).reshape(-1, len(BOX))
+        splits = np.array([0, len(values)], dtype=np.int64)
+        labels = {"class": self.classes}
+        return RaggedStream(np.array([stamp], dtype=np.int64), splits, values, BOX, BOX_UNITS, "lidar", labels)
+
+    def _box(self, entry: _Entry) -> list[float]:
+        box = [entry.at("bbox_3d").at(i).number() for i in range(7)]
+        if not np.isfinite(box).all() or min(box[3:6]) <= 0:
+            raise DataError(f"{entry.where}['bbox_3d'] is {box}: needed finite numbers and sizes above 0.")
+        code = int(entry.at("bbox_label_3d").number())
+        if not -1 <= code < len(self.classes) - 1:
+            raise DataError(f"{entry.where}['bbox_label_3d'] is {code}, classes are 0 to {len(self.classes) - 2}.")
+        speed = [entry.at("velocity").at(i).number() for i in range(2)]
+        return [*box, *speed, entry.at("num_lidar_pts").number(), float(code % len(self.classes))]
+
+    def _find(self, name: str, sensor: str) -> Path | None:
+        """Only the file's name is taken: a path of the pickle must not lead out of the folder."""
+        file = Path(name).name
+        places = (self.folder / file, self.folder / "samples" / sensor / file, self.folder / sensor / file)
+        return next((place for place in places if place.is_file()), None)
+
+
+def read_nuscenes(
+    path: Path | str, sample: int = 0, *, folder: Path | str | None = None, policy: Policy = REFUSE
+) -> Recording:
+    """Read one sample of an infos pickle; see `Infos` for several.
+
+    Raises:
+        DataError: If a file cannot be used; names it and what is wrong.
+    """
+    return Infos(path, folder).recording(sample, policy)
+
+
+class _Entry:
+    """A value of the pickle and the way to it, so that what is missing can be named."""
+
+    def __init__(self, value: Any, where: str) -> None:
+        self.value = value
+        self.where = where
+
+    def at(self, key: str | int, kind: type | None = None) -> _Entry:
+        where = f"{self.where}[{key!r}]"
+        try:
+            found = _Entry(self.value[key], where)
+        except (KeyError, IndexError, TypeError) as error:
+            has = (
+                f"keys {', '.join(map(str, self.value))}"
+                if isinstance(self.value, Mapping)
+                else f"a {type(self.value).__name__}"
+            )
+            raise DataError(f"{where} is missing, there are {has}. Are these infos of version 1.1?") from error
+        if kind is not None and not isinstance(found.value, kind):
+            raise DataError(f"{where} is a {type(found.value).__name__}, needed a {kind.__name__}.")
+        return found
+
+    def number(self) -> float:
+        if not isinstance(self.value, int | float | np.number):
+            raise DataError(f"{self.where} is {self.value!r}, needed a number.")
+        return float(cast(float, self.value))
+
+    def stamp(self) -> int:
+        """Seconds as float64 hold microseconds, which is what nuScenes has."""
+        seconds = self.at("timestamp").number()
+        if not 0 <= seconds < 1e10:
+            raise DataError(f"{self.where}['timestamp'] is {seconds!r}, needed seconds since 1970.")
+        return round(seconds * 1e6) * 1000
+
+    def matrix(self, key: str, size: int) -> Matrix:
+        entry = self.at(key)
+        try:
+            made = np.asarray(entry.value, dtype=np.float64)
+        except (TypeError, ValueError):
+            made = np.zeros(0)
+        if made.shape != (size, size) or not np.isfinite(made).all():
+            raise DataError(f"{entry.where} has shape {made.shape}, needed {size} x {size} finite numbers.")
+        return made
+
+
+def _pose(poses: Mapping[int, Matrix]) -> Stream:
+    from scipy.spatial.transform import Rotation
+
+    stamps = sorted(poses)
+    matrices = np.stack([poses[stamp] for stamp in stamps])
+    values = np.hstack([matrices[:, :3, 3], Rotation.from_matrix(matrices[:, :3, :3]).as_quat()])
+    clock = np.array(stamps, dtype=np.int64)
+    return Stream(clock, values, POSE, unit=("m", "m", "m", "", "", "", ""), frame="map")
