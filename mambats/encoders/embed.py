@@ -39,7 +39,9 @@ class Embedding(nn.Module):
             token = token + F.linear(columns[1], self.weight[:, c : 2 * c])
         if gaps is not None:
             token = token + (log_gap(gaps).unsqueeze(-1) * self.weight[:, -1]).to(token.dtype)
-        return token
+        # Under autocast too the residual stream stays in the parameters' dtype, as published: norms keep their fused
+        # kernels, which take one dtype, and small updates aren't rounded away.
+        return token.to(self.weight.dtype)
 
 
 def log_gap(gaps: Tensor) -> Tensor:

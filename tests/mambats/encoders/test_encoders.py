@@ -179,3 +179,13 @@ def test_absent_rows_are_taken_out_without_waiting_for_the_device(name):
         encoder(x, gaps, mask=mask)[0].sum().backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("encoder", [CausalEncoder, BidirectionalEncoder])
+def test_autocast_leaves_the_residual_stream_in_float32(encoder):
+    model, seen = encoder(3, 8, 2), []
+    for block in model.blocks:
+        block.norm.register_forward_hook(lambda _, given, made: seen.extend((given[0].dtype, made.dtype)))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        model(torch.randn(2, 5, 3))
+    assert set(seen) == {torch.float32}
