@@ -86,6 +86,11 @@ def use_backend(name: str | None) -> Generator[None]:
         _argument = before
 
 
+def forced() -> tuple[str | None, str | None]:
+    """What `use_backend` and the environment ask for, None for nothing."""
+    return _argument, _environment
+
+
 def chosen_backend(family: str, device: torch.device | str, dtype: torch.dtype) -> str:
     """Name the implementation that a call would run.
 

@@ -13,10 +13,11 @@ from mambats_kernels.checks import looks_at, needs_gaps, needs_numbers
 from mambats_kernels.eager import plain
 from mambats_kernels.selective_scan import adjoint, chunked, reference
 from mambats_kernels.selective_scan.arguments import check_scan, check_step
-from mambats_kernels.selective_scan.cuda import cuda_scan
+from mambats_kernels.selective_scan.cuda import cuda_scan, lane_scan
 from mambats_kernels.selective_scan.cuda.limits import MOST_STATES as MOST_STATES
 from mambats_kernels.selective_scan.cuda.limits import obstacle_to
 from mambats_kernels.selective_scan.native import native_scan, native_step
+from mambats_kernels.selective_scan.operators import Options
 from mambats_kernels.selective_scan.plan import plan
 from mambats_kernels.selective_scan.reference import Core
 from mambats_kernels.selective_step.cuda.launch import cuda_step
@@ -194,6 +195,12 @@ def selective_scan(
     (equation 2, zero-order hold equation 4); the interface follows `selective_scan_ref` of state-spaces/mamba. Gaps,
     `hold` and packing are ours.
     """
+    tensors, options = (
+        (x, dt, A, B, C, D, z, dt_bias, gaps, initial_state, cu_seqlens),
+        Options(dt_softplus, hold, reverse),
+    )
+    if (done := lane_scan(tensors, options)) is not None:
+        return done
     check_scan(x, dt, A, B, C, D, z, dt_bias, gaps, cu_seqlens, initial_state)
     backend = "reference" if x.numel() == 0 else chosen_backend("selective_scan", x.device, x.dtype)
     if backend in ("cuda", "triton") and (problem := obstacle_to(x, A)):

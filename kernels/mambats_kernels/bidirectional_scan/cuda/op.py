@@ -60,7 +60,6 @@ def _(
     softplus: bool,
     hold: bool,
     sloped: bool,
-    merge: bool = False,
 ) -> list[Tensor]:
     given = (x, dt, A, A_back, B, C, D, z, dt_bias, gaps if sloped else None)
     return [x.new_empty(0) if v is None else v.new_empty(v.shape) for v in given]
@@ -100,7 +99,7 @@ class Both(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Give a gradient for each tensor that wants one."""
         needed = ctx.needs_input_grad
-        slopes = _slopes(grad_outputs[0], *ctx.saved_tensors, *ctx.options, needed[9], True)
+        slopes = _slopes(grad_outputs[0], *ctx.saved_tensors, *ctx.options, needed[9])
         return *[v if wanted else None for v, wanted in zip(slopes, needed, strict=False)], None, None, None
 
 

@@ -17,16 +17,14 @@ from mambats_kernels.bidirectional_scan.cuda.plan import (
 from mambats_kernels.selective_scan.cuda.geometry import Shape
 from mambats_kernels.selective_scan.cuda.plan import Backward, blocks_of_row, marks
 from mambats_kernels.selective_scan.cuda.scan import (
-    SMALL,
-    _address,
     _block,
     _dense,
     _four,
     _maybe_dense,
     _sequence,
-    _shaped,
     _strides,
     build_of,
+    pointers_of,
     readable,
     shape_of,
 )
@@ -79,7 +77,7 @@ def both_forward(
     y = (torch.zeros_like if way == BESIDE else torch.empty_like)(x, memory_format=torch.contiguous_format)
     kept, marking = saved_floats(shape, packed) if save else 0, 2 * marks(shape) // 4 if packed and not save else 0
     saved = given.A.new_empty(kept)
-    block, back = _block(plan.template, given), _maybe_dense(A_back)
+    block, back = _block(plan.template, pointers_of(given)), _maybe_dense(A_back)
     block.y, block.saved = y.data_ptr(), saved.data_ptr()
     block.A_back = block.A if back is None else back.data_ptr()
     scratch = given.A.new_empty(_four(plan.scratch) + marking) if plan.scratch or marking else None
@@ -122,18 +120,6 @@ def _apart(given: Inputs, back: Tensor | None, plan: Backward, zeros: bool) -> _
     return _Gradients(dx, ddt, dz, dB, dC, dA, dback, dD, dbias, given.A.new_empty(plan.room))
 
 
-def _together(given: Inputs, back: Tensor | None, plan: Backward, zeros: bool) -> _Gradients:
-    """Results of one kind as views of one allocation: an allocation costs the host as much as a launch."""
-    x, A = given.x, given.A
-    dx, ddt, dz = (x.new_zeros if zeros else x.new_empty)((3, *x.shape)).unbind()
-    dB, dC = given.B.new_empty((2, *given.B.shape)).unbind()
-    likes = (A, back, given.D, given.bias)
-    sizes = [0 if v is None else _four(v.numel()) for v in likes]
-    *flat, room = A.new_empty(sum(sizes) + plan.room).split_with_sizes([*sizes, plan.room])
-    dA, dback, dD, dbias = (_shaped(v, like) for v, like in zip(flat, likes, strict=True))
-    return _Gradients(dx, ddt, dz, dB, dC, dA, dback, dD, dbias, room)
-
-
 def both_backward(
     dy: Tensor,
     x: Tensor,
@@ -151,12 +137,10 @@ def both_backward(
     softplus: bool,
     hold: bool,
     sloped: bool,
-    merge: bool = False,
 ) -> list[Tensor]:
     """Give the gradients of x, dt, A, A_back, B, C, D, z, dt_bias and gaps; one of no elements where that is None.
 
-    `sloped`: whether the gradient of the gaps is wanted, else it has no elements. `merge`: whether small results may
-    share memory.
+    `sloped`: whether the gradient of the gaps is wanted, else it has no elements.
     """
     given, dy = readable(Inputs(x, dt, A, B, C, D, z, dt_bias, gaps, None, borders)), _sequence(dy.to(x.dtype))
     shape, device, back = shape_of(given.x, given.B), x.device.index or 0, _maybe_dense(A_back)
@@ -165,10 +149,10 @@ def both_backward(
     if way == BESIDE and not build.wide:
         given, dy, build = _whole(given), _dense(dy), build._replace(wide=True)
     plan = backward_plan(shape, build, given.rows, _strides(given, dy), sloped, device)
-    found = (_together if merge and x.numel() <= SMALL else _apart)(given, back, plan, way == BESIDE)
+    found = _apart(given, back, plan, way == BESIDE)
     dgaps = given.A.new_zeros((2, shape.rows, blocks_of_row(shape), shape.tokens)) if sloped else None
-    block = _block(plan.template, given)
-    block.dy, block.saved, block.dgaps = dy.data_ptr(), saved.data_ptr(), _address(dgaps)
+    block = _block(plan.template, pointers_of(given))
+    block.dy, block.saved, block.dgaps = pointers_of((dy, saved, dgaps))
     (
         block.dx, block.ddt, block.dz, block.dB, block.dC, block.dA, block.dA_back, block.dD, block.dbias, block.carry
     ) = [v.data_ptr() for v in found]  # fmt: skip

@@ -8,7 +8,19 @@ from torch.autograd.function import once_differentiable
 
 from mambats_kernels.eager import direct, taught
 from mambats_kernels.selective_scan import operators
-from mambats_kernels.selective_scan.cuda.scan import saved_floats, scan_backward, scan_forward, shape_of
+from mambats_kernels.selective_scan.cuda.lane import find_lane, open_lane
+from mambats_kernels.selective_scan.cuda.scan import (
+    pointers_of,
+    readable,
+    run_backward,
+    run_forward,
+    saved_floats,
+    scan_backward,
+    scan_forward,
+    shape_of,
+    slope_of,
+    slopes_of,
+)
 from mambats_kernels.selective_scan.operators import Inputs, Options, define
 
 
@@ -19,27 +31,61 @@ def _saved(given: Inputs, save: bool) -> tuple[Any, ...]:
 forward_op, backward_op = define("cuda_scan", operators.Scan(scan_forward, scan_backward, _saved), "cuda")
 
 
+_GAPS = Inputs._fields.index("gaps")
+
+
 class Scan(torch.autograd.Function):
     """The eager way: a third of the host time of the operator above."""
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
-        """Take what `scan_forward` takes but `save`; give y and the final states."""
-        *tensors, softplus, hold, reverse = inputs
-        ctx.options = Options(softplus, hold, reverse)
-        y, final, saved = scan_forward(Inputs(*tensors), ctx.options, True)
+        """Take the tensors of `Inputs`, the options, and the call if it is on a lane; give y and the final states."""
+        *tensors, options, call = inputs
+        given = Inputs(*tensors)
+        if call is None:
+            y, final, saved = scan_forward(given, options, True)
+        else:
+            shape, plan = call.lane.forward(given, True)
+            y, final, saved = run_forward(given, call.pointers, shape, plan, True)
+        ctx.options, ctx.call = options, call
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors, saved)
         return y, final
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Give a gradient for each tensor that wants one."""
-        (dy, dfinal), needed = grad_outputs, ctx.needs_input_grad
-        *tensors, saved = ctx.saved_tensors
-        slopes = scan_backward(dy, dfinal, Inputs(*tensors), saved, ctx.options, needed[8], True)
-        return *[v if wanted else None for v, wanted in zip(slopes, needed, strict=False)], None, None, None, None
+        # The wrapper refuses a second gradient and costs 10 us: only where one could follow.
+        return _refusing(ctx, *grad_outputs) if torch.is_grad_enabled() else _slopes(ctx, *grad_outputs)
+
+
+def _slopes(ctx: Any, dy: Tensor | None, dfinal: Tensor | None) -> tuple[Tensor | None, ...]:
+    needed, call = ctx.needs_input_grad, ctx.call
+    *tensors, saved = ctx.saved_tensors
+    given = Inputs(*tensors)
+    if call is None or dfinal is not None or pointers_of(given) != call.pointers:  # hooks may have moved what was kept
+        slopes = slopes_of(dy, dfinal, readable(given), saved, ctx.options, needed[_GAPS])
+    else:
+        dy, sloped = slope_of(dy, given.x), needed[_GAPS] and given.gaps is not None
+        shape, plan = call.lane.backward(given, dy, sloped)
+        slopes = run_backward(dy, None, given, call.pointers, saved, shape, plan, sloped)
+    return *[v if wanted else None for v, wanted in zip(slopes, needed, strict=False)], None, None, None
+
+
+_refusing = once_differentiable(_slopes)
+
+
+def lane_scan(tensors: tuple[Tensor | None, ...], options: Options) -> tuple[Tensor, Tensor] | None:
+    """Run a call whose like passed all checks before, on tensors in the order of `Inputs`; None if none did."""
+    call = find_lane(tensors, options)
+    if call is None:
+        return None
+    if taught(tensors):
+        return Scan.apply(*tensors, options, call)  # pyright: ignore[reportReturnType]
+    given = Inputs(*tensors)  # pyright: ignore[reportArgumentType]
+    shape, plan = call.lane.forward(given, False)
+    y, final, _ = run_forward(given, call.pointers, shape, plan, False)
+    return y, final
 
 
 def _alike(*tensors: Tensor | None) -> torch.dtype:
@@ -73,6 +119,7 @@ def cuda_scan(
 
     Sequences of different dtypes are read as float32.
     """
+    given = (x, dt, A, B, C, D, z, dt_bias, gaps, initial_state, cu_seqlens)
     dtype = _alike(x, dt, B, C, z)
     line = x if x.dtype == dtype else x.to(dtype)
     dt, B, C = (v if v.dtype == dtype else v.to(dtype) for v in (dt, B, C))
@@ -80,11 +127,14 @@ def cuda_scan(
     rates = A if A.dtype == torch.float32 else A.float()
     rest = (_float(D), z, _float(dt_bias), _float(gaps), _float(initial_state))
     tensors = (line, dt, rates, B, C, *rest, cu_seqlens)
-    learning = taught(tensors)
+    learning, options = taught(tensors), Options(dt_softplus, hold, reverse)
     if not direct(tensors):
-        y, final, _ = forward_op(*tensors, dt_softplus, hold, reverse, learning)
-    elif learning:
-        y, final = Scan.apply(*tensors, dt_softplus, hold, reverse)  # pyright: ignore[reportGeneralTypeIssues]
+        y, final, _ = forward_op(*tensors, *options, learning)
     else:
-        y, final, _ = scan_forward(Inputs(*tensors), Options(dt_softplus, hold, reverse), False)
+        if all(v is w for v, w in zip(tensors, given, strict=True)):
+            open_lane(Inputs(*tensors), options)
+        if learning:
+            y, final = Scan.apply(*tensors, options, None)  # pyright: ignore[reportGeneralTypeIssues]
+        else:
+            y, final, _ = scan_forward(Inputs(*tensors), options, False)
     return (y if y.dtype == x.dtype else y.to(x.dtype)), final

@@ -21,9 +21,6 @@ from mambats_kernels.selective_scan.cuda.plan import (
 )
 from mambats_kernels.selective_scan.operators import Inputs, Options
 
-# Elements of x up to which gradients may share memory: beyond, each should be freed as soon as it can.
-SMALL = 2**22
-
 
 def _sequence(tensor: Tensor) -> Tensor:
     """Rows may lie anywhere, a row's channels must be neighbours."""
@@ -48,10 +45,6 @@ def readable(given: Inputs) -> Inputs:
         _maybe_dense(given.gaps), _maybe_dense(given.initial),
         None if given.borders is None else given.borders.to(torch.int64).contiguous(),
     )  # fmt: skip
-
-
-def _address(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
 
 
 def _aligned(*tensors: Tensor | None) -> bool:
@@ -102,6 +95,7 @@ def build_of(shape: Shape, given: Inputs, dy: Tensor | None, options: Options) -
 
 
 Key = tuple[object, ...]
+CONTIGUOUS = torch.contiguous_format
 _forwards: dict[Key, tuple[Shape, Forward]] = {}
 _backwards: dict[Key, tuple[Shape, Backward]] = {}
 MOST = 1024  # calls that are remembered of either kind
@@ -123,7 +117,8 @@ def _key(given: Inputs, dy: Tensor | None, options: Options, more: bool) -> Key:
     )  # fmt: skip
 
 
-def _find_forward(given: Inputs, options: Options, save: bool) -> tuple[Shape, Forward]:
+def find_forward(given: Inputs, options: Options, save: bool) -> tuple[Shape, Forward]:
+    """Sizes and plan of a forward pass."""
     key = _key(given, None, options, save)
     found = _forwards.get(key)
     if found is None:
@@ -137,7 +132,8 @@ def _find_forward(given: Inputs, options: Options, save: bool) -> tuple[Shape, F
     return found
 
 
-def _find_backward(given: Inputs, dy: Tensor, options: Options, sloped: bool) -> tuple[Shape, Backward]:
+def find_backward(given: Inputs, dy: Tensor, options: Options, sloped: bool) -> tuple[Shape, Backward]:
+    """Sizes and plan of a backward pass."""
     key = _key(given, dy, options, sloped)
     found = _backwards.get(key)
     if found is None:
@@ -159,74 +155,45 @@ def forget() -> None:
         made.cache_clear()
 
 
-def _block(template: Arguments, given: Inputs) -> Arguments:
+def pointers_of(tensors: tuple[Tensor | None, ...]) -> list[int]:
+    """Where tensors begin; 0 for None."""
+    return [0 if v is None else v.data_ptr() for v in tensors]
+
+
+def _block(template: Arguments, pointers: list[int]) -> Arguments:
     """A copy of the template that knows where the inputs are."""
     block = Arguments.from_buffer_copy(template)
-    block.x, block.dt, block.A = given.x.data_ptr(), given.dt.data_ptr(), given.A.data_ptr()
-    block.B, block.C, block.z = given.B.data_ptr(), given.C.data_ptr(), _address(given.z)
-    block.D, block.bias, block.gaps = _address(given.D), _address(given.bias), _address(given.gaps)
-    block.initial, block.borders = _address(given.initial), _address(given.borders)
+    (
+        block.x, block.dt, block.A, block.B, block.C, block.D, block.z, block.bias, block.gaps, block.initial,
+        block.borders,
+    ) = pointers  # fmt: skip
     return block
 
 
-def _shaped(flat: Tensor, like: Tensor | None) -> Tensor:
-    if like is None or like.shape == flat.shape:
-        return flat
-    return (flat if flat.shape[0] == like.numel() else flat[: like.numel()]).view(like.shape)
-
-
 class _Gradients(NamedTuple):
-    """Room for what the backward pass gives, and behind it its scratch."""
+    """Room for what the backward pass gives, None where there is no input, and behind it its scratch."""
 
     x: Tensor
     dt: Tensor
-    z: Tensor
+    z: Tensor | None
     B: Tensor
     C: Tensor
     A: Tensor
-    D: Tensor
-    bias: Tensor
-    initial: Tensor
+    D: Tensor | None
+    bias: Tensor | None
+    initial: Tensor | None
     room: Tensor
 
     @classmethod
-    def apart(
-        cls,
-        x: Tensor,
-        B: Tensor,
-        A: Tensor,
-        plan: Backward,
-        z: Tensor | None,
-        D: Tensor | None,
-        bias: Tensor | None,
-        initial: Tensor | None,
-    ) -> "_Gradients":
-        """Each result in its own memory."""
-        dx, ddt, dz = x.new_empty(x.shape), x.new_empty(x.shape), x.new_empty(0 if z is None else x.shape)
-        dD, dbias, first = (A.new_empty(0 if v is None else v.shape) for v in (D, bias, initial))
-        dB, dC, dA, room = B.new_empty(B.shape), B.new_empty(B.shape), A.new_empty(A.shape), A.new_empty(plan.room)
-        return cls(dx, ddt, dz, dB, dC, dA, dD, dbias, first, room)
+    def of(cls, given: Inputs, floats: int) -> "_Gradients":
+        """Each in its own memory: making views of one allocation takes the host longer than allocations do."""
+        x, dt, A, B, C, D, z, bias, _, initial, _ = given
 
-    @classmethod
-    def together(
-        cls,
-        x: Tensor,
-        B: Tensor,
-        A: Tensor,
-        plan: Backward,
-        z: Tensor | None,
-        D: Tensor | None,
-        bias: Tensor | None,
-        initial: Tensor | None,
-    ) -> "_Gradients":
-        """Results of one kind as views of one allocation: an allocation costs the host as much as a launch."""
-        dx, ddt, dz = x.new_empty((3, *x.shape)).unbind()
-        dB, dC = B.new_empty((2, *B.shape)).unbind()
-        likes = (A, D, bias, initial)
-        sizes = [0 if v is None else _four(v.numel()) for v in likes]
-        *flat, room = A.new_empty(sum(sizes) + plan.room).split_with_sizes([*sizes, plan.room])
-        dA, dD, dbias, first = (_shaped(v, like) for v, like in zip(flat, likes, strict=True))
-        return cls(dx, ddt, dz, dB, dC, dA, dD, dbias, first, room)
+        def like(v: Tensor | None) -> Tensor | None:
+            return None if v is None else torch.empty_like(v, memory_format=CONTIGUOUS)
+
+        made = (*map(like, (x, dt, z, B, C, A, D, bias, initial)), A.new_empty(floats))
+        return cls(*made)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 def saved_floats(shape: Shape, packed: bool) -> int:
@@ -240,15 +207,21 @@ def scan_forward(given: Inputs, options: Options, save: bool) -> tuple[Tensor, T
     Gives y (B, T, D), the final states (rows, D, N), and what the backward pass needs if `save`.
     """
     given = readable(given)
-    shape, plan = _find_forward(given, options, save)
+    return run_forward(given, pointers_of(given), *find_forward(given, options, save), save)
+
+
+def run_forward(
+    given: Inputs, pointers: list[int], shape: Shape, plan: Forward, save: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Launch the forward pass on inputs that the kernels can read, which begin at `pointers`."""
     packed = given.borders is not None and not shape.sequences
-    y = torch.empty_like(given.x, memory_format=torch.contiguous_format)
+    y = torch.empty_like(given.x, memory_format=CONTIGUOUS)
     final = given.A.new_empty((given.rows, shape.width, shape.states))
     if packed:  # empty sequences keep what they began with
         final.zero_() if given.initial is None else final.copy_(given.initial)
     kept, marking = saved_floats(shape, packed) if save else 0, marks(shape) // 4 if packed and not save else 0
     saved = given.A.new_empty(kept)
-    block = _block(plan.template, given)
+    block = _block(plan.template, pointers)
     block.y, block.final, block.saved = y.data_ptr(), final.data_ptr(), saved.data_ptr()
     scratch = given.A.new_empty(_four(plan.scratch) + marking) if plan.scratch or marking else None
     if scratch is not None:
@@ -264,43 +237,64 @@ def scan_forward(given: Inputs, options: Options, save: bool) -> tuple[Tensor, T
 
 
 def scan_backward(
-    dy: Tensor | None,
-    dfinal: Tensor | None,
-    given: Inputs,
-    saved: Tensor,
-    options: Options,
-    sloped: bool,
-    merge: bool = False,
+    dy: Tensor | None, dfinal: Tensor | None, given: Inputs, saved: Tensor, options: Options, sloped: bool
 ) -> list[Tensor]:
     """Give the gradients of x, dt, A, B, C, D, z, dt_bias, gaps and initial; one of no elements where that is None.
 
-    `sloped`: whether the gradient of the gaps is wanted, else it has no elements. `merge`: whether small results may
-    share memory.
+    `sloped`: whether the gradient of the gaps is wanted, else it has no elements.
     """
-    given = readable(given)
-    dy = torch.zeros_like(given.x) if dy is None else _sequence(dy.to(given.x.dtype))
-    dfinal, sloped = _maybe_dense(dfinal), sloped and given.gaps is not None
-    shape, plan = _find_backward(given, dy, options, sloped)
-    make = _Gradients.together if merge and given.x.numel() <= SMALL else _Gradients.apart
-    found = make(given.x, given.B, given.A, plan, given.z, given.D, given.bias, given.initial)
+    slopes = slopes_of(dy, dfinal, readable(given), saved, options, sloped)
+    return [given.x.new_empty(0) if v is None else v for v in slopes]
+
+
+def slopes_of(
+    dy: Tensor | None, dfinal: Tensor | None, given: Inputs, saved: Tensor, options: Options, sloped: bool
+) -> list[Tensor | None]:
+    """The same of inputs that the kernels can read, with None for what is not there."""
+    dy, sloped = slope_of(dy, given.x), sloped and given.gaps is not None
+    return run_backward(
+        dy, _maybe_dense(dfinal), given, pointers_of(given), saved, *find_backward(given, dy, options, sloped), sloped
+    )
+
+
+def slope_of(dy: Tensor | None, x: Tensor) -> Tensor:
+    """The gradient of y as the kernels read it."""
+    if dy is None:
+        return torch.zeros_like(x)
+    return _sequence(dy if dy.dtype == x.dtype else dy.to(x.dtype))
+
+
+def run_backward(
+    dy: Tensor,
+    dfinal: Tensor | None,
+    given: Inputs,
+    pointers: list[int],
+    saved: Tensor,
+    shape: Shape,
+    plan: Backward,
+    sloped: bool,
+) -> list[Tensor | None]:
+    """Launch the backward pass on inputs that the kernels can read, which begin at `pointers`."""
+    found = _Gradients.of(given, plan.room)
     packed = given.borders is not None and not shape.sequences
-    if packed and given.initial is not None:  # of empty sequences
+    if packed and found.initial is not None:  # of empty sequences
         found.initial.zero_() if dfinal is None else found.initial.copy_(dfinal)
     dgaps = None
     if sloped:  # each block gives its part
         dgaps = given.A.new_zeros((shape.rows, blocks_of_row(shape), shape.tokens))
-    block = _block(plan.template, given)
-    block.dfinal, block.dy, block.saved, block.dgaps = (_address(v) for v in (dfinal, dy, saved, dgaps))
+    block = _block(plan.template, pointers)
+    block.dfinal, block.dy, block.saved, block.dgaps = pointers_of((dfinal, dy, saved, dgaps))
     (
-        block.dx, block.ddt, block.dz, block.dB, block.dC, block.dA, block.dD, block.dbias, block.dinitial, block.carry
-    ) = [v.data_ptr() for v in found]  # fmt: skip
-    block.spans = found.room.data_ptr() + 4 * shape.rows * plan.chunks * shape.width * shape.states
-    block.partial = found.room.data_ptr() + 4 * _four(plan.scratch)
-    block.sums = found.room.data_ptr() + 4 * (_four(plan.scratch) + plan.partial)
+        block.dx, block.ddt, block.dz, block.dB, block.dC, block.dA, block.dD, block.dbias, block.dinitial, room
+    ) = pointers_of(found)  # fmt: skip
+    block.carry = room
+    block.spans = room + 4 * shape.rows * plan.chunks * shape.width * shape.states
+    block.partial = room + 4 * _four(plan.scratch)
+    block.sums = block.partial + 4 * plan.partial
     if packed:
         block.marks = saved.data_ptr() + 4 * saved.shape[0] - marks(shape)
     stream = cuda.stream(given.x.device.index or 0)
     for launch, block.offset in plan.launches:
         launch(block, stream)
-    slopes = found.x.new_empty(0) if dgaps is None else dgaps.sum(1)
+    slopes = None if dgaps is None else dgaps.sum(1)
     return [found.x, found.dt, found.A, found.B, found.C, found.D, found.z, found.bias, slopes, found.initial]
