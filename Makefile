@@ -39,9 +39,10 @@ test-slow: setup
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c $(CONSTRAINTS) -e '.[rivals]'
 	$(BIN)/python -m pytest -m 'slow and not gpu'
 
-# A GPU machine brings its own torch: no environment is made here.
+# A GPU machine brings its own torch: no environment is made here. Compiling kernels is most of the time: with pytest-xdist
+# there, a dozen processes share it (one alone takes over half an hour).
 test-gpu:
-	python3 -m pytest -m gpu
+	OMP_NUM_THREADS=1 python3 -m pytest -m gpu $(shell python3 -c 'import xdist' 2>/dev/null && echo '-n 12 --dist worksteal')
 
 lint: setup
 	$(BIN)/ruff check .
