@@ -10,12 +10,37 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mambats.formats.error import DataError
+    from mambats.formats.euroc import read_euroc
+    from mambats.formats.repair import REFUSE, REPAIR, Policy
     from mambats.formats.roles import Reading, Roles
     from mambats.formats.table import read_table
+    from mambats.formats.tum import read_tum, write_tum
 
-__all__ = ["DataError", "Reading", "Roles", "read_table"]
+__all__ = [
+    "REFUSE",
+    "REPAIR",
+    "DataError",
+    "Policy",
+    "Reading",
+    "Roles",
+    "read_euroc",
+    "read_table",
+    "read_tum",
+    "write_tum",
+]
 
-_HOMES = {"DataError": "error", "Reading": "roles", "Roles": "roles", "read_table": "table"}
+_HOMES = {
+    "REFUSE": "repair",
+    "REPAIR": "repair",
+    "DataError": "error",
+    "Policy": "repair",
+    "Reading": "roles",
+    "Roles": "roles",
+    "read_euroc": "euroc",
+    "read_table": "table",
+    "read_tum": "tum",
+    "write_tum": "tum",
+}
 
 
 def __getattr__(name: str) -> Any:

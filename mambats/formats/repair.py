@@ -30,8 +30,8 @@ class Policy:
             stamp is behind one that was read before.
         quaternions: Of lengths other than 1: `refuse` them, or `repair`: normalise those within 10 %, mark the others
             unobserved.
-        torn: Of a last row that is cut off: `refuse` it, or `repair`: leave it out. A cut within the last number of a text
-            file cannot be seen.
+        torn: Of a last row that is cut off: `refuse` it, or `repair`: leave it out. A cut within the last number of a
+            text file cannot be seen.
         units: `refuse` values that are seen to have another unit (g, deg/s), or `trust` that they have not.
         most: Largest share of rows that a repair may drop; above it the clock is refused whatever `clock` says (one
             stamp far ahead would else drop all that follow).
