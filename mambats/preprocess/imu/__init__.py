@@ -1,0 +1,5 @@
+"""Inertial sensors: preintegration, calibration of the sensor itself, Allan deviation."""
+
+from mambats.preprocess.imu.preintegration import Preintegrated, Preintegration, compose
+
+__all__ = ["Preintegrated", "Preintegration", "compose"]
