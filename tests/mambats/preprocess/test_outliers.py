@@ -169,7 +169,7 @@ def test_ransac_keeps_to_the_tilt():
     floor = np.c_[rng.uniform(-5, 5, (1000, 2)), np.full(1000, -1.0)]
     plane = RansacPlane(0.05, up=(0, 0, 1))(np.r_[wall, floor])
     np.testing.assert_allclose(plane.normal, [0, 0, 1], atol=2e-3)  # the foot of the wall is in it
-    np.testing.assert_allclose(RansacPlane(0.05)(np.r_[wall, floor]).normal, [1, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(RansacPlane(0.05)(np.r_[wall, floor]).normal, [1, 0, 0], atol=2e-3)
 
 
 def test_sets_without_a_plane_are_named():
