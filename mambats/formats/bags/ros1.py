@@ -1,0 +1,135 @@
+"""ROS 1 bags (version 2.0), read from front to back: no index is needed, so one whose recorder was killed is read too.
+
+Source: ROS wiki, "Bags/Format/2.0".
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from mambats.formats.bags.container import Block, Channel, Damage
+from mambats.formats.error import DataError
+from mambats.formats.repair import REFUSE, Policy
+
+MAGIC = b"#ROSBAG V2.0\n"
+MESSAGE, BAG, CHUNK, CONNECTION = 2, 3, 5, 7
+U32 = struct.Struct("<I")
+
+
+class Ros1Bag:
+    """One `.bag` file.
+
+    Args:
+        path: The file.
+        policy: `torn` says what to do where it is cut off, was never closed, or a chunk is damaged.
+
+    Raises:
+        DataError: If it is none.
+    """
+
+    def __init__(self, path: Path, policy: Policy = REFUSE) -> None:
+        self.path = path
+        self.channels: dict[int, Channel] = {}
+        self.repairs: list[str] = []
+        self._damage = Damage(path, policy, self.repairs)
+        with path.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                raise DataError(f"{path}: is no ROS 1 bag of version 2.0 (its first line is another). Convert it.")
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield all messages, a block a chunk.
+
+        Raises:
+            DataError: If the file is cut off or damaged and the policy refuses that.
+        """
+        with self.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            at, loose = len(MAGIC), Block()
+            while at < len(data):
+                record = _record(data, at)
+                if record is None:
+                    self._damage.found(at, "the file is cut off in a record")
+                    break
+                fields, begin, end = record
+                kind = fields.get(b"op", b"\0")[0]
+                if kind == BAG and not any(fields.get(b"index_pos", b"\0")):
+                    self._damage.found(at, "the bag was never closed (it has no index)", "it is read to its end")
+                elif kind == BAG and _number(fields[b"index_pos"]) > len(data):
+                    self._damage.found(
+                        at,
+                        f"the index should be at byte {_number(fields[b'index_pos'])}, the file has {len(data)}",
+                        "it is read to its end",
+                    )
+                elif kind == CHUNK:
+                    yield from self._chunk(fields, data[begin:end], at)
+                elif kind in (CONNECTION, MESSAGE):
+                    self._take(kind, fields, data[begin:end], loose)
+                at = end
+            if loose.messages:
+                yield loose
+
+    def _chunk(self, fields: dict[bytes, bytes], packed: bytes, at: int) -> Iterator[Block]:
+        from rosbags.rosbag1.reader import decompressors
+
+        name = fields.get(b"compression", b"").decode("utf-8", "replace")
+        if name not in decompressors:
+            raise DataError(f"{self.path}, byte {at}: compression {name!r} is not read: none, bz2 or lz4 are.")
+        try:
+            data = decompressors[name](packed)
+        except Exception as error:  # each compressor has errors of its own
+            self._damage.found(at, f"a chunk is damaged ({error})", "its messages are left out")
+            return
+        block, inside = Block(), 0
+        while inside < len(data):
+            record = _record(data, inside)
+            if record is None:
+                self._damage.found(at, f"a chunk is damaged (at its byte {inside})", "the rest of it is left out")
+                break
+            own, begin, inside = record
+            self._take(own.get(b"op", b"\0")[0], own, data[begin:inside], block)
+        yield block
+
+    def _take(self, kind: int, fields: dict[bytes, bytes], body: bytes, block: Block) -> None:
+        if kind == MESSAGE:
+            seconds, rest = struct.unpack("<II", fields[b"time"])
+            block.add(_number(fields[b"conn"]), seconds * 10**9 + rest, body)
+        elif kind == CONNECTION:
+            facts = _fields(body) or {}
+            text = {key: facts.get(key, b"").decode("utf-8", "replace") for key in (b"type", b"message_definition")}
+            package, _, name = text[b"type"].rpartition("/")
+            topic = fields[b"topic"].decode("utf-8", "replace")
+            self.channels[_number(fields[b"conn"])] = Channel(
+                topic if topic.startswith("/") else f"/{topic}",
+                f"{package.removesuffix('/msg')}/msg/{name}",
+                "ros1",
+                text[b"message_definition"],
+            )
+
+
+def _record(data: bytes | mmap.mmap, at: int) -> tuple[dict[bytes, bytes], int, int] | None:
+    """Return the header of a record and where its data begin and end; None where it is cut off."""
+    if at + 4 > len(data):
+        return None
+    begin = at + 4 + U32.unpack_from(data, at)[0]
+    if begin + 4 > len(data):
+        return None
+    end = begin + 4 + U32.unpack_from(data, begin)[0]
+    fields = _fields(data[at + 4 : begin]) if end <= len(data) else None
+    return None if fields is None else (fields, begin + 4, end)
+
+
+def _fields(header: bytes) -> dict[bytes, bytes] | None:
+    found, at = dict[bytes, bytes](), 0
+    while at + 4 <= len(header):
+        end = at + 4 + U32.unpack_from(header, at)[0]
+        name, equals, value = header[at + 4 : end].partition(b"=")
+        if end > len(header) or not equals:
+            return None
+        found[name], at = value, end
+    return found
+
+
+def _number(value: bytes) -> int:
+    return int.from_bytes(value, "little")
