@@ -43,7 +43,7 @@ def read_bag(path: Path | str, policy: Policy = REFUSE, names: Mapping[str, str]
         ModuleNotFoundError: If rosbags or mcap is not installed (`pip install 'mambats[robot]'`).
     """
     place = Path(path)
-    _check_installed()
+    check_installed()
     reading = _Reading(place, policy, dict(names or {}))
     repairs: list[str] = []
     for container in containers(place, policy):
@@ -189,7 +189,8 @@ def _with_camera(name: str, stream: ImageStream, cameras: Mapping[str, Camera]) 
     return stream
 
 
-def _check_installed() -> None:
+def check_installed() -> None:
+    """Refuse to go on without the packages that read bags, naming the extra."""
     try:
         import mcap
         import rosbags
