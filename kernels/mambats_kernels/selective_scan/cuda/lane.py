@@ -21,6 +21,7 @@ from mambats_kernels.selective_scan.operators import Inputs, Options
 MOST = 1024  # signatures that are remembered
 Signature = tuple[object, ...]
 _lanes: dict[Signature, Lane] = {}
+_NONE = (None,)
 
 
 class Lane:
@@ -66,10 +67,7 @@ def _signature(tensors: tuple[Tensor | None, ...], options: Options) -> Signatur
     """All that checks, the choice of back-end and plans hang on but where the tensors begin."""
     seen: list[object] = [options, backend.forced()]
     for v in tensors:
-        if v is None:
-            seen.append(None)
-        else:
-            seen += (v.shape, v.stride(), v.dtype, v.device)
+        seen += _NONE if v is None else (v.shape, v.stride(), v.dtype, v.get_device())
     return tuple(seen)
 
 
