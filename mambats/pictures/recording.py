@@ -57,7 +57,7 @@ def _draw_lane(axes: Any, lane: Lane, start: int, scale: float) -> None:
     """Draw one lane; `scale` is nanoseconds a unit of the axis."""
     clock = clock_of(lane.stamps)
     gaps = [(begin, end - begin) for begin, end in (clock.gaps - start) / scale]
-    axes.broken_barh(gaps, (0, 1), transform=axes.get_xaxis_transform(), color="#F4B6A6", linewidth=0)
+    axes.broken_barh(gaps, (0, 1), transform=axes.get_xaxis_transform(), color="#F4B6A6", linewidth=0.8)
     if not lane.channels:
         axes.plot((lane.stamps - start) / scale, np.zeros(len(lane.stamps)), "|", color=COLOURS[0], markersize=9)
         axes.set(ylim=(-1, 1), yticks=[])
