@@ -9,36 +9,53 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mambats.formats.broad import read_broad
+    from mambats.formats.cmapss import read_cmapss
     from mambats.formats.error import DataError
     from mambats.formats.euroc import read_euroc
+    from mambats.formats.gtsam_ins import read_gtsam_ins
+    from mambats.formats.nab import read_nab
     from mambats.formats.repair import REFUSE, REPAIR, Policy
     from mambats.formats.roles import Reading, Roles
     from mambats.formats.table import read_table
     from mambats.formats.tum import read_tum, write_tum
+    from mambats.formats.uea import Cases, read_uea
 
 __all__ = [
     "REFUSE",
     "REPAIR",
+    "Cases",
     "DataError",
     "Policy",
     "Reading",
     "Roles",
+    "read_broad",
+    "read_cmapss",
     "read_euroc",
+    "read_gtsam_ins",
+    "read_nab",
     "read_table",
     "read_tum",
+    "read_uea",
     "write_tum",
 ]
 
 _HOMES = {
     "REFUSE": "repair",
     "REPAIR": "repair",
+    "Cases": "uea",
     "DataError": "error",
     "Policy": "repair",
     "Reading": "roles",
     "Roles": "roles",
+    "read_broad": "broad",
+    "read_cmapss": "cmapss",
     "read_euroc": "euroc",
+    "read_gtsam_ins": "gtsam_ins",
+    "read_nab": "nab",
     "read_table": "table",
     "read_tum": "tum",
+    "read_uea": "uea",
     "write_tum": "tum",
 }
 

@@ -156,9 +156,10 @@ def mark_missing(values: npt.NDArray[np.floating], place: Place) -> tuple[Flags 
     edges = np.flatnonzero(np.diff(np.concatenate(([0], lost.view(np.int8), [0]))))
     starts, lengths = edges[::2], edges[1::2] - edges[::2]
     longest = int(lengths.argmax())
+    first = place.at(int(starts[longest])).removeprefix(f"{place.name}, ")
     line = (
         f"{place.name}: {int(lost.sum())} of {len(lost)} rows with values that are not finite, marked unobserved, in "
-        f"{len(starts)} bursts; the longest has {lengths[longest]} rows from {place.at(int(starts[longest]))}"
+        f"{len(starts)} bursts; the longest has {lengths[longest]} rows from {first}"
     )
     return observed, (line,)
 

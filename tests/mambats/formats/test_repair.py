@@ -66,7 +66,7 @@ def test_values_that_are_not_finite_are_unobserved_and_located():
     assert np.argwhere(~observed).tolist() == [[2, 0], [5, 1], [6, 1], [7, 0]]
     assert np.isnan(values[7, 0])
     assert "4 of 8 rows" in line
-    assert "2 bursts; the longest has 3 rows from imu.csv, line 7" in line
+    assert "2 bursts; the longest has 3 rows from line 7" in line
     assert mark_missing(np.ones((3, 1)), PLACE) == (None, ())
 
 
