@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -59,9 +60,9 @@ class Timing:
             )
 
     def ticks(self, batch: int, duration: float, generator: torch.Generator) -> Ticks:
-        """All measurements from true time 0 to `duration` seconds, the first at 0."""
+        """All measurements from true time 0, the first, until before `duration` seconds."""
         device, pace = generator.device, 1 + self.drift * PPM
-        count = int(duration * pace * self.rate + 1e-9)  # 1e-9: 60 s at 200 Hz are 12,000 rows whatever rounding does
+        count = math.ceil(duration * pace * self.rate - 1e-9)  # 60 s at 200 Hz are 12,000 rows whatever rounding does
         own = (torch.arange(count, device=device, dtype=torch.float64) / self.rate).expand(batch, count)
         stamp = own + (self.offset + self.latency)
         if self.jitter:

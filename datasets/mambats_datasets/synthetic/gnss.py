@@ -80,8 +80,8 @@ class Gnss:
         return Reading(ticks, values, {"multipath": bounced[..., None].double()})
 
     def _error(self, shape: tuple[int, int], period: float, generator: torch.Generator) -> Tensor:
-        axes = torch.tensor([[self.noise[0]] * 2 + [self.noise[1]], [self.wander[0]] * 2 + [self.wander[1]]])
-        fast, slow = axes.double().to(generator.device)[..., None, None]
+        axes = [[flat, flat, up] for flat, up in (self.noise, self.wander)]
+        fast, slow = torch.tensor(axes, dtype=torch.float64, device=generator.device)[..., None, None]
         return white((3, *shape), generator) * fast + slow * gauss_markov(
             (3, *shape), 1.0, CORRELATION, period, generator
         )

@@ -12,7 +12,7 @@ from mambats_datasets.synthetic.clock import Timing
 from mambats_datasets.synthetic.motion import Motion
 from mambats_datasets.synthetic.noise import gauss_markov, random_walk, white
 from mambats_datasets.synthetic.reading import Reading
-from mambats_datasets.synthetic.trajectory import Trajectory
+from mambats_datasets.synthetic.trajectory import Trajectory, in_blocks
 
 # s. MEMS data sheets give no correlation time; 300 s (accelerometers) and 1000 s (gyroscopes) are in use (RotorS).
 CORRELATION = 300.0
@@ -115,7 +115,7 @@ class Imu:
         """Measure; truth is `bias` (B, T, 6) in the order of the channels."""
         ticks = self.timing.ticks(trajectory.batch, trajectory.duration, generator)
         batch, count = ticks.time.shape
-        values = self._mix(batch, generator) @ self.ideal(trajectory(ticks.time)).permute(0, 2, 1)
+        values = self._mix(batch, generator) @ in_blocks(trajectory, ticks.time, self.ideal).permute(0, 2, 1)
         values, rate = values.permute(1, 0, 2), self.timing.rate
         bias = torch.cat([triad.wander(batch, count, rate, generator) for triad in (self.gyro, self.accel)])
         values = values + bias

@@ -78,15 +78,21 @@ class Waves:
             raise ValueError(
                 f"t is {t.dtype} of shape {tuple(t.shape)}, needed float64 seconds (B, T) with B = {batch}."
             )
-        angle = self.frequency[:, :, None] * t[:, None, :]
-        basis = torch.cat([angle.cos(), angle.sin()], 1)
+        count = self.frequency.shape[1]
+        basis = t.new_empty((batch, 2 * count, t.shape[1]))  # filled in place: cat took a fifth of the simulator's time
+        angle = torch.mul(self.frequency[:, :, None], t[:, None, :], out=basis[:, count:])
+        torch.cos(angle, out=basis[:, :count])
+        angle.sin_()
         weights = torch.cat([self._weights(order) for order in orders], 1)
         made = (weights @ basis).movedim(1, 0)
         return made.split(self.cosine.shape[1])
 
     def _weights(self, order: int) -> Tensor:
-        """Weights (B, C, 2K) of cosines and sines in a derivative: each order turns (c, s) into w (s, -c)."""
-        cosine, sine = self.cosine, self.sine
-        for _ in range(order):
-            cosine, sine = self.frequency[:, None] * sine, -self.frequency[:, None] * cosine
-        return torch.cat([cosine, sine], -1)
+        """Weights (B, C, 2K) of cosines and sines in a derivative: each order multiplies by w and turns a quarter."""
+        turns = (
+            (self.cosine, self.sine),
+            (self.sine, -self.cosine),
+            (-self.cosine, -self.sine),
+            (-self.sine, self.cosine),
+        )
+        return torch.cat(turns[order % 4], -1) * self.frequency.repeat(1, 2)[:, None].pow(order)
