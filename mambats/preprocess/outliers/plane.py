@@ -76,9 +76,9 @@ class RansacPlane:
         given = tensor(points)
         if given.ndim < 2 or given.shape[-1] < 3:
             raise ValueError(f"points have shape {tuple(given.shape)}, needed (..., N, 3).")
-        sets = given[..., :3].reshape(-1, *given.shape[-2:-1], 3)
-        found = [self._fit(one, index) for index, one in enumerate(sets)]
         shape = given.shape[:-2]
+        sets = given[..., :3].reshape(math.prod(shape), given.shape[-2], 3)
+        found = [self._fit(one, index) for index, one in enumerate(sets)]
         if not found:
             empty = given.new_zeros(*shape, 3), given.new_zeros(shape), given.new_zeros(given.shape[:-1]).bool()
             return Plane(*(like(part, points) for part in empty))

@@ -41,18 +41,26 @@ class PoseTrack:
 
     def at(self, stamps: Stamps) -> Tensor:
         """Return motions (..., 4, 4) float64 at stamps (...), int64 nanoseconds."""
-        index, share = self._where(stamps)
+        index, share = self.where(stamps)
         return self.motions[index] @ exp_se3(self.twists[index] * share[..., None])
 
     def place(self, points: Tensor, stamps: Stamps) -> Tensor:
         """Return points (..., 3), each seen at its own stamp (...), in the frame of the poses."""
-        index, share = self._where(stamps)
+        index, share = self.where(stamps)
         moved = twist_points(points.double(), self.twists[index] * share[..., None])
         motions = self.motions[index]
         return (motions[..., :3, :3] @ moved[..., None])[..., 0] + motions[..., :3, 3]
 
-    def _where(self, stamps: Stamps) -> tuple[Tensor, Tensor]:
-        """Return the row before each stamp, and the share of the way to the next."""
+    def where(self, stamps: Stamps, fraction: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the row before each time, and the share of the way to the next.
+
+        Args:
+            stamps: Times, int64 nanoseconds, (...).
+            fraction: Of a nanosecond to add, (...): half of one is 1e-8 m at 20 m/s.
+
+        Raises:
+            ValueError: If a time is further outside of the poses than `beyond`.
+        """
         wanted = np.asarray(stamps, dtype=np.int64)
         out = np.maximum(self.stamps[0] - wanted, wanted - self.stamps[-1]) * 1e-9
         if out.size and out.max() > self.beyond:
@@ -62,8 +70,9 @@ class PoseTrack:
                 f"{self.stamps[-1]} ns. Cut the sweeps to that, or set `beyond`."
             )
         index = (np.searchsorted(self.stamps, wanted, side="right") - 1).clip(0, len(self.stamps) - 2)
-        share = (wanted - self.stamps[index]) / (self.stamps[index + 1] - self.stamps[index])
-        return torch.from_numpy(index), torch.from_numpy(np.asarray(share))
+        since = (wanted - self.stamps[index]) + (0.0 if fraction is None else fraction.numpy())
+        share = since / (self.stamps[index + 1] - self.stamps[index])
+        return torch.from_numpy(np.asarray(index)), torch.from_numpy(np.asarray(share))
 
 
 def _check(rows: npt.NDArray[np.float64], pose: Stream) -> None:
