@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mambats.formats.nab import read_nab
     from mambats.formats.repair import REFUSE, REPAIR, Policy
     from mambats.formats.roles import Reading, Roles
+    from mambats.formats.sensor_csv import Column, read_sensor_csv, write_sensor_csv
     from mambats.formats.table import read_table
     from mambats.formats.tum import read_tum, write_tum
     from mambats.formats.uea import Cases, read_uea
@@ -25,6 +26,7 @@ __all__ = [
     "REFUSE",
     "REPAIR",
     "Cases",
+    "Column",
     "DataError",
     "Policy",
     "Reading",
@@ -34,9 +36,11 @@ __all__ = [
     "read_euroc",
     "read_gtsam_ins",
     "read_nab",
+    "read_sensor_csv",
     "read_table",
     "read_tum",
     "read_uea",
+    "write_sensor_csv",
     "write_tum",
 ]
 
@@ -44,6 +48,7 @@ _HOMES = {
     "REFUSE": "repair",
     "REPAIR": "repair",
     "Cases": "uea",
+    "Column": "sensor_csv",
     "DataError": "error",
     "Policy": "repair",
     "Reading": "roles",
@@ -53,9 +58,11 @@ _HOMES = {
     "read_euroc": "euroc",
     "read_gtsam_ins": "gtsam_ins",
     "read_nab": "nab",
+    "read_sensor_csv": "sensor_csv",
     "read_table": "table",
     "read_tum": "tum",
     "read_uea": "uea",
+    "write_sensor_csv": "sensor_csv",
     "write_tum": "tum",
 }
 

@@ -40,6 +40,11 @@ class Sheet:
     repairs: tuple[str, ...] = ()
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The header, or where there is none the numbers of the columns, counted from 1."""
+        return self.header or tuple(str(column + 1) for column in range(self.width))
+
+    @property
     def width(self) -> int:
         """Number of columns."""
         return self.frame.width
@@ -76,7 +81,7 @@ class Sheet:
         return made.to_numpy()
 
 
-def read_sheet(path: Path, policy: Policy = REFUSE, text: Sequence[int] = (0,)) -> Sheet:
+def read_sheet(path: Path, policy: Policy = REFUSE, text: Sequence[int | str] = (0,)) -> Sheet:
     """Read a file of numbers: separated by commas, semicolons, tabs or blanks; plain or gzipped.
 
     Lines that begin with `#` and empty lines are passed over. A first line that is not all numbers names the columns.
@@ -84,7 +89,7 @@ def read_sheet(path: Path, policy: Policy = REFUSE, text: Sequence[int] = (0,)) 
     Args:
         path: The file.
         policy: What to do with a last line that is cut off.
-        text: Columns to keep as text: those of times.
+        text: Columns to keep as text, those of times: places from 0, or names (of a file without: numbers from 1).
 
     Raises:
         DataError: If the file is missing, empty or not text, or a line has another number of columns than the first;
@@ -111,7 +116,9 @@ def read_sheet(path: Path, policy: Policy = REFUSE, text: Sequence[int] = (0,)) 
     if archive_torn:
         repairs = (*repairs, f"{path}: the archive is cut off, read up to line {lines.numbers[-1]}")
     width = len(_cells(data[lines.starts[0] : lines.ends[0]], separator))
-    frame = _frame(body_of(data, lines), separator, width, text, path)
+    names = header or tuple(str(column + 1) for column in range(width))
+    kept = [column for column in range(width) if column in text or names[column] in text]
+    frame = _frame(body_of(data, lines), separator, width, kept, path)
     return Sheet(path, header, frame, Place(str(path), lines.numbers, "line"), repairs)
 
 
