@@ -2,9 +2,9 @@
 
 A gyroscope's error e in one sample turns all that follows: seen from the first frame it is M e with
 M = R J(theta) dt = R_mid S dt, where R_mid is the attitude half way through the sample and
-S = sigma I + mu theta theta^T, sigma = sin(a/2) / (a/2), mu = (1 - sigma) / a^2. It moves the end velocity by -u x M e and the end position by
--s x M e, where u is the velocity and s the way still made after the sample. So both results are sums of products of
-(1, u, s) with M, and rotation matrices are linear in q q^T.
+S = sigma I + mu theta theta^T, sigma = sin(a/2) / (a/2), mu = (1 - sigma) / a^2. It moves the end velocity by -u x M e
+and the end position by -s x M e, where u is the velocity and s the way still made after the sample. So both results
+are sums of products of (1, u, s) with M, and rotation matrices are linear in q q^T.
 """
 
 from __future__ import annotations
