@@ -19,6 +19,10 @@ COMMANDS = {
     ),
     "predict": ("mambats.command.recipe", "write forecasts of the newest rows to Parquet or CSV"),
     "stream": ("mambats.command.stream", "read rows, write a forecast after each, one step at a time"),
+    "data": (
+        "mambats.command.data_run",
+        "show or convert recordings of any robot: data info PATH, data convert PATH OUT",
+    ),
     "doctor": ("mambats.command.doctor", "show versions, devices and back-ends; check that parallel and step agree"),
     "demo": ("mambats.command.demo", "train, score and stream a small forecaster on embedded weather data"),
 }
