@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mambats.formats.error import DataError
+from mambats.formats.layout import POSE
 from mambats.formats.points import read_points
 from mambats.formats.repair import REFUSE, Policy
 from mambats.formats.restricted_pickle import MOST, read_pickle
@@ -25,7 +26,6 @@ Matrix = npt.NDArray[np.float64]
 POINT = ("x", "y", "z", "intensity", "ring")
 BOX = ("x", "y", "z", "l", "w", "h", "yaw", "vx", "vy", "points", "class")
 BOX_UNITS = ("m", "m", "m", "m", "m", "m", "rad", "m/s", "m/s", "", "")
-POSE = ("px", "py", "pz", "qx", "qy", "qz", "qw")
 
 
 class Infos:
@@ -205,4 +205,4 @@ def _pose(poses: Mapping[int, Matrix]) -> Stream:
     matrices = np.stack([poses[stamp] for stamp in stamps])
     values = np.hstack([matrices[:, :3, 3], Rotation.from_matrix(matrices[:, :3, :3]).as_quat()])
     clock = np.array(stamps, dtype=np.int64)
-    return Stream(clock, values, POSE, unit=("m", "m", "m", "", "", "", ""), frame="map")
+    return Stream(clock, values, POSE.channels, unit=POSE.unit, frame="map")

@@ -82,7 +82,7 @@ def _give_room(axes: Any, lane: Lane) -> None:
         return
     low, high = axes.get_ylim()
     if lane.counts:
-        axes.set_ylim(0, max(high, 1.0))
+        axes.set_ylim(0, max(1.08 * high, 1.0))
         axes.yaxis.get_major_locator().set_params(integer=True)
     elif len(lane.channels) > 1:
         axes.set_ylim(low, high + 0.3 * (high - low))

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mambats.formats.error import DataError
-from mambats.formats.kitti.rows import Layout, Rows
+from mambats.formats.kitti.rows import Rows, TextLayout
 from mambats.formats.repair import REFUSE, Policy
 from mambats.series import RaggedStream
 
@@ -32,14 +32,14 @@ UNITS = {
 }
 
 _SEEN = ("class", "truncated", "occluded", "alpha", *PIXELS, *SOLID, "score")
-OBJECT = Layout(_SEEN, classes=CLASSES, optional=1)
-TRACKING = Layout(("frame", "track", *_SEEN), classes=CLASSES, optional=1)
+OBJECT = TextLayout(_SEEN, classes=CLASSES, optional=1)
+TRACKING = TextLayout(("frame", "track", *_SEEN), classes=CLASSES, optional=1)
 # Source: Weng et al., AB3DMOT (IROS 2020), its files of PointRCNN's detections: types are numbers.
-POINTRCNN = Layout(
+POINTRCNN = TextLayout(
     ("frame", "class", *PIXELS, "score", *SOLID, "alpha"), ",", ("Pedestrian", "Car", "Cyclist"), ("1", "2", "3")
 )
 # Source: Wang et al., DeepFusionMOT (RA-L 2022), its files of RRC's detections: the folder names the class.
-RRC = Layout(("frame", *PIXELS, "score"), ",")
+RRC = TextLayout(("frame", *PIXELS, "score"), ",")
 
 
 def check_boxes(rows: Rows, classes: Sequence[str] = CLASSES) -> None:

@@ -5,38 +5,42 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 from mambats.formats.error import DataError
 from mambats.formats.kitti.boxes import PERIOD
-from mambats.formats.kitti.calibration import ROUNDED
-from mambats.formats.kitti.rows import Layout, Rows, read_rows
-from mambats.formats.repair import REFUSE, Policy, settle_clock
+from mambats.formats.kitti.calibration import ROUNDED, read_calibration
+from mambats.formats.kitti.rows import Rows, TextLayout, read_rows
+from mambats.formats.layout import POSE, make_stream
+from mambats.formats.repair import REFUSE, Policy
 from mambats.results import write_whole
-from mambats.series import Stamps, Stream
+from mambats.series import FrameTree, Recording, Stamps, Stream
 
-CHANNELS = ("px", "py", "pz", "qx", "qy", "qz", "qw")
-UNITS = ("m", "m", "m", "", "", "", "")
-POSES = Layout(tuple(f"{part}{row}{column}" for row in range(3) for column, part in enumerate(("r", "r", "r", "t"))))
-TIMES = Layout(("time",))
+POSES = TextLayout(
+    tuple(f"{part}{row}{column}" for row in range(3) for column, part in enumerate(("r", "r", "r", "t")))
+)
+TIMES = TextLayout(("time",))
 
 
 def read_poses(
     path: Path | str,
     times: Path | str | None = None,
     *,
-    frame: str = "camera_start",
+    calibration: Path | str | None = None,
     policy: Policy = REFUSE,
-) -> tuple[Stream, tuple[str, ...]]:
-    """Read poses: rows of the 3x4 matrix that maps points of the camera to its first frame.
+) -> Recording:
+    """Read poses: rows of the 3x4 matrix that maps points of the left camera to its first frame.
 
     Args:
         path: Text file (`poses/07.txt`), 12 numbers a row.
         times: The sequence's `times.txt` (seconds a row); None for 10 Hz from 0.
-        frame: Frame id of the first camera: x right, y down, z forward.
+        calibration: The sequence's `calib.txt` for the frame tree (root `camera_rect`, the left camera),
+            or None.
         policy: `clock='repair'` drops rows whose time does not rise, `torn='repair'` a last line cut off.
 
     Returns:
-        The pose (px py pz in metres, quaternion scalar last) and the lines to report.
+        A recording with the stream `pose` (px py pz in metres, quaternion scalar last) in the frame `camera_start`:
+        that of the first camera, x right, y down, z forward.
 
     Raises:
         DataError: If a line cannot be used, a rotation is none, or times and poses differ in number; names the line.
@@ -54,19 +58,19 @@ def read_poses(
         lambda row: f"the left 3 x 3 block is not a rotation: {turn[row].tolist()}",
     )
     stamps, lines = _stamps(rows, times, policy)
-    settled = settle_clock(stamps, rows.place, policy)
-    quaternions = Rotation.from_matrix(turn[settled.rows]).as_quat()
-    values = np.hstack([matrix[settled.rows, :, 3], quaternions])
-    stream = Stream(stamps[settled.rows], values, CHANNELS, unit=UNITS, frame=frame)
-    return stream, (*rows.repairs, *lines, *settled.repairs)
+    values = np.hstack([matrix[:, :, 3], Rotation.from_matrix(turn).as_quat()])
+    made = make_stream(stamps, values, POSE, rows.place, policy, frame="camera_start")
+    frames = read_calibration(calibration).frames("camera_rect") if calibration else FrameTree()
+    repairs = (*rows.repairs, *lines, *made.repairs)
+    return Recording(Path(path).stem, {"pose": made.stream}, frames=frames, repairs=repairs)
 
 
-def write_poses(pose: Stream, path: Path | str, times: Path | str | None = None) -> Path:
+def write_poses(path: Path | str, pose: Stream, times: Path | str | None = None) -> Path:
     """Write poses as rows of 12 numbers, and their times where asked.
 
     Args:
-        pose: Channels px py pz qx qy qz qw, all observed.
         path: Text file.
+        pose: Channels px py pz qx qy qz qw, all observed.
         times: Text file of seconds after the first stamp, or None.
 
     Returns:
@@ -77,20 +81,23 @@ def write_poses(pose: Stream, path: Path | str, times: Path | str | None = None)
     """
     from scipy.spatial.transform import Rotation
 
-    if missing := [name for name in CHANNELS if name not in pose.channels]:
-        raise DataError(f"the pose has no {', '.join(missing)}, its channels are {', '.join(pose.channels)}.")
-    values = pose.values[:, [pose.channels.index(name) for name in CHANNELS]].astype(np.float64)
+    names = POSE.channels
+    if missing := [name for name in names if name not in pose.channels]:
+        raise DataError(f"{path}: the pose has no {', '.join(missing)}, its channels are {', '.join(pose.channels)}.")
+    values = pose.values[:, [pose.channels.index(name) for name in names]].astype(np.float64)
     lost = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if lost.size:
-        raise DataError(f"row {lost[0]} of the pose is not observed ({lost.size} such rows): this format has no gaps.")
+        raise DataError(
+            f"{path}: row {lost[0]} of the pose is not observed ({lost.size} such rows): KITTI has no gaps."
+        )
     matrix = np.zeros((len(values), 3, 4))
     matrix[:, :, :3] = Rotation.from_quat(values[:, 3:]).as_matrix() if len(values) else 0
     matrix[:, :, 3] = values[:, :3]
-    text = "".join(" ".join(f"{v:.12e}" for v in row) + "\n" for row in matrix.reshape(-1, 12))
+    table = pl.DataFrame(matrix.reshape(-1, 12), schema=list(POSES.columns))
     if times is not None:
-        seconds = (pose.stamps - pose.stamps[:1]) / 1e9
+        seconds = ((pose.stamps - pose.stamps[:1]) / 1e9).tolist()
         write_whole(times, "".join(f"{second:.9f}\n" for second in seconds).encode())
-    return write_whole(path, text.encode())
+    return write_whole(path, table.write_csv(include_header=False, separator=" ").encode())
 
 
 def _stamps(rows: Rows, times: Path | str | None, policy: Policy) -> tuple[Stamps, tuple[str, ...]]:

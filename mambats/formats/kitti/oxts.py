@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mambats.formats.error import DataError
-from mambats.formats.kitti.rows import Layout, Rows
+from mambats.formats.kitti.rows import Rows, TextLayout
+from mambats.formats.layout import IMU, POSE, VELOCITY
 from mambats.series import Stamps, Stream
 
 COLUMNS = (
@@ -18,7 +19,7 @@ COLUMNS = (
     "ax", "ay", "az", "af", "al", "au", "wx", "wy", "wz", "wf", "wl", "wu",
     "pos_accuracy", "vel_accuracy", "navstat", "numsats", "posmode", "velmode", "orimode",
 )  # fmt: skip
-OXTS = Layout(COLUMNS)
+OXTS = TextLayout(COLUMNS)
 EARTH = 6378137.0  # metres: the radius that the development kit takes
 
 
@@ -67,13 +68,12 @@ def oxts_streams(rows: Rows, stamps: Stamps) -> tuple[dict[str, Stream], dict[st
     place = np.column_stack([flat - flat[0], altitude - altitude[0]])
     # R = Rz(yaw) Ry(pitch) Rx(roll), yaw from east anticlockwise.
     turn = Rotation.from_euler("ZYX", rows.part(("yaw", "pitch", "roll"))).as_quat()
-    channels = ("px", "py", "pz", "qx", "qy", "qz", "qw")
-    pose = Stream(stamps, np.hstack([place, turn]), channels, unit=("m",) * 3 + ("",) * 4, frame="map")
-    motion = ("wx", "wy", "wz", "ax", "ay", "az")
+    pose = Stream(stamps, np.hstack([place, turn]), POSE.channels, unit=POSE.unit, frame="map")
+    motion, speed = rows.part(IMU.channels), rows.part(("ve", "vn", "vu"))
     streams = {
-        "imu": Stream(stamps, rows.part(motion), motion, unit=("rad/s",) * 3 + ("m/s^2",) * 3, frame="imu"),
+        "imu": Stream(stamps, motion, IMU.channels, unit=IMU.unit, frame="imu"),
         "gnss": Stream(stamps, rows.part(COLUMNS[:3]), COLUMNS[:3], unit=("deg", "deg", "m")),
-        "velocity": Stream(stamps, rows.part(("ve", "vn", "vu")), ("vx", "vy", "vz"), unit="m/s", frame="map"),
+        "velocity": Stream(stamps, speed, VELOCITY.channels, unit=VELOCITY.unit, frame="map"),
     }
     facts = {f"origin_{name}": float(rows.column(name)[0]) for name in COLUMNS[:3]}
     return streams, {"pose": pose}, facts

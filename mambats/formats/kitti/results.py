@@ -17,15 +17,15 @@ UNKNOWN = {"truncated": -1, "occluded": -1, "alpha": -10, "left": -1, "top": -1,
 WHOLE = ("frame", "track", "truncated", "occluded")
 
 
-def write_tracks(tracks: RaggedStream, path: Path | str, *, period: int = PERIOD) -> Path:
+def write_tracks(path: Path | str, tracks: RaggedStream, *, period: int = PERIOD) -> Path:
     """Write tracks in the columns of labels, and of results where there is a `score`.
 
     Numbers are written with as many digits as give back the same float64.
 
     Args:
+        path: Text file; an empty stream writes an empty file.
         tracks: Boxes as this package reads them, in `camera_rect`: `track`, `class` (with labels), h w l, x y z, yaw;
             truncated, occluded, alpha and pixels where they are known; score for results.
-        path: Text file; an empty stream writes an empty file.
         period: Nanoseconds between frames: a stamp is its frame times this.
 
     Returns:
@@ -36,13 +36,17 @@ def write_tracks(tracks: RaggedStream, path: Path | str, *, period: int = PERIOD
     """
     needed = ("track", "class", *SOLID)
     if missing := [name for name in needed if name not in tracks.channels]:
-        raise DataError(f"tracks have no {', '.join(missing)}, their channels are {', '.join(tracks.channels)}.")
+        raise DataError(
+            f"{path}: tracks have no {', '.join(missing)}, their channels are {', '.join(tracks.channels)}."
+        )
     if not np.isfinite(tracks.values).all():
         row = int(np.flatnonzero(~np.isfinite(tracks.values).all(axis=1))[0])
-        raise DataError(f"row {row} of the tracks is not finite: {tracks.values[row].tolist()}. Remove it.")
+        raise DataError(f"{path}: row {row} of the tracks is not finite: {tracks.values[row].tolist()}. Remove it.")
     off = np.flatnonzero((tracks.stamps % period != 0) | (tracks.stamps < 0))
     if off.size:
-        raise DataError(f"stamp {off[0]}, {tracks.stamps[off[0]]} ns, is on no frame of {period} ns. Give the period.")
+        raise DataError(
+            f"{path}: stamp {off[0]}, {tracks.stamps[off[0]]} ns, is on no frame of {period} ns. Give the period."
+        )
     frames = np.repeat(tracks.stamps // period, np.diff(tracks.splits))
     columns = TRACKING.columns if "score" in tracks.channels else TRACKING.columns[:-1]
     table = pl.DataFrame([_column(tracks, name, frames) for name in columns])

@@ -17,7 +17,7 @@ Matrix = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Layout:
+class TextLayout:
     """Columns of a table.
 
     Args:
@@ -92,7 +92,7 @@ class Rows:
         return replace(self, values=self.values[rows], lines=self.lines[rows])
 
 
-def read_rows(path: Path | str, layout: Layout, policy: Policy = REFUSE) -> Rows:
+def read_rows(path: Path | str, layout: TextLayout, policy: Policy = REFUSE) -> Rows:
     """Read a table; an empty file has no rows.
 
     polars reads the whole file at once; where that fails the lines are read one by one, which finds the fault.
@@ -113,7 +113,7 @@ def read_rows(path: Path | str, layout: Layout, policy: Policy = REFUSE) -> Rows
     return parse_rows(content, path, layout, policy)
 
 
-def parse_rows(content: bytes, path: Path, layout: Layout, policy: Policy = REFUSE) -> Rows:
+def parse_rows(content: bytes, path: Path, layout: TextLayout, policy: Policy = REFUSE) -> Rows:
     """Parse the bytes of a table; see `read_rows`."""
     head = content[: content.find(b"\n")] if b"\n" in content else content
     columns = _columns(layout, len(layout.split(head.decode("utf-8", "replace"))))
@@ -123,12 +123,12 @@ def parse_rows(content: bytes, path: Path, layout: Layout, policy: Policy = REFU
     return Rows(path, columns, values, np.arange(1, len(values) + 1))
 
 
-def _columns(layout: Layout, width: int) -> tuple[str, ...]:
+def _columns(layout: TextLayout, width: int) -> tuple[str, ...]:
     most = len(layout.columns)
     return layout.columns[:width] if most - layout.optional <= width <= most else ()
 
 
-def _read_at_once(content: bytes, layout: Layout, columns: tuple[str, ...]) -> Matrix | None:
+def _read_at_once(content: bytes, layout: TextLayout, columns: tuple[str, ...]) -> Matrix | None:
     import polars as pl
 
     schema = {name: pl.String if name == "class" else pl.Float64 for name in columns}
@@ -153,7 +153,7 @@ def _read_at_once(content: bytes, layout: Layout, columns: tuple[str, ...]) -> M
     return values if np.isfinite(values).all() else None
 
 
-def _read_by_line(path: Path, content: bytes, layout: Layout, policy: Policy) -> Rows:
+def _read_by_line(path: Path, content: bytes, layout: TextLayout, policy: Policy) -> Rows:
     columns, rows, numbers, repairs = (), list[list[float]](), list[int](), tuple[str, ...]()
     lines = content.decode("utf-8", "replace").splitlines()
     last = max((number for number, line in enumerate(lines, 1) if line.strip()), default=0)
@@ -177,7 +177,7 @@ def _read_by_line(path: Path, content: bytes, layout: Layout, policy: Policy) ->
     return Rows(path, columns, values, np.array(numbers, dtype=np.int64), repairs)
 
 
-def _row(cells: list[str], columns: tuple[str, ...], layout: Layout, where: str) -> list[float]:
+def _row(cells: list[str], columns: tuple[str, ...], layout: TextLayout, where: str) -> list[float]:
     if not columns or len(cells) != len(columns):
         most, least = len(layout.columns), len(layout.columns) - layout.optional
         needed = f"{least} to {most}" if least < most and not columns else f"{len(columns) or most}"
@@ -185,7 +185,7 @@ def _row(cells: list[str], columns: tuple[str, ...], layout: Layout, where: str)
     return [_number(cell, name, layout, where) for cell, name in zip(cells, columns, strict=True)]
 
 
-def _number(cell: str, name: str, layout: Layout, where: str) -> float:
+def _number(cell: str, name: str, layout: TextLayout, where: str) -> float:
     if name == "class":
         if cell not in layout.words:
             raise DataError(f"{where}: class {cell!r} is unknown, known are {', '.join(layout.words)}.")

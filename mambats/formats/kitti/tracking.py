@@ -20,7 +20,7 @@ from mambats.formats.kitti.boxes import (
     merged,
     to_stream,
 )
-from mambats.formats.kitti.rows import Layout, Rows, read_rows
+from mambats.formats.kitti.rows import Rows, TextLayout, read_rows
 from mambats.formats.repair import REFUSE, Policy
 from mambats.series import RaggedStream
 
@@ -103,7 +103,7 @@ def picture_rows(path: Path, name: str, policy: Policy = REFUSE) -> Rows:
     return Rows(rows.path, (*rows.columns, "class"), np.hstack([rows.values, code]), rows.lines, rows.repairs)
 
 
-def _table(path: Path, layout: Layout, policy: Policy) -> Rows:
+def _table(path: Path, layout: TextLayout, policy: Policy) -> Rows:
     rows = read_rows(path, layout, policy)
     check_boxes(rows, layout.classes)
     return in_order(rows, policy)
