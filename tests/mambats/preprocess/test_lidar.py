@@ -241,7 +241,7 @@ def test_ground_is_taken_and_obstacles_stay():
     stream = RaggedStream(np.array([0, 1]), np.array([0, 0, 4500]), sweep, ("x", "y", "z"))
     kept = GroundRemoval(1.7).ragged(stream)
     assert kept.splits[1] == 0 and 500 <= kept.splits[2] <= 504
-    assert not GroundRemoval(1.7).ground(car + [0, 0, 3]).any()
+    assert not GroundRemoval(1.7).ground(car + np.array([0, 0, 3])).any()
 
 
 def test_ground_of_a_real_frame(data_root):
