@@ -66,6 +66,8 @@ class McapFile:
                     break
                 kind, size = HEAD.unpack_from(data, at)
                 if kind in (FOOTER, DATA_END):
+                    if data[-len(MAGIC) :] != MAGIC:
+                        self._damage.found(at, "the file is cut off in its index", "all messages are there")
                     break
                 begin, end = at + HEAD.size, at + HEAD.size + size
                 if end > len(data):
