@@ -10,11 +10,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mambats.data.align import Events, Match, hold, linear, match, merge, resample
     from mambats.data.cache import Cached, write_cache
     from mambats.data.calendar import calendar_features
     from mambats.data.frame import Frame
     from mambats.data.module import Loading, Run, WindowDataModule
     from mambats.data.panel import Panel
+    from mambats.data.sensor_windows import SensorWindows
     from mambats.data.split import Borders, Dates, Fractions
     from mambats.data.table import Table
     from mambats.formats.error import DataError
@@ -25,15 +27,23 @@ __all__ = [
     "Cached",
     "DataError",
     "Dates",
+    "Events",
     "Fractions",
     "Frame",
     "Loading",
+    "Match",
     "Panel",
     "Reading",
     "Run",
+    "SensorWindows",
     "Table",
     "WindowDataModule",
     "calendar_features",
+    "hold",
+    "linear",
+    "match",
+    "merge",
+    "resample",
     "write_cache",
 ]
 
@@ -43,14 +53,22 @@ _HOMES = {
     "DataError": "mambats.formats.error",
     "Dates": "mambats.data.split",
     "Fractions": "mambats.data.split",
+    "Events": "mambats.data.align",
     "Frame": "mambats.data.frame",
     "Loading": "mambats.data.module",
+    "Match": "mambats.data.align",
     "Panel": "mambats.data.panel",
     "Reading": "mambats.formats.roles",
     "Run": "mambats.data.run",
+    "SensorWindows": "mambats.data.sensor_windows",
     "Table": "mambats.data.table",
     "WindowDataModule": "mambats.data.module",
     "calendar_features": "mambats.data.calendar",
+    "hold": "mambats.data.align",
+    "linear": "mambats.data.align",
+    "match": "mambats.data.align",
+    "merge": "mambats.data.align",
+    "resample": "mambats.data.align",
     "write_cache": "mambats.data.cache",
 }
 

@@ -5,6 +5,7 @@ from mambats.series.frames import FrameTree, Rigid
 from mambats.series.images import ImageStream
 from mambats.series.ragged import RaggedStream
 from mambats.series.recording import Recording
+from mambats.series.sensor_window import SensorRows, SensorWindow
 from mambats.series.stream import Stream
 from mambats.series.window import Window
 
@@ -16,6 +17,8 @@ __all__ = [
     "RaggedStream",
     "Recording",
     "Rigid",
+    "SensorRows",
+    "SensorWindow",
     "Stamps",
     "Stream",
     "Window",
