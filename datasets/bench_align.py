@@ -1,7 +1,7 @@
 """How fast streams are brought together: the join, binning, windows in memory and out of core. One thread.
 
     POLARS_MAX_THREADS=1 OMP_NUM_THREADS=1 python datasets/bench_align.py           # seconds
-    POLARS_MAX_THREADS=1 OMP_NUM_THREADS=1 python datasets/bench_align.py --large   # 36 M rows (10 h at 1 kHz) from disk
+    POLARS_MAX_THREADS=1 OMP_NUM_THREADS=1 python datasets/bench_align.py --large   # 36 M rows (10 h, 1 kHz) on disk
 
 Times are the best of seven, memory is the process's peak above what it had before.
 """
