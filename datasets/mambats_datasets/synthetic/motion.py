@@ -103,3 +103,12 @@ def unrotate(quaternion: Tensor, vector: Tensor) -> Tensor:
     turn = quaternion[..., :3]
     inner = cross(turn, vector) - quaternion[..., 3:] * vector
     return vector + 2 * cross(turn, inner)
+
+
+def compose(outer: Tensor, inner: Tensor) -> Tensor:
+    """Quaternion (..., 4) of turning by `inner` first, then by `outer`: the Hamilton product, scalar last."""
+    (ax, ay, az, aw), (bx, by, bz, bw) = outer.unbind(-1), inner.unbind(-1)
+    x = aw * bx + ax * bw + ay * bz - az * by
+    y = aw * by + ay * bw + az * bx - ax * bz
+    z = aw * bz + az * bw + ax * by - ay * bx
+    return columns(x, y, z, aw * bw - ax * bx - ay * by - az * bz)

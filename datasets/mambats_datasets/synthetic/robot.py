@@ -21,7 +21,7 @@ from mambats_datasets.synthetic.trajectory import KINDS, random_trajectory, unif
 from mambats_datasets.synthetic.wheel import Wheel
 
 START = 1_577_836_800 * 10**9  # 2020-01-01, true time 0
-WHEELED = ("robot", "car")
+WHEELED = ("robot", "courier", "car")
 TRUTH_RATE = 100.0  # Hz
 SENSORS: dict[str, Sensor] = {
     "gnss": Gnss(),
@@ -53,7 +53,7 @@ class SimulatedRobots:
     `static` (`imu_offset` in seconds, `imu_drift` in ppm), for tests.
 
     Args:
-        kind: Of trajectory: robot, car, drone or hand.
+        kind: Of trajectory: robot, courier (a robot that stops now and then), car, drone, hand, tumble or rest.
         series: Recordings that `recordings` gives.
         duration: Of each, s.
         imu: Grade of the inertial unit: ideal, consumer or tactical. An ideal one makes the other sensors no better.

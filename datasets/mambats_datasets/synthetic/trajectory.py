@@ -1,4 +1,4 @@
-"""Smooth random trajectories of 6 degrees of freedom with exact derivatives: robot, car, drone, hand."""
+"""Smooth random trajectories of 6 degrees of freedom with exact derivatives: robots, cars, drones, held devices."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from mambats_datasets.synthetic.drive import CAR, ROBOT, Drive
 from mambats_datasets.synthetic.flight import Flight
 from mambats_datasets.synthetic.hand import Hand
 from mambats_datasets.synthetic.motion import Motion
+from mambats_datasets.synthetic.pause import Paused
+from mambats_datasets.synthetic.tumble import Tumble
 
 BLOCK = 16_384  # samples; of 1k to 128k about the fastest for IMUs of 8 and 64 x 2000 samples on one core
-KINDS = ("robot", "car", "drone", "hand")
+KINDS = ("robot", "courier", "car", "drone", "hand", "tumble", "rest")
 
 
 class Trajectory(Protocol):
@@ -44,9 +46,10 @@ def random_trajectory(kind: str, batch: int, duration: float, generator: torch.G
     """Draw trajectories; the generator's device is where they live.
 
     Args:
-        kind: `robot` (wheels: velocity along body x, circles of some metres at 1 m/s, tilts under 3 degrees), `car`
-            (the same at 12 m/s on hills), `drone` (attitude follows the thrust that its acceleration needs) or `hand`
-            (turns about all axes, as a held device).
+        kind: `robot` (wheels: velocity along body x, circles of some metres at 1 m/s, tilts under 3 degrees),
+            `courier` (a robot that stands still for the first 3 s and for 2 to 6 s in every 20), `car` (12 m/s on
+            hills), `drone` (attitude follows the thrust that its acceleration needs), `hand` (turns about all axes, as
+            a held device), `tumble` (laid to rest in one attitude after the other) or `rest` (in one).
         batch: How many, B.
         duration: Seconds.
         generator: Source of all randomness.
@@ -63,8 +66,15 @@ def random_trajectory(kind: str, batch: int, duration: float, generator: torch.G
             return Drive.random(CAR, batch, duration, generator)
         case "drone":
             return Flight.random(batch, duration, generator)
+        case "courier":
+            going = Drive.random(ROBOT, batch, duration, generator)
+            return Paused.random(going, batch, duration, generator)
         case "hand":
             return Hand.random(batch, duration, generator)
+        case "tumble":
+            return Tumble.random(batch, duration, generator)
+        case "rest":
+            return Tumble.random(batch, duration, generator, hold=duration + 2)
         case _:
             raise ValueError(f"there is no trajectory {kind!r}, choose of {', '.join(KINDS)}.")
 

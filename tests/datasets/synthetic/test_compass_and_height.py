@@ -44,7 +44,7 @@ def test_pressure_gives_the_height_back():
 
 
 def test_the_weather_walks():
-    trajectory = random_trajectory("robot", 1000, 20.0, fresh())
+    trajectory = random_trajectory("rest", 1000, 20.0, fresh())
     bias = replace(Barometer(), noise=0.0).read(trajectory, fresh(1)).truth["bias"][..., 0]
     assert math.isclose(float(bias[:, 0].std()), 100.0, rel_tol=0.08)
     assert math.isclose(float((bias[:, 250] - bias[:, 0]).std()), 0.2 * math.sqrt(10), rel_tol=0.08)

@@ -114,7 +114,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not():
     for kind in KINDS:
         one, two, other = (draw(kind, seed=seed)(t) for seed in (1, 1, 2))
         assert torch.equal(one.position, two.position) and torch.equal(one.quaternion, two.quaternion)
-        assert not torch.allclose(one.position, other.position)
+        assert not torch.allclose(one.quaternion, other.quaternion)
 
 
 def test_a_point_of_a_body_swings_with_it():
@@ -128,7 +128,7 @@ def test_a_point_of_a_body_swings_with_it():
 
 def test_wrong_calls_say_what_is_needed():
     generator = torch.Generator()
-    with pytest.raises(ValueError, match="choose of robot, car"):
+    with pytest.raises(ValueError, match="choose of robot, courier, car"):
         random_trajectory("boat", 1, 1.0, generator)
     with pytest.raises(ValueError, match="must be positive"):
         random_trajectory("car", 0, 1.0, generator)
@@ -136,3 +136,29 @@ def test_wrong_calls_say_what_is_needed():
         draw("drone")(torch.zeros(3, 5, dtype=torch.float64))
     with pytest.raises(ValueError, match="longer duration"):
         draw("car", duration=5.0)(uniform_times(2, 10.0, 5.0))
+
+
+def test_a_courier_stands_still_at_first_and_now_and_then():
+    trajectory, t = draw("courier", 8, 100.0), uniform_times(8, 100.0, 50.0)
+    motion = trajectory(t)
+    still = (motion.velocity == 0).all(-1) & (motion.angular_velocity == 0).all(-1)
+    assert still[:, :150].all()
+    begins = (still[:, 1:] & ~still[:, :-1]).sum(1)
+    assert (begins == 5).all()
+    assert 10 / 100 < float(still[:, 150:].double().mean()) < 30 / 100
+    level = trajectory(t).specific_force()[still]
+    assert torch.allclose(level.norm(dim=-1), torch.tensor(9.80665, dtype=torch.float64), rtol=0, atol=1e-12)
+
+
+def test_a_tumbling_unit_rests_in_attitudes_all_over_the_sphere():
+    trajectory = draw("tumble", 4, 110.0)
+    motion = trajectory(uniform_times(4, 110.0, 20.0))
+    rests = motion.angular_velocity.norm(dim=-1) == 0
+    assert math.isclose(float(rests.double().mean()), 4 / 5.5, rel_tol=0.05)
+    force = motion.specific_force()[rests]
+    assert (force.amax(0) > 7).all() and (force.amin(0) < -7).all()
+    turned = motion.rotation[:, 0].mT @ motion.rotation[:, 110]
+    angle = ((turned.diagonal(dim1=1, dim2=2).sum(-1) - 1) / 2).acos()
+    assert torch.allclose(angle, trajectory.turns[:, 0].norm(dim=-1), rtol=0, atol=1e-9)
+    rest = draw("rest", 4, 110.0)(uniform_times(4, 110.0, 20.0))
+    assert (rest.angular_velocity == 0).all() and torch.equal(rest.quaternion[:, 0], rest.quaternion[:, -1])
