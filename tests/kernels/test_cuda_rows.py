@@ -31,28 +31,38 @@ def test_many_sequences_are_rows_and_few_are_one():
     assert packed(2000, 24576, 128).sequences == 0, "tiles would be mostly empty"
 
 
+def test_the_longest_rows_are_cut_into_parts_that_fill_the_gpu():
+    cut = rows.pieces(packed(16, 16384, 1536), 132)
+    assert (cut.length, cut.fine) == (1664, 832)
+    cut = rows.pieces(packed(256, 24576, 128), 132)
+    assert (cut.length, cut.fine) == (192, 192)
+
+
 def test_no_piece_is_longer_than_what_a_processor_gets_to_do():
     for sequences, tokens, width in ((16, 16384, 1536), (256, 24576, 128), (512, 49152, 512), (8, 2**20, 2048)):
         shape = packed(sequences, tokens, width)
         cut = rows.pieces(shape, 132)
-        assert cut.length % 64 == 0 and cut.length >= 2 * shape.mean
-        assert cut.length <= max(2 * shape.mean, tokens * shape.blocks / 132 / 6) + 64
-        assert cut.chunks * cut.length < tokens <= (cut.chunks + 1) * cut.length
+        assert cut.fine % 64 == 0 and cut.length % cut.fine == 0 and cut.length >= 1.6 * shape.mean
+        assert cut.length <= max(1.6 * shape.mean, tokens * shape.blocks / 132 / 6) + 8 * 64
+        assert cut.many * cut.length < tokens <= (cut.many + 1) * cut.length
+        assert cut.fines * cut.fine < tokens <= (cut.fines + 1) * cut.fine
 
 
-# Pieces of 128 tokens where a GPU of 40 processors is pretended, whole rows where one of next to none is.
+# With 40 pretended processors pieces have 64 or 128 tokens, or 384 in six parts; with next to none rows stay whole.
 UNEVEN, GIANT = (0, 70, 40, 1, 0, 203, 16, 17, 0), (1, 2, 0, 3, 400, 0, 2, 1, 1)
 SHAPES = {
     "uneven": partial(cases.arguments, shape=(1, 360, 40, 16), lengths=UNEVEN),
     "giant": partial(cases.arguments, shape=(1, 420, 40, 16), lengths=GIANT),
     "giant_back": partial(cases.arguments, shape=(1, 420, 40, 16), lengths=GIANT, reverse=True),
+    "parts": partial(cases.arguments, shape=(1, 1200, 9, 16), lengths=(0, 100, 1, 1000, 90)),
+    "parts_back": partial(cases.arguments, shape=(1, 1200, 9, 16), lengths=(0, 100, 1, 1000, 90), reverse=True),
     "hold_back": partial(cases.arguments, shape=(1, 360, 64, 16), lengths=UNEVEN, hold=True, groups=2, reverse=True),
     "odd": partial(cases.arguments, shape=(1, 360, 7, 5), lengths=UNEVEN, views=True),
     "passes": partial(cases.arguments, shape=(1, 360, 40, 33), lengths=UNEVEN),
     "plain": partial(cases.arguments, shape=(1, 347, 40, 16), lengths=UNEVEN, plain=True),
     "empty": partial(cases.arguments, shape=(1, 5, 40, 16), lengths=(0, 0, 0)),
 }
-QUICK = (("giant_back", torch.float32, 40, False), ("uneven", torch.bfloat16, 40, True))
+QUICK = (("parts_back", torch.float32, 40, False), ("uneven", torch.bfloat16, 40, True))
 MANY = [
     pytest.param(*given, marks=() if given in QUICK else pytest.mark.slow)
     for name in SHAPES

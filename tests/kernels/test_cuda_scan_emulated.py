@@ -60,11 +60,16 @@ CUTS = {
 }
 SHAPES = {
     "wide": partial(cases.arguments, shape=(2, 150, 64, 16)),
+    "narrow": partial(cases.arguments, shape=(3, 20, 9, 16)),  # sums of a row are no whole number of 16 bytes
     "passes": partial(cases.arguments, shape=(1, 150, 40, 33)),
     "long": partial(cases.arguments, shape=(1, 600, 40, 16), lengths=(0, 200, 40, 1, 303)),
     "back": partial(cases.arguments, shape=(1, 600, 40, 16), lengths=(0, 200, 40, 1, 303), reverse=True),
 }
-QUICK_CUTS = (("sparse launches", "wide", torch.bfloat16), ("sparse chunks in launches", "back", torch.float32))
+QUICK_CUTS = (
+    ("whole", "narrow", torch.float32),
+    ("sparse launches", "wide", torch.bfloat16),
+    ("sparse chunks in launches", "back", torch.float32),
+)
 MANY = [
     pytest.param(cut, shape, dtype, marks=() if (cut, shape, dtype) in QUICK_CUTS else pytest.mark.slow)
     for cut in CUTS

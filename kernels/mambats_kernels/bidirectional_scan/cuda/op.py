@@ -103,9 +103,7 @@ class Both(torch.autograd.Function):
         return *[v if wanted else None for v, wanted in zip(slopes, needed, strict=False)], None, None, None
 
 
-def unfit(
-    x: Tensor, dt: Tensor, B: Tensor, C: Tensor, z: Tensor | None, borders: Tensor | None = None
-) -> str | None:
+def unfit(x: Tensor, dt: Tensor, B: Tensor, C: Tensor, z: Tensor | None, borders: Tensor | None = None) -> str | None:
     """Say why both directions had better be two calls, None if one launch does them."""
     shape = shape_of(x, B)
     if borders is not None and shape_of(x, B, borders).sequences:

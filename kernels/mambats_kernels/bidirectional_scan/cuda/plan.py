@@ -17,6 +17,7 @@ from mambats_kernels.selective_scan.cuda.plan import (
     _template,
     forward_launches,
     wide_channels,
+    width_of_sums,
 )
 
 AFTER, BESIDE = 1, 2  # `BOTH` of scan.cuh: every block walks both ways; half of the blocks walk the other way
@@ -112,4 +113,4 @@ def backward_plan(
     slots = both.rows * (cut.chunks if mode == 1 else 1)
     scratch = slots * shape.width * (shape.states + 1) if mode else 0
     template = _template(shape, sequences, strides, cut)
-    return Backward(template, cut.chunks, scratch, both.partial * tokens, slots * wide, tuple(launches))
+    return Backward(template, cut.chunks, scratch, both.partial * tokens, slots * width_of_sums(shape), tuple(launches))

@@ -4,7 +4,9 @@ import ctypes
 
 LINES = ("x", "dt", "z", "dy", "B", "C", "y", "dx", "ddt", "dz", "dC", "dB")
 _PARTS = ("", "_row", "_token", "_group")
-_SIZES = ("rows", "tokens", "width", "inner", "groups", "sequences", "chunk", "chunks", "offset", "room")
+_SIZES = (
+    "rows", "tokens", "width", "inner", "groups", "sequences", "chunk", "chunks", "offset", "room", "fine", "fines",
+)  # fmt: skip
 _POINTERS = (
     "A", "D", "bias", "gaps", "initial", "dfinal", "borders", "marks", "final", "saved", "carry", "spans",
     "partial", "sums", "dA", "dD", "dbias", "dinitial", "dgaps", "A_back", "dA_back",

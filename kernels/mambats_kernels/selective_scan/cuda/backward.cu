@@ -45,7 +45,7 @@ DEVICE void blank_gradients(const Arguments& p, const Place& w) {
 
 // Of an empty piece: nothing to add to the sums; what flows into an empty sequence flows out.
 DEVICE void pass_gradients(const Arguments& p, const Place& w, int d, int share) {
-  float* sums = p.sums + w.seat * p.width * (STATES + 2);
+  float* sums = p.sums + w.seat * width_of_sums(p);
   const float zeros[4] = {0.f, 0.f, 0.f, 0.f};
   for (int pass = 0; pass < PASSES; pass++) {
     const int from = pass * 16 + share * 4;
@@ -135,8 +135,12 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
       }
 #pragma unroll
       for (int s = 0; s < 4; s++) a[s] *= LOG2E;
-      if (ROWS && CHUNKED && there)
-        for (int k = (int)((w.tokens - 1) / p.chunk); k > w.part; k--) pass_piece<4>(p, w, k - 1, d, from, a, carry);
+      if (ROWS && CHUNKED && there && w.lo + w.length < w.tokens) {
+        const i64 slot = w.begin / p.fine - 1;
+        const int next = (int)((w.lo + p.chunk) / p.fine);
+#pragma unroll 4
+        for (int k = (int)((w.tokens - 1) / p.fine); k >= next; k--) pass_part<4>(p, slot + k, d, from, a, carry);
+      }
       if (PASSES > 1) {
         r.kept[(2 * pass) * THREADS + tid] = make_float4(carry[0], carry[1], carry[2], carry[3]);
         r.kept[(2 * pass + 1) * THREADS + tid] = make_float4(0.f, 0.f, 0.f, 0.f);
@@ -317,7 +321,7 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
       store_channels<GATED ? 3 : 2>(w, r.from + DX, r.x + raw, 2 * TILE * ROW, turn.tile * TILE);
       turn = next;
     }
-    float* sums = p.sums + slot * p.width * (STATES + 2);
+    float* sums = p.sums + slot * width_of_sums(p);
 #pragma unroll 1
     for (int pass = 0; pass < PASSES && there; pass++) {
       const int from = pass * 16 + share * 4;

@@ -47,7 +47,7 @@ DEVICE void convert(const Place& w, const Ring& r, int i, int stage, float bias0
 KERNEL BOUNDS(THREADS, 1) scan_carry(PARAMETER Arguments p) {
   SHARED(memory);
   const Ring r = ring(memory);
-  const Place w = place(p, 0, 1);
+  const Place w = place(p, 0, 2);
   const int lane = threadIdx.x % 4, c = threadIdx.x / 4, d = w.first + c, from = lane * (PADDED / 4);
   const bool there = c < w.count;
   const int tiles = (w.length + TILE - 1) / TILE;

@@ -21,13 +21,14 @@ KERNEL BOUNDS(THREADS, 1) scan_finish(PARAMETER Arguments p) {
     float* shared = (float*)memory;
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
     const i64 e = (i64)blockIdx.x * 32 + lane, many = ROWS ? p.chunks + p.sequences : CHUNKED == 2 ? p.rows : p.rows * p.chunks;
+    const i64 apart = width_of_sums(p);
     float v = 0.f, back = 0.f;
     if (e < wide) {
 #pragma unroll 4
-      for (i64 k = warp; k < many; k += 4) v += p.sums[k * wide + e];
+      for (i64 k = warp; k < many; k += 4) v += p.sums[k * apart + e];
       if (BOTH) {
 #pragma unroll 4
-        for (i64 k = warp; k < many; k += 4) back += p.sums[(many + k) * wide + e];
+        for (i64 k = warp; k < many; k += 4) back += p.sums[(many + k) * apart + e];
       }
     }
     shared[threadIdx.x] = v;

@@ -93,10 +93,17 @@ DEVICE float sum_quad(const float* y, int lane) {
 KERNEL BOUNDS(THREADS, BLOCKS) scan_forward(PARAMETER Arguments p) {
   SHARED(memory);
   const Ring r = ring(memory);
+#if ORDERED && PHASE == 1
+  const i64 sweeps = p.fines * p.groups * BLOCKS_OF_GROUP;
+  if (blockIdx.x >= sweeps) {
+    order_pieces(p, (blockIdx.x - sweeps) * (THREADS / 32) + threadIdx.x / 32);
+    return;
+  }
+#endif
 #pragma unroll 1
   for (int way = 0; way < WAYS; way++) {
     if (way) __syncthreads();  // of the way before, all is read from shared memory and written to global memory
-    const Place w = place(p, way);
+    const Place w = place(p, way, PHASE == 1);
     const int lane = threadIdx.x % 4, c = threadIdx.x / 4, d = w.first + c, from = lane * SHARE;
     const bool there = c < w.count;
     const int tiles = (w.length + TILE - 1) / TILE;
@@ -121,9 +128,12 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_forward(PARAMETER Arguments p) {
     }
 #pragma unroll
     for (int s = 0; s < SHARE; s++) a[s] *= LOG2E;
-    if (ROWS && PHASE == 2 && there)
+    if (ROWS && PHASE == 2 && there && w.part) {
+      const i64 slot = w.begin / p.fine;
+      const int parts = (int)(w.lo / p.fine);
 #pragma unroll UNROLL
-      for (int k = 0; k < w.part; k++) pass_piece<SHARE>(p, w, k, d, from, a, h);
+      for (int k = 0; k < parts; k++) pass_part<SHARE>(p, slot + k, d, from, a, h);
+    }
     const int pairs = threadIdx.x % (CHANNELS / 2) * 2;
     const float bias0 = BIASED && pairs < w.count ? p.bias[w.first + pairs] : 0.f;
     const float bias1 = BIASED && pairs + 1 < w.count ? p.bias[w.first + pairs + 1] : 0.f;

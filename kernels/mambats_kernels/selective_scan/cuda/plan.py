@@ -71,7 +71,9 @@ class Backward:
 
 
 def marks(shape: Shape) -> int:
-    """Bytes of the marks of packed tokens."""
+    """Bytes of the marks of packed tokens; of the order of sequences that are rows of their own."""
+    if shape.sequences:
+        return -(-shape.sequences // 4) * 16
     return -(-shape.tokens // TILE) * TILE
 
 
@@ -229,7 +231,12 @@ def backward_plan(
     tokens = min(shape.tokens, cut.length * cut.each)
     partial = 0 if merged else shape.partial * tokens
     template = _template(shape, sequences, strides, cut)
-    return Backward(template, cut.chunks, scratch, partial, slots * wide, tuple(launches))
+    return Backward(template, cut.chunks, scratch, partial, slots * width_of_sums(shape), tuple(launches))
+
+
+def width_of_sums(shape: Shape) -> int:
+    """Floats from the sums of dA, dD and dbias of one row to the next: 16 bytes may be written at once in each."""
+    return shape.width * (shape.states + 2) + shape.width % 2 * 2
 
 
 def blocks_of_row(shape: Shape) -> int:

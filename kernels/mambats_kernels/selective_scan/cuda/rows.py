@@ -1,10 +1,13 @@
 """Packed sequences as rows of their own, walked by the code for dense rows: when, how they are cut, the launches."""
 
+import math
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 
 from mambats_kernels.selective_scan.cuda import geometry
+from mambats_kernels.selective_scan.cuda.arguments import Arguments
 from mambats_kernels.selective_scan.cuda.geometry import THREADS, Cut, Shape
 from mambats_kernels.selective_scan.cuda.plan import (
     Backward,
@@ -16,6 +19,7 @@ from mambats_kernels.selective_scan.cuda.plan import (
     _kernel,
     _processors,
     _template,
+    width_of_sums,
 )
 
 # Blocks from which on sequences are rows: 2.5 for each of 132 processors, where a dense batch of as many rows is not
@@ -23,6 +27,8 @@ from mambats_kernels.selective_scan.cuda.plan import (
 ENOUGH = 330
 # Tokens of a mean sequence below which tiles would be mostly empty: then all sequences are one row with borders.
 SHORTEST = 16
+# Sequences up to which the longest start first: the order takes n^2 comparisons, and of more the last hardly shows.
+MOST_ORDERED = 2048
 
 
 def parted(shape: Shape, sequences: int) -> Shape:
@@ -37,17 +43,46 @@ def parted(shape: Shape, sequences: int) -> Shape:
     return shape._replace(sequences=sequences) if rows else shape
 
 
-def pieces(shape: Shape, processors: int) -> Cut:
+class Pieces(NamedTuple):
+    """Rows cut into pieces of `length` tokens, and room for `many` that do not end a row.
+
+    What flows from piece to piece is found before, in parts of `fine` tokens, of which there are at most `fines`.
+    """
+
+    length: int
+    many: int
+    fine: int
+    fines: int
+
+    @property
+    def cut(self) -> Cut:
+        """The same for the argument block."""
+        return Cut(self.length, self.many, self.many + 1)
+
+
+def pieces(shape: Shape, processors: int) -> Pieces:
     """Cut rows so that none keeps the GPU waiting, however uneven they are.
 
-    A row of up to twice the mean stays whole, as does one of up to half of what one of three blocks a processor gets to
-    do: the last to begin then adds less than a quarter, alone on its processor. Longer ones are cut into pieces of that
-    length, and cost one more sweep. `chunks` of the result: room for pieces that do not end a row.
+    A row of up to 1.6 times the mean stays whole, as does one of up to half of what one of three blocks a processor
+    gets to do: longest first, the last to begin hardly shows. Longer rows are cut into such pieces and cost a sweep
+    more, over parts of at most an eighth of a piece if eight blocks a processor are enough for them.
     """
-    share = shape.tokens * shape.groups * shape.blocks / (3 * processors)
-    length = -(-max(2 * shape.mean, round(share / 2)) // 64) * 64
-    chunks = (shape.tokens - 1) // length
-    return Cut(length, chunks, chunks + 1)
+    blocks = shape.groups * shape.blocks
+    share = shape.tokens * blocks / (3 * processors)
+    length = max(1.6 * shape.mean, share / 2)
+    parts = max(1, min(8, int(length / max(64, shape.tokens * blocks / (8 * processors)))))
+    fine = math.ceil(length / parts / 64) * 64
+    return Pieces(fine * parts, (shape.tokens - 1) // (fine * parts), fine, (shape.tokens - 1) // fine)
+
+
+def _template_of(shape: Shape, sequences: int, strides: tuple[int, ...], cut: Pieces) -> Arguments:
+    made = _template(shape, sequences, strides, cut.cut)
+    made.fine, made.fines = cut.fine, cut.fines
+    return made
+
+
+def _defines_of(shape: Shape, build: Build, cut: Pieces) -> dict[str, int | str]:
+    return {**_defines(shape, build), "ORDERED": int(cut.many > 0 and shape.sequences <= MOST_ORDERED)}
 
 
 @lru_cache(maxsize=512)
@@ -55,18 +90,20 @@ def forward_plan(
     shape: Shape, build: Build, sequences: int, strides: tuple[int, ...], save: bool, device: int
 ) -> Forward:
     """Prepare a forward pass; the arguments are those of the plan for rows of the batch."""
-    cut, defines = pieces(shape, _processors(device)), _defines(shape, build)
+    cut = pieces(shape, _processors(device))
+    defines = _defines_of(shape, build, cut)
     blocks = shape.groups * shape.blocks
     tile = geometry.forward_tile(shape, sequences * blocks / _processors(device))
     launches: list[tuple[Launch, int]] = []
-    if cut.chunks:
+    if cut.many:
         ends = _forward_kernel(shape, defines, 1, tile, save, device)
-        launches.append((ends.launcher((cut.chunks * blocks, 1, 1), THREADS), 0))
-    sweep = _forward_kernel(shape, defines, 2 if cut.chunks else 0, tile, save, device)
-    launches.append((sweep.launcher(((cut.chunks + sequences) * blocks, 1, 1), THREADS), 0))
-    scratch = cut.chunks * shape.width * (shape.states + 1)
-    template = _template(shape, sequences, strides, cut)
-    return Forward(template, cut.chunks, shape.saved if save else 0, scratch, tuple(launches))
+        ordering = -(-sequences // (THREADS // 32)) if defines["ORDERED"] else 0
+        launches.append((ends.launcher((cut.fines * blocks + ordering, 1, 1), THREADS), 0))
+    sweep = _forward_kernel(shape, defines, 2 if cut.many else 0, tile, save, device)
+    launches.append((sweep.launcher(((cut.many + sequences) * blocks, 1, 1), THREADS), 0))
+    scratch = cut.fines * shape.width * (shape.states + 1) if cut.many else 0
+    template = _template_of(shape, sequences, strides, cut)
+    return Forward(template, cut.fines, shape.saved if save else 0, scratch, tuple(launches))
 
 
 @lru_cache(maxsize=512)
@@ -79,12 +116,13 @@ def backward_plan(
     many, only the GPU knows.
     """
     cut, merged, wide = pieces(shape, _processors(device)), shape.blocks == 1, shape.width * (shape.states + 2)
-    blocks, slots = shape.groups * shape.blocks, cut.chunks + sequences
-    defines = {**_defines(shape, build), "CHUNKED": int(cut.chunks > 0), "SLOPED": int(sloped), "MERGED": int(merged)}
+    blocks, slots = shape.groups * shape.blocks, cut.many + sequences
+    defines = {**_defines_of(shape, build, cut), "SLOPED": int(sloped), "MERGED": int(merged)}
+    defines["CHUNKED"] = int(cut.many > 0)
     launches: list[tuple[Launch, int]] = []
-    if cut.chunks:
+    if cut.many:
         carry = _kernel("scan_carry", "carry.cu", defines, device, geometry.carry_shared(shape))
-        launches.append((carry.launcher((cut.chunks * blocks, 1, 1), THREADS), 0))
+        launches.append((carry.launcher((cut.fines * blocks, 1, 1), THREADS), 0))
     occupancy = geometry.backward_occupancy(shape, sequences * blocks / _processors(device))
     room = geometry.backward_shared(shape, build.dtype == torch.float32)
     sweep = _kernel("scan_backward", "backward.cu", {**defines, "BLOCKS": occupancy}, device, room)
@@ -92,7 +130,7 @@ def backward_plan(
     gather = 0 if merged else shape.groups * shape.tokens * shape.padded // 2
     finish = _kernel("scan_finish", "finish.cu", defines, device, THREADS * 4)
     launches.append((finish.launcher((-(-wide // 32) + -(-gather // THREADS), 1, 1), THREADS), 0))
-    scratch = cut.chunks * shape.width * (shape.states + 1)
+    scratch = cut.fines * shape.width * (shape.states + 1) if cut.many else 0
     partial = 0 if merged else shape.partial * shape.tokens
-    template = _template(shape, sequences, strides, cut)
-    return Backward(template, cut.chunks, scratch, partial, slots * wide, tuple(launches))
+    template = _template_of(shape, sequences, strides, cut)
+    return Backward(template, cut.fines, scratch, partial, slots * width_of_sums(shape), tuple(launches))

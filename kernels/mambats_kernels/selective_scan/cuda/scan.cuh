@@ -14,6 +14,9 @@
 #ifndef ROWS
 #define ROWS 0  // 1: a packed sequence is a row of its own (then PACKED is 0), cut into pieces of `chunk` tokens
 #endif
+#ifndef ORDERED
+#define ORDERED 0  // if ROWS, 1: the last pieces of rows start longest first
+#endif
 #define CHANNELS 32
 #define THREADS 128
 #define PIECE (16 / (int)sizeof(TYPE))
@@ -35,12 +38,14 @@ struct Arguments {
   i64 rows, tokens, width, inner, groups, sequences;  // inner: D / G; sequences: n if PACKED, else rows
   i64 chunk, chunks, offset, room;  // tokens of a time chunk (a multiple of 64), how many; a launch's first chunk and
                                     // the tokens that it works on. If ROWS, chunks: pieces before those that end rows
+  i64 fine, fines;  // if ROWS: tokens of the parts (a divisor of `chunk`) by which what flows between pieces is found first;
+                    // how many
   const float *A, *D, *bias, *gaps, *initial, *dfinal;
   const i64* borders;          // (n+1,)
-  unsigned char* marks;        // (T rounded up to 16,)
+  unsigned char* marks;        // (T rounded up to 16,); if ORDERED, int (n,): sequences by the length of their last pieces
   float *final, *saved;        // (n or rows, D, N); (rows, saved_tiles, D, PADDED), packed unless EXACT
-  float *carry, *spans;        // (rows, chunks, D, N), (rows, chunks, D): -1 where a sequence begins inside
-  float *partial, *sums;       // (rows, G, blocks, room, 2, PADDED), packed unless EXACT; (rows, chunks, D N + 2 D)
+  float *carry, *spans;        // (rows, chunks, D, N), (rows, chunks, D): -1 where a sequence begins inside. If ROWS (fines, D, N)
+  float *partial, *sums;       // (rows, G, blocks, room, 2, PADDED), packed unless EXACT; (rows, chunks, D (N + 2) + D % 2 * 2)
   float *dA, *dD, *dbias, *dinitial, *dgaps;  // dgaps: (rows, blocks, T)
   const float* A_back;  // if BOTH: the rates backwards. Then marks, states, partial sums and dgaps have a second half of
   float* dA_back;       // rows, those of the walk backwards, and dA holds the sum of both unless dA_back is there
@@ -79,27 +84,62 @@ DEVICE i64 sequence_of_warp(const Arguments& p, i64 at) {
   return lo;
 }
 
+// If ROWS: the sequence, of which nothing outside the row is believed.
+DEVICE void find_sequence(const Arguments& p, Place& w, i64 row) {
+  w.row = row;
+  w.lo = w.begin = w.tokens = w.length = w.part = 0;
+  if (row >= p.sequences) { w.row = -1; return; }
+  w.begin = max((i64)0, min(p.tokens, p.borders[row]));
+  w.tokens = max((i64)0, min(p.tokens, p.borders[row + 1]) - w.begin);
+}
+
 // If ROWS. A row of more than `chunk` tokens is cut: of its pieces in walking order the last is number `chunks` + sequence,
 // one before it the number floor(begin / chunk) + its own: another for each piece, as each has `chunk` tokens and one more
-// follows. Numbers below `chunks` that no piece has are empty. So nobody needs to know the lengths, and long pieces start
-// first. `later`: the piece after that one instead.
-DEVICE void find_piece(const Arguments& p, Place& w, i64 number, int later) {
+// follows. Numbers below `chunks` that no piece has are empty. So nobody needs to know the lengths, and the longest pieces
+// start first: who is last must not be long.
+DEVICE void find_piece(const Arguments& p, Place& w, i64 number) {
   const bool ends = number >= p.chunks;
-  w.row = ends ? number - p.chunks : sequence_of_warp(p, (number + 1) * p.chunk);
-  w.seat = number;
-  w.lo = w.begin = w.tokens = w.length = w.part = 0;
-  if (w.row >= p.sequences) { w.row = -1; return; }
-  w.begin = max((i64)0, min(p.tokens, p.borders[w.row]));
-  w.tokens = max((i64)0, min(p.tokens, p.borders[w.row + 1]) - w.begin);
+  i64 row = ends ? number - p.chunks : sequence_of_warp(p, (number + 1) * p.chunk);
+  if (ORDERED && ends) row = ((const int*)p.marks)[row];
+  find_sequence(p, w, row);
+  w.seat = ends ? p.chunks + row : number;
   if (!ends) w.part = (int)(number - w.begin / p.chunk);
   else if (w.tokens > p.chunk) w.part = (int)((w.tokens - 1) / p.chunk);
   if (!ends && (w.part + 1) * p.chunk >= w.tokens) { w.row = -1; return; }
-  w.part += later;
   w.lo = w.part * p.chunk;
   w.length = (int)min(p.chunk, w.tokens - w.lo);
 }
 
-DEVICE Place place(const Arguments& p, int way = 0, int later = 0) {
+// If ROWS: likewise for the parts of `fine` tokens whose last states are wanted, those of all pieces but the last of a row;
+// or (`back`) for those that hand something back, of all pieces but the first.
+DEVICE void find_part(const Arguments& p, Place& w, i64 number, bool back) {
+  find_sequence(p, w, sequence_of_warp(p, (number + 1) * p.fine));
+  w.seat = number;
+  const i64 lo = (number - w.begin / p.fine + back) * p.fine;
+  if (w.row < 0 || (back ? lo < p.chunk || lo >= w.tokens : (lo / p.chunk + 1) * p.chunk >= w.tokens)) { w.row = -1; return; }
+  w.lo = lo;
+  w.length = (int)min(p.fine, w.tokens - lo);
+}
+
+// If ORDERED: the place of a sequence among all, counted by a warp each.
+DEVICE void order_pieces(const Arguments& p, i64 row) {
+  if (row >= p.sequences) return;
+  const i64 own = min(p.chunk, p.borders[row + 1] - p.borders[row]);
+  int before = 0;
+  for (i64 first = 0; first < p.sequences; first += 32) {
+    const i64 r = first + (threadIdx.x & 31);
+    bool is = false;
+    if (r < p.sequences) {
+      const i64 other = min(p.chunk, p.borders[r + 1] - p.borders[r]);
+      is = other > own || (other == own && r < row);
+    }
+    before += __popc(__ballot_sync(0xffffffffu, is));
+  }
+  if ((threadIdx.x & 31) == 0) ((int*)p.marks)[before] = (int)row;
+}
+
+// `part`: if ROWS, of the parts of pieces: 1 walking forward, 2 for what flows back.
+DEVICE Place place(const Arguments& p, int way = 0, int part = 0) {
   Place w;
   const u32 wide = (u32)p.inner, blocks = BLOCKS_OF_GROUP * (u32)p.groups;
   const u32 row = blockIdx.x / blocks;
@@ -113,7 +153,7 @@ DEVICE Place place(const Arguments& p, int way = 0, int later = 0) {
   w.count = min(CHANNELS, (int)wide - w.from_channel);
 #if ROWS
   w.adds = false;
-  find_piece(p, w, row, later);
+  if (part) find_part(p, w, row, part == 2); else find_piece(p, w, row);
   w.from = 0;
   w.to = w.length;
   return w;
@@ -154,6 +194,9 @@ DEVICE i64 place_of(const Arguments& p, const Place& w, i64 k) {
 }
 // Row of the tensors.
 DEVICE i64 row_of(const Place& w) { return ROWS ? 0 : w.row; }
+
+// From the sums of one row to those of the next: where D is odd, so that four states may be written at once in each.
+DEVICE i64 width_of_sums(const Arguments& p) { return p.width * (STATES + 2) + (p.width & 1) * 2; }
 
 DEVICE const float* rates_of(const Arguments& p, const Place& w) { return BOTH && w.back ? p.A_back : p.A; }
 
@@ -251,9 +294,8 @@ template <int count> DEVICE void pass_on(float* to, const float* start, i64 at, 
   if (start) get_states<count>(start + at, from, h);
   put_states<count>(to + at, from, h);
 }
-// If ROWS: take what flows into piece k of a row to its end (or back to its begin), `a` being A log2(e).
-template <int count> DEVICE void pass_piece(const Arguments& p, const Place& w, i64 k, int d, int from, const float* a, float* h) {
-  const i64 slot = w.begin / p.chunk + k;
+// If ROWS: take what flows into a part of a row to its end (or back to its begin), `a` being A log2(e).
+template <int count> DEVICE void pass_part(const Arguments& p, i64 slot, int d, int from, const float* a, float* h) {
   const float span = p.spans[slot * p.width + d];
   float v[count];
   get_states<count>(p.carry + (slot * p.width + d) * STATES, from, v);

@@ -197,8 +197,8 @@ class _Gradients(NamedTuple):
 
 
 def saved_floats(shape: Shape, packed: bool) -> int:
-    """Size of what the forward pass keeps: states, and the marks of packed tokens in a row of all sequences."""
-    return _four(shape.saved) + (marks(shape) // 4 if packed and not shape.sequences else 0)
+    """Size of what the forward pass keeps: states, and the marks of packed tokens or the order of sequences."""
+    return _four(shape.saved) + (marks(shape) // 4 if packed else 0)
 
 
 def scan_forward(given: Inputs, options: Options, save: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -214,10 +214,10 @@ def run_forward(
     given: Inputs, pointers: list[int], shape: Shape, plan: Forward, save: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Launch the forward pass on inputs that the kernels can read, which begin at `pointers`."""
-    packed = given.borders is not None and not shape.sequences
+    packed = given.borders is not None
     y = torch.empty_like(given.x, memory_format=CONTIGUOUS)
     final = given.A.new_empty((given.rows, shape.width, shape.states))
-    if packed:  # empty sequences keep what they began with
+    if packed and not shape.sequences:  # empty sequences keep what they began with
         final.zero_() if given.initial is None else final.copy_(given.initial)
     kept, marking = saved_floats(shape, packed) if save else 0, marks(shape) // 4 if packed and not save else 0
     saved = given.A.new_empty(kept)
@@ -276,8 +276,8 @@ def run_backward(
 ) -> list[Tensor | None]:
     """Launch the backward pass on inputs that the kernels can read, which begin at `pointers`."""
     found = _Gradients.of(given, plan.room)
-    packed = given.borders is not None and not shape.sequences
-    if packed and found.initial is not None:  # of empty sequences
+    packed = given.borders is not None
+    if packed and not shape.sequences and found.initial is not None:  # of empty sequences
         found.initial.zero_() if dfinal is None else found.initial.copy_(dfinal)
     dgaps = None
     if sloped:  # each block gives its part
