@@ -111,7 +111,7 @@ class Camera:
         rays = torch.nn.functional.normalize(rays, dim=-1)
         turned = torch.einsum("btij,wnj->btwni", pose.rotation.to(dtype), rays.to(dtype)).flatten(1, 2)
         normals = torch.einsum("btij,wj->btwi", pose.rotation, across).flatten(1, 2)
-        return Rays(pose.position.repeat_interleave(self.width, 1), turned, normals, t.repeat_interleave(self.width, 1))
+        return Rays(pose.position.repeat_interleave(self.width, 1), turned, normals, t)
 
     def render(
         self,

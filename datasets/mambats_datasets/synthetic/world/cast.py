@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 
 from mambats_datasets.synthetic.world.rays import EARTH, NOTHING, Hits, Rays
-from mambats_datasets.synthetic.world.scene import Scene
+from mambats_datasets.synthetic.world.scene import Boxes, Scene
 from mambats_datasets.synthetic.world.slab import face, meet, nearby
 
 # Ray-box pairs held at once. A CPU keeps 2^17 floats in its cache; a GPU wants few launches and has the room.
@@ -29,17 +29,18 @@ def cast(scene: Scene, rays: Rays, limit: float, chunk: int | None = None) -> Hi
     Returns:
         Range, object, normal and place of each hit.
     """
-    batch, columns, width = rays.direction.shape[:3]
+    batch, _, width = rays.direction.shape[:3]
     if not rays.direction.numel():
         none = rays.direction[..., 0]
         return Hits(none, none.long(), rays.direction, rays.direction)
-    most = max(1, (chunk or CHUNK[rays.direction.device.type]) // (width * TRIED))
-    rows, step = max(1, most // columns), min(columns, most)
+    times = rays.time.shape[1]
+    most = max(1, (chunk or CHUNK.get(rays.direction.device.type, 1 << 25)) // (width * TRIED * rays.share))
+    rows, step = max(1, most // times), min(times, most)
     lines: list[Hits] = []
     for row in range(0, batch, rows):
         here = slice(row, row + rows)
         some = scene.rows(here)
-        parts = [_cast(some, rays.part(here, slice(left, left + step)), limit) for left in range(0, columns, step)]
+        parts = [_cast(some, rays.part(here, first, first + step), limit) for first in range(0, times, step)]
         lines.append(_joined(parts, 1))
     return _joined(lines, 0)
 
@@ -49,7 +50,10 @@ def _joined(parts: list[Hits], axis: int) -> Hits:
 
 
 def _cast(scene: Scene, rays: Rays, limit: float) -> Hits:
-    near = nearby(scene.boxes(rays.time), rays, limit)
+    boxes = scene.boxes(rays.time)
+    if rays.share > 1:
+        boxes = Boxes(*(part.repeat_interleave(rays.share, 1) for part in boxes))
+    near = nearby(boxes, rays, limit)
     reach, which = meet(near, rays)
     ground = scene.ground.cast(rays.origin, rays.direction, limit)
     earth = ground < reach

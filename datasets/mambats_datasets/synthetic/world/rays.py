@@ -19,7 +19,7 @@ class Rays:
         origin: Where a column's rays leave, shape (B, K, 3), metres.
         direction: Unit vectors in the world, shape (B, K, n, 3); their dtype is that of the ranges.
         across: Unit normal of the half plane that holds a column's rays, shape (B, K, 3).
-        time: When they leave, shape (B, K), seconds.
+        time: When they leave, shape (B, G), seconds: K / G columns behind one another share a time.
     """
 
     origin: Tensor
@@ -27,9 +27,16 @@ class Rays:
     across: Tensor
     time: Tensor
 
-    def part(self, rows: slice, columns: slice) -> Rays:
-        """Some scenes' columns."""
-        return Rays(*(field[rows, columns] for field in (self.origin, self.direction, self.across, self.time)))
+    @property
+    def share(self) -> int:
+        """Columns that share a time."""
+        return self.direction.shape[1] // max(1, self.time.shape[1])
+
+    def part(self, rows: slice, first: int, last: int) -> Rays:
+        """The columns of some scenes at the times `first` to `last`."""
+        columns = slice(first * self.share, last * self.share)
+        origin, direction, across = (field[rows, columns] for field in (self.origin, self.direction, self.across))
+        return Rays(origin, direction, across, self.time[rows, first:last])
 
 
 class Hits(NamedTuple):
@@ -54,7 +61,4 @@ def towards(origin: Tensor, points: Tensor, time: Tensor, dtype: torch.dtype) ->
     least = torch.nn.functional.one_hot(along.abs().argmin(-1), 3).to(along)
     across = torch.nn.functional.normalize(torch.linalg.cross(along, least), dim=-1)
     count = points.shape[2]
-    rays = Rays(
-        origin.repeat_interleave(count, 1), along[:, :, None].to(dtype), across, time.repeat_interleave(count, 1)
-    )
-    return rays, far
+    return Rays(origin.repeat_interleave(count, 1), along[:, :, None].to(dtype), across, time), far

@@ -12,7 +12,7 @@ from mambats.formats.error import DataError
 from mambats.series import FrameTree, Recording
 from mambats_datasets.synthetic.clock import Ticks, Timing
 from mambats_datasets.synthetic.robot import SimulatedRobots
-from mambats_datasets.synthetic.trajectory import Trajectory, random_trajectory
+from mambats_datasets.synthetic.trajectory import UPRIGHT, Trajectory, random_trajectory
 from mambats_datasets.synthetic.world.camera import Camera
 from mambats_datasets.synthetic.world.detections import Detector
 from mambats_datasets.synthetic.world.drives import Drives, clock_facts, images_of, ragged_of
@@ -33,7 +33,7 @@ class StreetWorlds:
     are those that `robots` make alone.
 
     Args:
-        robots: Kind, number, length, seed and other sensors of the drives; kind robot, car or drone. None is one car
+        robots: Kind, number, length, seed and other sensors of the drives; of an upright kind. None is one car
             for 10 s with the sensors that robots have.
         layout: How full the worlds are.
         lidar: The LiDAR.
@@ -43,7 +43,7 @@ class StreetWorlds:
         sensors: Which of lidar, camera, detections, landmarks to simulate; landmarks are seen by the camera.
 
     Raises:
-        DataError: If a sensor is unknown, or the robots are held in a hand, which turns sensors into the ground.
+        DataError: If a sensor is unknown, or the robots turn over, which puts sensors into the ground.
     """
 
     name = "street"
@@ -59,8 +59,10 @@ class StreetWorlds:
         sensors: Sequence[str] = SENSORS,
     ) -> None:
         self.robots = robots or SimulatedRobots("car", series=1, duration=10.0)
-        if self.robots.kind == "hand":
-            raise DataError("robots are of kind 'hand', which turns over: choose of robot, car, drone.")
+        if self.robots.kind not in UPRIGHT:
+            raise DataError(
+                f"robots are of kind {self.robots.kind!r}, which turns over: choose of {', '.join(UPRIGHT)}."
+            )
         if unknown := [sensor for sensor in sensors if sensor not in SENSORS]:
             raise DataError(f"sensors names {unknown}: choose of {', '.join(SENSORS)}.")
         self.layout, self.lidar, self.camera = layout or Layout(), lidar or Lidar(), camera or Camera()
