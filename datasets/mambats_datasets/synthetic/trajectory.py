@@ -17,7 +17,8 @@ from mambats_datasets.synthetic.pause import Paused
 from mambats_datasets.synthetic.tumble import Tumble
 
 BLOCK = 16_384  # samples; of 1k to 128k about the fastest for IMUs of 8 and 64 x 2000 samples on one core
-KINDS = ("robot", "courier", "car", "drone", "hand", "tumble", "rest")
+UPRIGHT = ("robot", "courier", "car", "drone")
+KINDS = (*UPRIGHT, "hand", "tumble", "rest")
 
 
 class Trajectory(Protocol):
