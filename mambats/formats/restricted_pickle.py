@@ -8,6 +8,7 @@ is refused before anything is imported.
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import re
 import struct
@@ -39,7 +40,8 @@ def read_pickle(path: Path | str, most: int = MOST) -> Any:
     path = Path(path)
     try:
         with path.open("rb") as file:
-            content = file.read(most + 1)
+            size = os.fstat(file.fileno()).st_size  # a read of `most` bytes would take that memory for any file
+            content = file.read(min(size, most) + 1)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
     if len(content) > most:
@@ -160,6 +162,12 @@ def _mapping(*pairs: object) -> dict[Any, Any]:
     return {}
 
 
+def _bytes(*content: object) -> bytes:
+    if content:
+        raise DataError("makes bytes of something: older pickles make empty ones so, and no others.")
+    return b""
+
+
 def _check_keys(keys: list[Any]) -> None:
     """Refuse what hashes its parts: tuples that hold each other twice take 2^depth steps to hash."""
     for key in keys:
@@ -174,7 +182,8 @@ def _allowed() -> dict[tuple[str, str], _Name]:
         "_codecs encode": _encode,
         "collections OrderedDict": _mapping,
     }
-    made |= {f"{home} {name}": _set for home in ("builtins", "__builtin__") for name in ("set", "frozenset")}
+    for home in ("builtins", "__builtin__"):
+        made |= {f"{home} set": _set, f"{home} frozenset": _set, f"{home} bytes": _bytes}
     for core in ("numpy.core", "numpy._core"):
         made |= {f"{core}.multiarray scalar": _scalar, f"{core}.multiarray _reconstruct": _reconstruct}
         made[f"{core}.numeric _frombuffer"] = _from_buffer
