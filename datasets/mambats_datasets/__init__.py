@@ -10,31 +10,52 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mambats_datasets.beijing import BeijingPM25
+    from mambats_datasets.broad import Broad
+    from mambats_datasets.cmapss import CMAPSS
     from mambats_datasets.ett import ETT
+    from mambats_datasets.euroc import EuRoC
+    from mambats_datasets.gtsam_ins import GtsamINS
+    from mambats_datasets.imufusion import XioFusion
+    from mambats_datasets.nab import NAB
     from mambats_datasets.source import ChecksumError, DownloadError, NotFoundError, SourceRecord
     from mambats_datasets.synthetic.oscillator import Oscillators
+    from mambats_datasets.uea import UEA
     from mambats_datasets.vega import VegaTemperature
 
 __all__ = [
+    "CMAPSS",
     "ETT",
+    "NAB",
+    "UEA",
     "BeijingPM25",
+    "Broad",
     "ChecksumError",
     "DownloadError",
+    "EuRoC",
+    "GtsamINS",
     "NotFoundError",
     "Oscillators",
     "SourceRecord",
     "VegaTemperature",
+    "XioFusion",
 ]
 
 _HOMES = {
+    "CMAPSS": "cmapss",
+    "ETT": "ett",
+    "NAB": "nab",
+    "UEA": "uea",
     "BeijingPM25": "beijing",
+    "Broad": "broad",
     "ChecksumError": "source",
     "DownloadError": "source",
-    "ETT": "ett",
+    "EuRoC": "euroc",
+    "GtsamINS": "gtsam_ins",
     "NotFoundError": "source",
     "Oscillators": "synthetic.oscillator",
     "SourceRecord": "source",
     "VegaTemperature": "vega",
+    "XioFusion": "imufusion",
 }
 
 

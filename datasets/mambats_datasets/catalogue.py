@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mambats_datasets import beijing, ett, vega
+from mambats_datasets import beijing, broad, cmapss, ett, euroc, gtsam_ins, imufusion, nab, uea, vega
 from mambats_datasets.source import SourceRecord
 
 
@@ -12,6 +12,13 @@ def records() -> dict[str, list[SourceRecord]]:
         "ETT": list(ett.RECORDS.values()),
         "BeijingPM25": [beijing.RECORD],
         "VegaTemperature": list(vega.RECORDS.values()),
+        "EuRoC": list(euroc.RECORDS.values()),
+        "Broad": list(broad.RECORDS.values()),
+        "GtsamINS": list(gtsam_ins.RECORDS.values()),
+        "XioFusion": [imufusion.RECORD],
+        "CMAPSS": list(cmapss.RECORDS.values()),
+        "NAB": list(nab.RECORDS.values()),
+        "UEA": list(uea.RECORDS.values()),
     }
 
 

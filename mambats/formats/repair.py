@@ -56,11 +56,20 @@ class Policy:
         if not 0 <= self.most <= 1:
             raise DataError(f"most is {self.most}, needed a share of rows from 0 to 1.")
 
+    @classmethod
+    def of(cls, faults: Choice) -> Policy:
+        """Return the policy that refuses all faults, or repairs what can be repaired.
+
+        Raises:
+            DataError: If the word is another.
+        """
+        return cls(clock=faults, quaternions=faults, torn=faults)
+
 
 #: Refuse every fault.
 REFUSE = Policy()
 #: Repair what can be repaired.
-REPAIR = Policy(clock="repair", quaternions="repair", torn="repair")
+REPAIR = Policy.of("repair")
 
 
 @dataclass(frozen=True)
