@@ -42,7 +42,7 @@ def _inertial(path: Path, policy: Policy) -> list[Recording]:
 
 def _is_inertial(look: Look) -> bool:
     first, *names = [name.strip() for name in look.header.split(",")]
-    return first == "Time (s)" and len(names) >= 3 and all(INERTIAL.fullmatch(name) for name in names)
+    return first == "Time (s)" and bool(names) and all(INERTIAL.fullmatch(name) for name in names)
 
 
 def _match(name: str) -> re.Match[str]:

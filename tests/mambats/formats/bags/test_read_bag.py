@@ -4,12 +4,12 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given
-from tests.mambats.formats.bags.ros_files import START, Ros
 
 from mambats.formats.bags import read_bag, write_mcap
 from mambats.formats.error import DataError
 from mambats.formats.messages.layout import Layouts
 from mambats.formats.repair import REPAIR, Policy
+from tests.mambats.formats.bags.ros_files import START, Ros
 
 IMU, FIX, ODOMETRY = "sensor_msgs/msg/Imu", "sensor_msgs/msg/NavSatFix", "nav_msgs/msg/Odometry"
 TF, CLOUD, TWIST = "tf2_msgs/msg/TFMessage", "sensor_msgs/msg/PointCloud2", "geometry_msgs/msg/Twist"
