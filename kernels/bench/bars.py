@@ -79,7 +79,13 @@ BARS = (
         clock="eager_ms", who="captured"),
 )  # fmt: skip
 
-# With gaps, packed and with an initial state at most so many times the time without.
+# With gaps, packed and with an initial state at most so many times the time of the dense batch of those tokens without.
 EXTRAS = 1.10
+# Their kinds; `selective_scan.cases.PACKS` says how tokens are packed. The last two everywhere, all where the promises
+# are tightest: each is compiled anew.
+KINDS = (
+    ("gaps",), ("packed",), ("alike",), ("ragged",), ("state",),
+    ("gaps", "packed", "state"), ("gaps", "ragged", "state"),
+)  # fmt: skip
 # mamba_ssm at (8, 2048, 1536, 16): MiB held after the forward pass, and most of forward and backward, above the inputs.
 MEMORY = {"case": f"selective_scan/{LARGE}", "held_mib": 97.5, "peak_mib": 245.0}

@@ -19,7 +19,6 @@ from mambats_kernels.selective_scan import cases as scan_cases
 
 Shape = tuple[int, int, int, int]
 BF16, FP32 = torch.bfloat16, torch.float32
-EXTRAS = (("gaps",), ("packed",), ("state",), ("gaps", "packed", "state"))
 # Of our own forms at small shapes: the torch back-end was the only one on a GPU before, the loop is the equation.
 SMALL = ((256, 96, 128, 16), (64, 512, 256, 16))
 

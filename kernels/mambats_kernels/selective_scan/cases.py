@@ -1,6 +1,7 @@
 """What the selective scan is tested and timed on."""
 
 from functools import partial
+from itertools import pairwise
 
 import torch
 
@@ -108,6 +109,25 @@ BENCHES = [
 ]
 
 
+def _cut_at_random(seed: int, batch: int, tokens: int) -> tuple[int, ...]:
+    cut = torch.randperm(batch * tokens + 1, generator=torch.Generator().manual_seed(seed))[:15].sort().values
+    return tuple(b - a for a, b in pairwise((0, *cut.tolist(), batch * tokens)))
+
+
+def _half_to_three_halves(seed: int, batch: int, tokens: int) -> tuple[int, ...]:
+    ends = (torch.rand(batch, generator=torch.Generator().manual_seed(seed)) + 0.5).cumsum(0)
+    return tuple(b - a for a, b in pairwise((0, *(ends / ends[-1] * batch * tokens).round().int().tolist())))
+
+
+# Ways to pack B T tokens. The longest of 16 at random has a fifth of all; of as many as there were rows, each has T
+# tokens, or half to one and a half times as many: what a user packs instead of padding.
+PACKS = {
+    "packed": _cut_at_random,
+    "alike": lambda seed, batch, tokens: (tokens,) * batch,
+    "ragged": _half_to_three_halves,
+}
+
+
 def timed(
     seed: int,
     dtype: torch.dtype,
@@ -123,14 +143,15 @@ def timed(
         dtype: Of x, dt, B, C and z.
         device: Where they are made.
         shape: (B, T, D, N).
-        extras: "gaps", "state" (an initial one) and "packed" (the B T tokens as 16 sequences of uneven lengths).
+        extras: "gaps", "state" (an initial one), and one of `PACKS`: how the B T tokens are packed, nothing left over.
 
     Returns:
         Keyword arguments; step sizes are 0.007 to 0.05, as a fresh layer has them.
     """
     (batch, tokens, width, size) = shape
     random = torch.Generator(device).manual_seed(seed)
-    if "packed" in extras:
+    lengths = next((PACKS[name](seed, batch, tokens) for name in PACKS if name in extras), None)
+    if lengths is not None:
         batch, tokens = 1, batch * tokens
 
     def normal(*sizes: int, as_type: torch.dtype = torch.float32) -> torch.Tensor:
@@ -142,10 +163,8 @@ def timed(
     given["A"] = -torch.arange(1, size + 1, device=device, dtype=torch.float32).repeat(width, 1)
     given |= {"D": normal(width), "dt_bias": 0.25 * normal(width) - 4.0, "dt_softplus": True}
     rows = batch
-    if "packed" in extras:
-        cut = torch.randperm(tokens + 1, generator=torch.Generator().manual_seed(seed))[:15].sort().values
-        given["cu_seqlens"] = torch.tensor([0, *cut.tolist(), tokens], device=device)
-        rows = 16
+    if lengths is not None:
+        given["cu_seqlens"], rows = borders(lengths, device), len(lengths)
     if "gaps" in extras:
         given["gaps"] = normal(batch, tokens).abs()
     if "state" in extras:
