@@ -71,11 +71,18 @@ class Paused:
 
     def clock(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """s, its pace and the pace's rate at times t, three tensors (B, T) in s, 1 and 1/s. At rest the pace is 0."""
-        clock, pace, rate = (torch.zeros_like(t) for _ in range(3))
-        for index, edge in enumerate(self.edges.unbind(-1)):
-            sign = 1 - 2 * (index % 2)
-            u = (t - edge[:, None]) / BRAKE
-            clock += sign * BRAKE * step_integral(u)
-            pace += sign * step(u)
-            rate += sign / BRAKE * step_rate(u)
-        return clock, pace, rate
+        last = torch.searchsorted(self.edges, t.contiguous(), right=True) - 1
+        slows = (last % 2 == 1).double()  # -1, before the first edge, counts as slowing to rest, long ago
+        since = t - self.edges.gather(1, last.clamp_min(0))
+        u = torch.where(last < 0, 1.0, since / BRAKE)
+        sign = 1 - 2 * slows
+        gone = torch.where(last < 0, 0.0, self._gone().gather(1, last.clamp_min(0)) + slows * since)
+        clock = gone + sign * BRAKE * torch.where(last < 0, 0.0, step_integral(u))
+        return clock, slows + sign * step(u), sign / BRAKE * step_rate(u)
+
+    def _gone(self) -> Tensor:
+        """The clock at each edge, (B, N): half of a change of pace goes by, and all of the time at full pace."""
+        apart = self.edges.diff(dim=1)
+        odd = torch.arange(apart.shape[1], device=apart.device) % 2 == 1
+        gone = torch.where(odd, BRAKE / 2, apart - BRAKE / 2).cumsum(1)
+        return torch.cat([torch.zeros_like(self.edges[:, :1]), gone], 1)
