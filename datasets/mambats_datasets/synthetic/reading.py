@@ -62,5 +62,5 @@ class Sensor(Protocol):
         ...
 
     def read(self, trajectory: Trajectory, generator: torch.Generator) -> Reading:
-        """Measure B trajectories from 0 s to their duration; equal seeds give equal bits on one kind of device."""
+        """Measure B trajectories from 0 s to their duration; on a CPU, equal seeds give equal bits."""
         ...

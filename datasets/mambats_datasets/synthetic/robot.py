@@ -57,8 +57,8 @@ class SimulatedRobots:
         series: Recordings that `recordings` gives.
         duration: Of each, s.
         imu: Grade of the inertial unit: ideal, consumer or tactical. An ideal one makes the other sensors no better.
-        sensors: Which it carries, of imu, gnss, wheel, magnetometer, barometer; None for imu, gnss and, where there
-            are wheels, wheel.
+        sensors: Which it carries, of imu, gnss, wheel, magnetometer, barometer; or sensors of any make by name,
+            `{"gnss": Gnss(origin=(47.4, 8.5, 400.0))}`. None for imu, gnss and, where there are wheels, wheel.
         clocks: Sensor's clock errors by name, as offset in seconds and drift in ppm: `{"imu": (0.0373, 100)}`.
         mounts: Where sensors sit in base_link by name, as x, y, z in metres, and qx, qy, qz, qw if turned.
         seed: Key of all random numbers of `recordings`.
@@ -75,7 +75,7 @@ class SimulatedRobots:
         series: int = 4,
         duration: float = 60.0,
         imu: str = "consumer",
-        sensors: Sequence[str] | None = None,
+        sensors: Sequence[str] | Mapping[str, Sensor] | None = None,
         clocks: Mapping[str, Sequence[float]] | None = None,
         mounts: Mapping[str, Sequence[float]] | None = None,
         seed: int = 0,
@@ -84,17 +84,22 @@ class SimulatedRobots:
             raise DataError(f"series is {series} and duration {duration} s: both must be positive.")
         _among("kind", [kind], KINDS)
         _among("imu", [imu], GRADES)
-        known: dict[str, Sensor] = {"imu": GRADES[imu], **SENSORS}
-        if kind not in WHEELED:
-            del known["wheel"]
-        sensors = [name for name in ("imu", "gnss", "wheel") if name in known] if sensors is None else sensors
-        _among("sensors", sensors, known)
-        _among("clocks", clocks or (), sensors)
-        _among("mounts", mounts or (), sensors)
         self.kind, self.series, self.duration, self.seed = kind, series, duration, seed
-        self.sensors = {
-            name: _fit(name, known[name], (clocks or {}).get(name), (mounts or {}).get(name)) for name in sensors
-        }
+        made = sensors if isinstance(sensors, Mapping) else self._choose(sensors, imu)
+        _among("clocks", clocks or (), made)
+        _among("mounts", mounts or (), made)
+        clocks, mounts = clocks or {}, mounts or {}
+        self.sensors = {name: _fit(name, one, clocks.get(name), mounts.get(name)) for name, one in made.items()}
+
+    def _choose(self, names: Sequence[str] | None, imu: str) -> dict[str, Sensor]:
+        """Sensors by their names, or those that every robot of this kind has."""
+        known: dict[str, Sensor] = {"imu": GRADES[imu], **SENSORS}
+        if self.kind not in WHEELED:
+            del known["wheel"]
+        if names is None:
+            names = [name for name in ("imu", "gnss", "wheel") if name in known]
+        _among("sensors", names, known)
+        return {name: known[name] for name in names}
 
     def batch(self, count: int, generator: torch.Generator) -> Simulated:
         """Simulate `count` drives at once, on the generator's device: training data without end.

@@ -1,8 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from mambats.data import DataError
+from mambats_datasets.synthetic.clock import Timing
+from mambats_datasets.synthetic.gnss import Gnss
+from mambats_datasets.synthetic.grade import TACTICAL
 from mambats_datasets.synthetic.robot import START, SimulatedRobots
 
 ALL = ("imu", "gnss", "wheel", "magnetometer", "barometer")
@@ -65,6 +70,32 @@ def test_batches_are_tensors_on_the_device_of_the_generator():
     assert one.readings["imu"].values.shape == (3, 1000, 6) and one.motion.position.shape == (3, 500, 3)
     assert torch.equal(one.readings["imu"].values, two.readings["imu"].values)
     assert not torch.equal(one.readings["imu"].values[0], one.readings["imu"].values[1])
+
+
+def test_sensors_of_any_make_can_be_carried_under_any_name():
+    """Two receivers and a unit of its own rate; names, clocks and mounts go by the name."""
+    roof, bumper = Gnss(origin=(47.37, 8.54, 400.0)), Gnss()
+    carried = {"roof": roof, "bumper": bumper, "imu": replace(TACTICAL, timing=Timing(50.0))}
+    mounts = {"roof": (0.0, 0.0, 1.5), "bumper": (2.0, 0.0, 0.4)}
+    robots = SimulatedRobots("car", 1, 10.0, sensors=carried, mounts=mounts, clocks={"bumper": (1.0, 0.0)})
+    recording = robots.recordings()[0]
+    assert set(recording.streams) == {"roof", "bumper", "imu"} and len(recording.streams["imu"]) == 500
+    assert recording.streams["roof"].channels[0] == "latitude" and recording.streams["roof"].units[0] == "deg"
+    assert recording.frames.transform("roof", "bumper")[0, 3] == 2.0
+    assert recording.streams["bumper"].stamps[0] - recording.streams["roof"].stamps[0] == 10**9
+
+
+def test_a_recipe_builds_them_from_plain_values():
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser()
+    parser.add_class_arguments(SimulatedRobots, "data")
+    gnss = {"class_path": "mambats_datasets.synthetic.gnss.Gnss", "init_args": {"origin": [47.0, 8.0, 400.0]}}
+    for sensors in (["imu", "gnss"], {"gnss": gnss}):
+        recipe = {"data": {"kind": "car", "sensors": sensors, "clocks": {"gnss": [0.1, 20.0]}, "duration": 5.0}}
+        robots = parser.instantiate_classes(parser.parse_object(recipe)).data
+        assert set(robots.sensors) == set(sensors) and robots.sensors["gnss"].timing.offset == 0.1
+    assert robots.sensors["gnss"].origin == (47.0, 8.0, 400.0)
 
 
 def test_wrong_names_and_numbers_say_what_is_needed():
