@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from mambats_datasets.euroc import EuRoC
     from mambats_datasets.gtsam_ins import GtsamINS
     from mambats_datasets.imufusion import XioFusion
+    from mambats_datasets.kitti import KittiObject, KittiOdometry, KittiRaw, KittiTracking
     from mambats_datasets.nab import NAB
+    from mambats_datasets.nuscenes import NuScenes
     from mambats_datasets.source import ChecksumError, DownloadError, NotFoundError, SourceRecord
     from mambats_datasets.synthetic.oscillator import Oscillators
     from mambats_datasets.uea import UEA
@@ -33,7 +35,12 @@ __all__ = [
     "DownloadError",
     "EuRoC",
     "GtsamINS",
+    "KittiObject",
+    "KittiOdometry",
+    "KittiRaw",
+    "KittiTracking",
     "NotFoundError",
+    "NuScenes",
     "Oscillators",
     "SourceRecord",
     "VegaTemperature",
@@ -51,7 +58,12 @@ _HOMES = {
     "DownloadError": "source",
     "EuRoC": "euroc",
     "GtsamINS": "gtsam_ins",
+    "KittiObject": "kitti",
+    "KittiOdometry": "kitti",
+    "KittiRaw": "kitti",
+    "KittiTracking": "kitti",
     "NotFoundError": "source",
+    "NuScenes": "nuscenes",
     "Oscillators": "synthetic.oscillator",
     "SourceRecord": "source",
     "VegaTemperature": "vega",

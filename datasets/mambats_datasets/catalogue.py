@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mambats_datasets import beijing, broad, cmapss, ett, euroc, gtsam_ins, imufusion, nab, uea, vega
+from mambats_datasets import beijing, broad, cmapss, ett, euroc, gtsam_ins, imufusion, kitti, nab, nuscenes, uea, vega
 from mambats_datasets.source import SourceRecord
 
 
@@ -18,6 +18,10 @@ def records() -> dict[str, list[SourceRecord]]:
         "XioFusion": [imufusion.RECORD],
         "CMAPSS": list(cmapss.RECORDS.values()),
         "NAB": list(nab.RECORDS.values()),
+        "KittiTracking": [entry for file, entry in kitti.RECORDS.items() if file.startswith("kitti_tracking/")],
+        "KittiObject": [entry for file, entry in kitti.RECORDS.items() if file.startswith("kitti_frame/")],
+        "KittiOdometry": [entry for file, entry in kitti.RECORDS.items() if file.startswith("kitti_odometry/")],
+        "NuScenes": list(nuscenes.RECORDS.values()),
         "UEA": list(uea.RECORDS.values()),
     }
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mambats.series import RaggedStream, Recording, Stamps, Stream
 
-GAP = 1.5  # a pause of more than this many median periods is a gap: one row that is missing counts
+GAP = 3  # periods, as `mambats data info` counts: jitter and one lost row stay below
 BINS = 1200  # a trace is thinned to twice as many points, about one a pixel
 
 

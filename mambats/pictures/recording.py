@@ -19,7 +19,7 @@ def plot_recording(recording: Recording, path: Path | str, *, title: str = "") -
     """Draw all streams of a recording on one time axis: values, gaps shaded, stamps, rate and gaps in the margin.
 
     A stream with several units has a lane for each; sweeps and detections show their rows a stamp, pictures a mark
-    each; a gap is a pause of more than 1.5 median periods. Long streams are thinned to their extremes, so that no
+    each; a gap is a pause of more than three median periods. Long streams are thinned to their extremes, so that no
     spike is lost.
 
     Args:

@@ -22,7 +22,7 @@ def fake(folder: Path, frames: int = 12, spelling: Spelling = "tracking", seed: 
     labels, solid, flat = list[str](), {"Car": list[str](), "Pedestrian": list[str]()}, list[str]()
     for frame in range(frames):
         boxes = _boxes(frame)
-        labels.append(f"{frame} -1 DontCare -1 -1 -10 10.5 5.25 20 15 -1 -1 -1 -1000 -1000 -1000 -10")
+        labels.append(f"{frame} -1 DontCare -1 -1 -10 10.5 5.25 20 15 -1000 -1000 -1000 -10 -1 -1 -1")
         for track, (name, box) in enumerate(boxes.items()):
             edges, size = _text(box.pixels()), _text((box.h, box.w, box.l, box.x, box.y, box.z, box.yaw))
             labels.append(f"{frame} {track} {name} 0 0 {box.alpha:.6f} {edges} {size}")
