@@ -77,10 +77,12 @@ class RateGate(Carried[Accepted]):
 
     def transform(self, values: Array, state: Accepted, gaps: Array | None = None) -> tuple[Array, Accepted]:
         """Gate one chunk; see `Carried`."""
-        exact, absent = finite(values)
+        exact, _ = finite(values)
         if not exact.size:
             return give(exact.copy(), values), state
-        since, _ = elapsed(np.zeros_like(absent), gaps, self.rate, np.zeros_like(state.age))
+        since, _ = elapsed(np.zeros(exact.shape, dtype=bool), gaps, self.rate, np.zeros_like(state.age))
+        if exact.shape[-2] == 1:
+            return self._row(exact, since[..., 0, :] + state.age, values, state)
         limits = np.broadcast_to(self.limit * ROUNDING, state.value.shape)
         made, value, age = exact.copy(), state.value.copy(), state.age.copy()
         for at in np.ndindex(state.value.shape):
@@ -93,6 +95,15 @@ class RateGate(Carried[Accepted]):
             value[at] = made[column][last - 1] if last else value[at]
             age[at] = clock[-1] - clock[last] if last or not np.isnan(value[at]) else 0.0
         return give(made, values), Accepted(value, age)
+
+    def _row(self, exact: Values, age: Values, values: Array, state: Accepted) -> tuple[Array, Accepted]:
+        """Gate one row, all channels at once."""
+        row, fresh = exact[..., 0, :], np.isnan(state.value)
+        moved = np.abs(row - state.value) <= self.limit * ROUNDING * age
+        accepted = np.where(fresh, ~np.isnan(row), moved)
+        value = np.where(accepted, row, state.value)
+        age = np.where(accepted | np.isnan(value), 0.0, age)
+        return give(np.where(accepted, row, np.nan)[..., None, :], values), Accepted(value, age)
 
 
 def _refused(values: Values, clock: Values, limit: float) -> Array:

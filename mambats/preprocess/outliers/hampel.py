@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from mambats.preprocess.carried import Array, Values
-from mambats.preprocess.signal.window import Windowed, median_of, median_windows, sum_windows
+from mambats.preprocess.signal.slide import median_of, median_windows, sum_windows
+from mambats.preprocess.signal.window import Windowed
 
 GAUSSIAN = 1.4826  # deviation of a normal distribution by its median absolute deviation: 1 / Phi^-1(3/4)
 
@@ -67,7 +69,7 @@ class Hampel(Windowed):
             within += np.abs(joined[..., offset : offset + rows, :] - median) < radius
         beyond = within > self.width // 2
         holes = np.isnan(joined)
-        if holes.any():
+        if not math.isfinite(joined.sum()):
             touched = sum_windows(holes.astype(np.float64), self.width) > 0
             windows = np.lib.stride_tricks.sliding_window_view(joined, self.width, axis=-2)[touched]
             beyond[touched] = median_of(np.abs(windows - median[touched][:, None])) < radius[touched]

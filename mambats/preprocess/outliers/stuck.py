@@ -43,8 +43,9 @@ class Stuck(Carried[Repeats]):
             return give(exact.copy(), values), state
         held = hold(exact, state.value)
         before = np.concatenate([state.value[..., None, :], held[..., :-1, :]], axis=-2)
-        moved = ~absent & ~(np.abs(exact - before) <= self.tolerance)
-        seen = np.cumsum(~absent, axis=-2)
+        present = np.ones(exact.shape, dtype=bool) if absent is None else ~absent
+        moved = present & ~(np.abs(exact - before) <= self.tolerance)
+        seen = np.cumsum(present, axis=-2)
         begun = np.maximum.accumulate(np.where(moved, seen - 1.0, -state.run[..., None, :]), axis=-2)
         count = seen - begun
         made = np.where(count >= self.rows, np.nan, exact)

@@ -135,11 +135,12 @@ class ZeroPhase:
         rows = exact.shape[-2]
         if rows < 2 or not exact.size:
             return give(exact, values)
-        fed = hold(exact, np.full_like(exact[..., 0, :], np.nan))
-        fed = np.nan_to_num(hold(fed[..., ::-1, :], np.full_like(exact[..., 0, :], np.nan))[..., ::-1, :])
+        nothing = np.full_like(exact[..., 0, :], np.nan)
+        fed = exact if absent is None else hold(hold(exact, nothing)[..., ::-1, :], nothing)[..., ::-1, :]
+        fed = fed if absent is None else np.nan_to_num(fed)
         padding = min(3 * (2 * len(self.sections.coefficients) + 1), rows - 1)
         made: Values = sosfiltfilt(self.sections.coefficients, fed, axis=-2, padlen=padding)
-        return give(np.where(absent, np.nan, made), values)
+        return give(made, values, absent)
 
     def start(self, channels: int, batch: tuple[int, ...] = ()) -> NoReturn:
         """Refuse to stream."""

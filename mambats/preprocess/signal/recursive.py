@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -46,6 +47,9 @@ class Exponential(Carried[Past]):
         exact, absent = finite(values)
         if not exact.size:
             return give(exact.copy(), values), state
+        if absent is None and gaps is None and not np.isnan(state.value).any() and not state.age.any():
+            return self._regular(exact, values, state)
+        absent = np.zeros(exact.shape, dtype=bool) if absent is None else absent
         since, age = elapsed(absent, gaps, self.rate, state.age)
         held = hold(exact, np.zeros_like(state.value))
         log_decay = np.where(absent, 0.0, -since / self.time_constant)
@@ -53,7 +57,18 @@ class Exponential(Carried[Past]):
         made = smooth(held, log_decay, before)
         unseen = np.isnan(state.value) & absent.all(-2)
         value = np.where(unseen, np.nan, made[..., -1, :])
-        return give(np.where(absent, np.nan, made), values), Past(value, age)
+        return give(made, values, absent), Past(value, age)
+
+    def _regular(self, exact: Values, values: Array, state: Past) -> tuple[Array, Past]:
+        """Filter rows that are all there, one period apart."""
+        kept = math.exp(-1 / (self.rate * self.time_constant))
+        if exact.shape[-2] == 1:
+            made = exact + kept * (state.value[..., None, :] - exact)
+        else:
+            from scipy.signal import lfilter
+
+            made, _ = lfilter([1 - kept], [1, -kept], exact, axis=-2, zi=kept * state.value[..., None, :])
+        return give(made, values), Past(made[..., -1, :].copy(), state.age)
 
     def _begin(self, held: Values, absent: Array, log_decay: Values, value: Values) -> Values:
         """Let channels take their first value as it is: one that no past is left of."""
@@ -87,8 +102,8 @@ class Derivative(Carried[Past]):
         exact, absent = finite(values)
         if not exact.size:
             return give(exact.copy(), values), state
-        since, age = elapsed(absent, gaps, self.rate, state.age)
         held = hold(exact, state.value)
+        since, age = elapsed(np.isnan(exact) if absent is None else absent, gaps, self.rate, state.age)
         before = np.concatenate([state.value[..., None, :], held[..., :-1, :]], axis=-2)
         with np.errstate(invalid="ignore", divide="ignore"):
             made = (exact - before) / since

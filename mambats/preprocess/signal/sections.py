@@ -71,10 +71,10 @@ class Sections(Carried[SectionState]):
         exact, absent = finite(values)
         if not exact.size:
             return give(exact, values), state
-        held = hold(exact, state.last)
+        held = exact if absent is None else hold(exact, state.last)
         fed, memory = self._begin(held, state)
         made, memory = sosfilt(self.coefficients, fed, axis=-2, zi=memory)
-        return give(np.where(absent, np.nan, made), values), SectionState(memory, held[..., -1, :])
+        return give(made, values, absent), SectionState(memory, held[..., -1, :].copy())
 
     def step(self, row: Array, state: SectionState, gap: Array | float | None = None) -> tuple[Array, SectionState]:
         """Filter one row (*batch, C); scipy's call costs more than the arithmetic, so that is done here."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import numpy as np
 
 from mambats.preprocess.carried import Array, Carried, Values, check_rate, finite, give
+from mambats.preprocess.signal.slide import median_windows, sum_windows
 
 
 class Tail(NamedTuple):
@@ -55,8 +57,7 @@ class Windowed(Carried[Tail], ABC):
         tail = joined[..., exact.shape[-2] :, :]
         middle = joined[..., self.width - 1 - self.delay : joined.shape[-2] - self.delay, :]
         made = self.compute(joined)
-        made = np.where(np.isnan(middle), np.nan, made)
-        return give(made, values), Tail(tail.copy())
+        return give(made, values, np.isnan(middle)), Tail(tail.copy())
 
     def flush(self, state: Tail) -> Array:
         """Return the last `delay` rows, from windows that end with the sequence."""
@@ -77,9 +78,9 @@ class MovingAverage(Windowed):
 
     def compute(self, joined: Values) -> Values:
         """Return means of windows."""
-        seen = ~np.isnan(joined)
-        if seen.all():
+        if math.isfinite(joined.sum()):
             return sum_windows(joined, self.width) / self.width
+        seen = ~np.isnan(joined)
         count = sum_windows(seen.astype(np.float64), self.width)
         return sum_windows(np.where(seen, joined, 0.0), self.width) / np.where(count > 0, count, np.nan)
 
@@ -157,49 +158,3 @@ class SavitzkyGolay(Windowed):
                 kernel = np.linalg.pinv(self._powers[seen, :terms])[self.derivative] * self._factor
                 made[chosen] = windows[chosen][:, seen] @ kernel
         return made
-
-
-def sum_windows(joined: Values, width: int) -> Values:
-    """Sum each window of `width` rows, (..., T + width - 1, C) to (..., T, C).
-
-    Sums of 1, 2, 4... rows are joined, so that each window is added up in the same order however rows are cut into
-    chunks: running sums would drift, and differ.
-    """
-    rows = joined.shape[-2] - width + 1
-    made, at, power, size = np.zeros_like(joined[..., :rows, :]), 0, joined, 1
-    while True:
-        if width & size:
-            made = made + power[..., at : at + rows, :]
-            at += size
-        if at >= width:
-            return made
-        power = power[..., :-size, :] + power[..., size:, :]
-        size *= 2
-
-
-def median_windows(joined: Values, width: int) -> Values:
-    """Take the median of each window of `width` rows (odd), absent values (NaN) left out; NaN where none is seen."""
-    if width == 1:
-        return joined.copy()
-    from scipy.ndimage import median_filter
-
-    absent = np.isnan(joined)
-    half, rows = width // 2, joined.shape[-2] - width + 1
-    holes = absent.any()
-    filled = np.where(absent, 0.0, joined) if holes else joined
-    size = (*(1,) * (joined.ndim - 2), width, 1)
-    made: Values = median_filter(filled, size=size, mode="nearest")[..., half : half + rows, :]
-    if holes:
-        windows = np.lib.stride_tricks.sliding_window_view(joined, width, axis=-2)
-        touched = sum_windows(absent.astype(np.float64), width) > 0
-        made[touched] = median_of(windows[touched])
-    return made
-
-
-def median_of(windows: Values) -> Values:
-    """Take the median of the present values of each window (n, W); NaN where none is seen."""
-    ordered = np.sort(windows, axis=-1)  # NaN last
-    count = (~np.isnan(windows)).sum(-1)
-    low, high = (np.maximum(count - 1, 0) // 2)[:, None], np.minimum(count // 2, windows.shape[-1] - 1)[:, None]
-    pair = np.take_along_axis(ordered, low, -1), np.take_along_axis(ordered, high, -1)
-    return np.where(count > 0, (pair[0] + pair[1])[:, 0] / 2, np.nan)

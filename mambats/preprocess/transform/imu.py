@@ -78,8 +78,10 @@ class MoveImu(Carried[MovedImu]):
 
 def lever_arm(rates: Values, forces: Values, arm: Values, angular_acceleration: Values | float = 0.0) -> Values:
     """Return the specific force at the origin from that measured at `arm` (3,), metres; all in one frame, (..., 3)."""
-    turning = np.cross(np.broadcast_to(angular_acceleration, np.shape(rates)), arm)
-    return forces - turning - np.cross(rates, np.cross(rates, arm))
+    x, y, z = (float(value) for value in arm)
+    across = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])  # a @ across = a x arm
+    outward = rates * (rates @ arm)[..., None] - (rates * rates).sum(-1)[..., None] * arm
+    return forces - np.broadcast_to(angular_acceleration, np.shape(rates)) @ across - outward
 
 
 def _needs_six(channels: Any) -> None:

@@ -175,6 +175,25 @@ def test_windows_equal_loops():
                     assert median[row, channel] == pytest.approx(np.nanmedian(around[:, channel]), abs=1e-12)
 
 
+@pytest.mark.parametrize("name", FILTERS)
+@pytest.mark.parametrize("absent", [0.0, 0.01])
+def test_long_sequences_are_cut_into_parts_that_no_one_sees(name, absent):
+    filter, values = FILTERS[name], rows(12, 9000, absent=absent)
+    whole, _ = filter.transform(values, filter.start(3))
+    agree(filter(values)[: 9000 - filter.delay], whole[filter.delay :])
+
+
+@pytest.mark.parametrize("width", [3, 5, 6 + 3, 15, 31, 101, 103])
+def test_medians_by_networks_heaps_and_sorting_are_one(width):
+    values = rows(13, 700)
+    wanted = np.median(np.lib.stride_tricks.sliding_window_view(values, width, axis=0), axis=-1)
+    np.testing.assert_array_equal(RunningMedian(width)(values)[width - 1 :], wanted)
+    values[300] = np.nan
+    holed = np.nanmedian(np.lib.stride_tricks.sliding_window_view(values, width, axis=0), axis=-1)
+    made = RunningMedian(width, centred=True)(values)[width // 2 : 700 - width // 2]
+    np.testing.assert_array_equal(np.delete(made, 300 - width // 2, 0), np.delete(holed, 300 - width // 2, 0))
+
+
 def test_polynomials_are_scipys_and_exact_for_polynomials():
     values = rows(8, 80)
     made = SavitzkyGolay(9, 3, derivative=1, rate=RATE)(values)
