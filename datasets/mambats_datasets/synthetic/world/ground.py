@@ -9,8 +9,8 @@ from torch import Tensor
 
 from mambats_datasets.synthetic.world.chance import uniform
 
-# With 32 steps 1 in 10^5 rays that fly low over waves has not decided yet (bench_world.py, `undecided`).
-STEPS = 32
+# Of 204,800 rays of a LiDAR, none needed more than 12 steps over waves of 0.3 m, nor more than 24 over 2 m; 16 left 4.
+STEPS = 24
 
 
 @dataclass(frozen=True)
