@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         Carried,
         OfflineOnlyError,
     )
+    from mambats.preprocess.clock import CannotTellError, ClockAlignment, ClockFit
     from mambats.preprocess.image import (
         Camera,
         CropPad,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         Step,
         Undistort,
     )
+    from mambats.preprocess.imu import Preintegrated, Preintegration
     from mambats.preprocess.lidar import (
         CropBox,
         CropRange,
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
         VoxelGrid,
         Voxels,
     )
-    from mambats.preprocess.clock import CannotTellError, ClockAlignment, ClockFit
-    from mambats.preprocess.imu import Preintegrated, Preintegration
     from mambats.preprocess.outliers import (
         ChiSquareGate,
         DegenerateError,
