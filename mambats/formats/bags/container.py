@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, Protocol
@@ -40,10 +40,14 @@ class Block:
 
     def add(self, channel: int, log: int, message: bytes) -> None:
         """Add one message with its log time in nanoseconds."""
-        if channel not in self.messages:
-            self.messages[channel], self.logs[channel] = [], []
-        self.messages[channel].append(message)
-        self.logs[channel].append(log)
+        append, stamp = self.lists(channel)
+        append(message)
+        stamp(log)
+
+    def lists(self, channel: int) -> tuple[Callable[[bytes], None], Callable[[int], None]]:
+        """Return what appends messages of a channel, and their log times."""
+        messages, logs = self.messages.setdefault(channel, []), self.logs.setdefault(channel, [])
+        return messages.append, logs.append
 
 
 class Container(Protocol):

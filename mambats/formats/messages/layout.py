@@ -78,7 +78,7 @@ class Layouts:
         self.definitions = definitions
         self.name = name
         self.wire: Wire = wire
-        self._known: dict[tuple[int, int], list[Layout]] = {}
+        self._known: dict[int, list[Layout]] = {}
 
     def tables(self, messages: Sequence[bytes]) -> list[tuple[npt.NDArray[np.int64], Table]]:
         """Group messages by layout: their rows in `messages`, and the fields as a structured array.
@@ -87,24 +87,21 @@ class Layouts:
             MessageError: If one ends before its fields do, or has another encoding.
         """
         sizes = np.fromiter(map(len, messages), np.int64, len(messages))
-        # The second byte of CDR says its byte order, so it parts groups as sizes do.
-        orders = (m[1] if len(m) > 1 else 0 for m in messages) if self.wire == "cdr" else ()
-        keys = sizes * 256 + (np.fromiter(orders, np.int64, len(messages)) if self.wire == "cdr" else 0)
         groups: list[tuple[npt.NDArray[np.int64], Table]] = []
-        for key in np.unique(keys):
-            rows = np.flatnonzero(keys == key)
-            groups += self._equal_sizes(messages, rows)
+        for size in np.unique(sizes):
+            groups += self._equal_sizes(messages, np.flatnonzero(sizes == size))
         return groups
 
     def _equal_sizes(
         self, messages: Sequence[bytes], rows: npt.NDArray[np.int64]
     ) -> list[tuple[npt.NDArray[np.int64], Table]]:
         first = messages[int(rows[0])]
-        data = first if len(rows) == 1 else b"".join([messages[row] for row in rows.tolist()])
+        chosen = messages if len(rows) == len(messages) else [messages[row] for row in rows.tolist()]
+        data = first if len(rows) == 1 else b"".join(chosen)
         groups: list[tuple[npt.NDArray[np.int64], Table]] = []
         left = np.arange(len(rows))
         tried = 0
-        known = self._known.setdefault((len(first), first[1] if self.wire == "cdr" and len(first) > 1 else 0), [])
+        known = self._known.setdefault(len(first), [])
         while left.size:
             if tried == len(known):
                 known.append(self.walk(messages[int(rows[left[0]])]))
@@ -143,8 +140,9 @@ class _Walk:
         if self.cdr and (len(message) < 4 or message[0] != 0 or message[1] > 1):
             raise MessageError(f"its encoding is {message[:2].hex()!r}, only plain CDR (0000, 0001) is read")
         self.order = ">" if self.cdr and message[1] == 0 else "<"
-        self.fields: list[tuple[str, Any, int]] = []
-        self.counts: list[tuple[str, int]] = []
+        # The second byte of CDR says its byte order, which parts layouts as lengths do.
+        self.fields: list[tuple[str, Any, int]] = [("#order", "u1", 1)] if self.cdr else []
+        self.counts: list[tuple[str, int]] = [("#order", message[1])] if self.cdr else []
 
     def fields_of(self, name: str, path: str) -> None:
         if name not in self.definitions:
