@@ -3,6 +3,7 @@
 from mambats_datasets.synthetic.world.camera import Camera, Picture
 from mambats_datasets.synthetic.world.cast import cast
 from mambats_datasets.synthetic.world.detections import Detections, Detector, Targets
+from mambats_datasets.synthetic.world.detections_2d import Detections2D, PictureDetector
 from mambats_datasets.synthetic.world.drives import Drives
 from mambats_datasets.synthetic.world.kinds import LABELS
 from mambats_datasets.synthetic.world.landmarks import Landmarks, Sightings
@@ -20,6 +21,7 @@ __all__ = [
     "Boxes",
     "Camera",
     "Detections",
+    "Detections2D",
     "Detector",
     "Drives",
     "Hits",
@@ -28,6 +30,7 @@ __all__ = [
     "Lidar",
     "Outlines",
     "Picture",
+    "PictureDetector",
     "Rays",
     "Scene",
     "Sightings",

@@ -13,7 +13,7 @@ from mambats.series import Rigid
 from mambats_datasets.synthetic.clock import Timing
 from mambats_datasets.synthetic.trajectory import Trajectory
 from mambats_datasets.synthetic.world.cast import cast
-from mambats_datasets.synthetic.world.pose import Pose, sensor_pose
+from mambats_datasets.synthetic.world.pose import Pose, sensor_pose, turned
 from mambats_datasets.synthetic.world.rays import Rays
 from mambats_datasets.synthetic.world.scene import Scene
 from mambats_datasets.synthetic.world.shade import shade
@@ -109,9 +109,10 @@ class Camera:
         """Rays of all pixels of T pictures at times t (B, T): B x (T width) columns of `height` rays in the world."""
         rays, across = self.directions(pose.position)
         rays = torch.nn.functional.normalize(rays, dim=-1)
-        turned = torch.einsum("btij,wnj->btwni", pose.rotation.to(dtype), rays.to(dtype)).flatten(1, 2)
-        normals = torch.einsum("btij,wj->btwi", pose.rotation, across).flatten(1, 2)
-        return Rays(pose.position.repeat_interleave(self.width, 1), turned, normals, t)
+        rays, across = rays.repeat(t.shape[1], 1, 1), across.repeat(t.shape[1], 1)
+        rotation = pose.rotation.repeat_interleave(self.width, 1)
+        normals = turned(rotation, across[:, None])[:, :, 0]
+        return Rays(pose.position.repeat_interleave(self.width, 1), turned(rotation, rays.to(dtype)), normals, t)
 
     def render(
         self,

@@ -105,7 +105,7 @@ class Detector:
         box[..., 3:6] = box[..., 3:6].clamp_min(0.1)
         flip = torch.pi * (uniform(generator, *found.shape) < FLIP)
         box[..., 6] += flip
-        score = _score(TRUE_SCORE, chance, generator)
+        score = draw_scores(TRUE_SCORE, chance, generator)
         kind = targets.kind[:, None].expand_as(found)
         identity = torch.arange(found.shape[2], device=found.device).expand_as(found)
         true = Detections(box, score, kind, found, identity, deviation)
@@ -141,11 +141,12 @@ class Detector:
         yaw = uniform(generator, *shape, low=-torch.pi, high=torch.pi)
         place = torch.stack([far * angle.cos(), far * angle.sin(), height], -1)
         box = torch.cat([place, size, yaw[..., None]], -1)
-        score = _score(FALSE_SCORE, torch.zeros_like(far), generator)
+        score = draw_scores(FALSE_SCORE, torch.zeros_like(far), generator)
         return Detections(box, score, kind, present, torch.full_like(kind, FALSE), torch.zeros_like(box))
 
 
-def _score(law: tuple[float, float, float], chance: Tensor, generator: torch.Generator) -> Tensor:
+def draw_scores(law: tuple[float, float, float], chance: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw scores of things that were so easy to detect, 0 to 1; the law is level, slope and deviation of the logit."""
     level, slope, deviation = law
     return torch.sigmoid(level + slope * chance + deviation * normal(generator, *chance.shape))
 

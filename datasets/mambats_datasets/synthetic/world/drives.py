@@ -15,6 +15,7 @@ from mambats_datasets.synthetic.trajectory import Trajectory
 from mambats_datasets.synthetic.world import tables
 from mambats_datasets.synthetic.world.camera import Camera, Picture
 from mambats_datasets.synthetic.world.detections import Detections, Targets
+from mambats_datasets.synthetic.world.detections_2d import Detections2D
 from mambats_datasets.synthetic.world.landmarks import Sightings
 from mambats_datasets.synthetic.world.lidar import Sweep
 from mambats_datasets.synthetic.world.outline import Outlines
@@ -32,6 +33,7 @@ class Drives:
         sweep: What the LiDAR measured.
         picture: What the camera saw.
         outlines: Objects in the pictures. Truth.
+        detections_2d: What the detector in the pictures says.
         targets: Objects around the detector. Truth.
         detections: What the detector says.
         landmarks: Their places, shape (B, L, 3), metres. Truth.
@@ -44,6 +46,7 @@ class Drives:
     sweep: Sweep | None = None
     picture: Picture | None = None
     outlines: Outlines | None = None
+    detections_2d: Detections2D | None = None
     targets: Targets | None = None
     detections: Detections | None = None
     landmarks: Tensor | None = None
@@ -59,6 +62,9 @@ def ragged_of(drives: Drives, frames: Mapping[str, str]) -> dict[str, RaggedStre
         made["lidar_labels"] = "lidar", tables.hit_objects(stamps["lidar"], drives.sweep)
     if drives.outlines:
         made["labels_2d"] = "camera", tables.labels_2d(stamps["camera"], drives.outlines, drives.scene.kind)
+    if drives.detections_2d:
+        made["detections_2d"] = "camera", tables.detections_2d(stamps["camera"], drives.detections_2d)
+        made["origins_2d"] = "camera", tables.origins(stamps["camera"], drives.detections_2d)
     if drives.targets and drives.detections:
         made["labels"] = "detections", tables.labels(stamps["detections"], drives.targets)
         made["detections"] = "detections", tables.detections(stamps["detections"], drives.detections)

@@ -71,7 +71,8 @@ class Ground:
         clear = (origin[..., 2] - self._over(origin[..., 0], self.level)).to(like)[..., None]  # (B, K, 1)
         start = (origin[..., :2] @ self.wave.mT + self.phase[:, None]) % (2 * torch.pi)  # exact far from the origin too
         start = start.to(like)[:, :, None]  # (B, K, 1, W)
-        rate = direction[..., :2] @ self.wave.to(like).mT[:, None]  # (B, K, n, W)
+        waves = self.wave.to(like)[:, None, None]  # by products and sums: see `pose.turned`
+        rate = direction[..., :1] * waves[..., 0] + direction[..., 1:2] * waves[..., 1]  # (B, K, n, W)
         amplitude = self.amplitude.to(like)[:, None, None]
         bend = (amplitude * rate.square()).sum(-1)
         reach = torch.zeros_like(bend)

@@ -14,7 +14,7 @@ from mambats_datasets.synthetic.clock import Timing
 from mambats_datasets.synthetic.trajectory import Trajectory
 from mambats_datasets.synthetic.world.cast import cast
 from mambats_datasets.synthetic.world.kinds import GROUND, table
-from mambats_datasets.synthetic.world.pose import sensor_pose
+from mambats_datasets.synthetic.world.pose import sensor_pose, turned
 from mambats_datasets.synthetic.world.rays import EARTH, NOTHING, Hits, Rays
 from mambats_datasets.synthetic.world.scene import Scene
 
@@ -98,10 +98,10 @@ class Lidar:
         """
         t = (begins[..., None] + self.times(begins.device)).flatten(1)
         pose = sensor_pose(ego(t), self.mount)
-        once, normals = self.directions(pose.position)
-        rays, across = once.repeat(begins.shape[1], 1, 1), normals.repeat(begins.shape[1], 1)
-        turned = torch.einsum("bkij,knj->bkni", pose.rotation.to(dtype), rays.to(dtype))
-        return Rays(pose.position, turned, torch.einsum("bkij,kj->bki", pose.rotation, across), t)
+        rays, across = self.directions(pose.position)
+        rays, across = rays.repeat(begins.shape[1], 1, 1), across.repeat(begins.shape[1], 1)
+        normals = turned(pose.rotation, across[:, None])[:, :, 0]
+        return Rays(pose.position, turned(pose.rotation, rays.to(dtype)), normals, t)
 
     def sweep(
         self,

@@ -33,6 +33,15 @@ def sensor_pose(body: Motion, mount: Rigid) -> Pose:
     return Pose(body.rotation @ edge[:3, :3], body.position + rotate(body.quaternion, arm))
 
 
+def turned(rotation: Tensor, vectors: Tensor) -> Tensor:
+    """Turn vectors (K, n, 3) by rotations (B, K, 3, 3), in the dtype of the vectors: shape (B, K, n, 3).
+
+    By products and sums, not as a matrix product: on a GPU that may be told to round float32 to 10 bits.
+    """
+    x, y, z = rotation.to(vectors)[:, :, None].unbind(-1)
+    return x * vectors[..., 0, None] + y * vectors[..., 1, None] + z * vectors[..., 2, None]
+
+
 def yaw_of(rotation: Tensor) -> Tensor:
     """Heading (...) in rad of the x axes of rotations (..., 3, 3)."""
     return torch.atan2(rotation[..., 1, 0], rotation[..., 0, 0])

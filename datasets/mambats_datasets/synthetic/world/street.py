@@ -15,6 +15,7 @@ from mambats_datasets.synthetic.robot import SimulatedRobots
 from mambats_datasets.synthetic.trajectory import UPRIGHT, Trajectory, random_trajectory
 from mambats_datasets.synthetic.world.camera import Camera
 from mambats_datasets.synthetic.world.detections import Detector
+from mambats_datasets.synthetic.world.detections_2d import PictureDetector
 from mambats_datasets.synthetic.world.drives import Drives, clock_facts, images_of, ragged_of
 from mambats_datasets.synthetic.world.landmarks import Landmarks
 from mambats_datasets.synthetic.world.layout import Layout
@@ -27,10 +28,10 @@ SENSORS = ("lidar", "camera", "detections", "landmarks")
 class StreetWorlds:
     """Drives along streets with houses, walls, poles, cars, pedestrians and cyclists, all sensors in one world.
 
-    A recording has what `robots` carry (`imu`, `gnss`, ...) and, ragged, `lidar`, `detections` and `landmarks`, and
-    the pictures `camera`. Truth among the ragged: `labels` (boxes, identities, velocities in the detector's frame),
-    `labels_2d`, `lidar_labels` (what each point hit), `origins` (whose each detection is), `landmark_map`. The drives
-    are those that `robots` make alone.
+    A recording has what `robots` carry (`imu`, `gnss`, ...) and, ragged, `lidar`, `detections`, `detections_2d` and
+    `landmarks`, and the pictures `camera`. Truth among the ragged, never an input: `labels` (boxes, identities and
+    velocities in the detector's frame), `labels_2d`, `lidar_labels` (what each point hit), `origins` and `origins_2d`
+    (whose each detection is), `landmark_map`. The drives are those that `robots` make alone.
 
     Args:
         robots: Kind, number, length, seed and other sensors of the drives; of an upright kind. None is one car
@@ -39,6 +40,7 @@ class StreetWorlds:
         lidar: The LiDAR.
         camera: The camera.
         detector: The detector of boxes.
+        picture_detector: The detector of rectangles in the camera's pictures.
         landmarks: The points that the camera follows.
         sensors: Which of lidar, camera, detections, landmarks to simulate; landmarks are seen by the camera.
 
@@ -55,6 +57,7 @@ class StreetWorlds:
         lidar: Lidar | None = None,
         camera: Camera | None = None,
         detector: Detector | None = None,
+        picture_detector: PictureDetector | None = None,
         landmarks: Landmarks | None = None,
         sensors: Sequence[str] = SENSORS,
     ) -> None:
@@ -66,7 +69,8 @@ class StreetWorlds:
         if unknown := [sensor for sensor in sensors if sensor not in SENSORS]:
             raise DataError(f"sensors names {unknown}: choose of {', '.join(SENSORS)}.")
         self.layout, self.lidar, self.camera = layout or Layout(), lidar or Lidar(), camera or Camera()
-        self.detector, self.landmarks = detector or Detector(), landmarks or Landmarks()
+        self.detector, self.picture_detector = detector or Detector(), picture_detector or PictureDetector()
+        self.landmarks = landmarks or Landmarks()
         self.sensors = tuple(sensors)
 
     def batch(self, count: int, generator: torch.Generator) -> Drives:
@@ -95,7 +99,9 @@ class StreetWorlds:
         picture = self.camera.render(drives.scene, drives.ego, ticks.time, generator)
         pose = self.camera.pose(drives.ego, ticks.time)
         seen = outlines(drives.scene.moving(ticks.time), self.camera, pose, picture.object)
-        return replace(drives, ticks={**drives.ticks, "camera": ticks}, picture=picture, outlines=seen)
+        found = self.picture_detector.detect(seen, drives.scene.kind[:, : drives.scene.count], self.camera, generator)
+        ticks = {**drives.ticks, "camera": ticks}
+        return replace(drives, ticks=ticks, picture=picture, outlines=seen, detections_2d=found)
 
     def _detect(self, drives: Drives, generator: torch.Generator) -> Drives:
         ticks = _ticks(self.detector.timing, drives.ego, generator)

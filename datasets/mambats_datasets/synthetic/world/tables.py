@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mambats.series import RaggedStream, Stamps
 from mambats_datasets.synthetic.world.detections import Detections, Targets
+from mambats_datasets.synthetic.world.detections_2d import Detections2D
 from mambats_datasets.synthetic.world.kinds import LABELS
 from mambats_datasets.synthetic.world.landmarks import Sightings
 from mambats_datasets.synthetic.world.lidar import Sweep
@@ -78,8 +79,14 @@ def detections(stamps: Stamps, found: Detections) -> RaggedStream:
     return ragged(stamps, found.present[0], columns, (*BOX, "score", "class"), (*BOX_UNITS, "", ""))
 
 
-def origins(stamps: Stamps, found: Detections) -> RaggedStream:
-    """Row by row of `detections`, the identity of what was detected, -1 where there is nothing. Truth."""
+def detections_2d(stamps: Stamps, found: Detections2D) -> RaggedStream:
+    """What a detector in the pictures says: rectangles, score and class."""
+    columns = (found.sides[0], found.score[0], found.kind[0])
+    return ragged(stamps, found.present[0], columns, (*SIDES, "score", "class"), ("px",) * 4 + ("", ""))
+
+
+def origins(stamps: Stamps, found: Detections | Detections2D) -> RaggedStream:
+    """Row by row of detections, the identity of what was detected, -1 where there is nothing. Truth."""
     return ragged(stamps, found.present[0], (found.identity[0].double(),), ("track",), ("",))
 
 

@@ -29,8 +29,8 @@ def recording():
 
 def test_a_recording_holds_all_sensors_and_the_truth(recording):
     assert set(recording.streams) == {"imu", "gnss", "wheel"}
-    truth = {"labels", "labels_2d", "lidar_labels", "origins", "landmark_map"}
-    assert set(recording.ragged) == {"lidar", "detections", "landmarks", *truth}
+    truth = {"labels", "labels_2d", "lidar_labels", "origins", "origins_2d", "landmark_map"}
+    assert set(recording.ragged) == {"lidar", "detections", "detections_2d", "landmarks", *truth}
     assert set(recording.images) == {"camera"}
     assert recording.images["camera"].image(0).shape == (16, 24, 3)
     assert recording.ragged["labels"].labels["class"] == LABELS
@@ -139,6 +139,29 @@ def test_worlds_on_a_gpu_are_those_of_the_cpu(drawn):
 def test_whole_drives_on_a_gpu_and_the_same_bits_again():
     first, again = (worlds().batch(3, torch.Generator("cuda").manual_seed(5)) for _ in range(2))
     assert first.sweep.points.device.type == "cuda"
-    for name in ("sweep", "picture", "detections", "sightings"):
+    for name in ("sweep", "picture", "outlines", "detections", "detections_2d", "sightings"):
         pairs = zip(getattr(first, name), getattr(again, name), strict=True)
         assert all(a.equal(b) for a, b in pairs), name
+
+
+@pytest.mark.gpu
+def test_rounded_matrix_products_do_not_bend_rays(drawn):
+    _, ego, _ = drawn
+    t = torch.tensor([[0.5, 2.0]] * 2, dtype=torch.float64)
+    exact, before = Lidar().rays(ego, t, torch.float64).direction, torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        bent = Lidar().rays(Moved(ego), t.cuda()).direction.cpu()
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert (bent - exact).abs().max() < 1e-6
+
+
+class Moved:
+    """A trajectory of the CPU, asked from a GPU."""
+
+    def __init__(self, ego):
+        self.ego, self.batch, self.duration = ego, ego.batch, ego.duration
+
+    def __call__(self, t):
+        return self.ego(t.cpu()).to(t.device)
