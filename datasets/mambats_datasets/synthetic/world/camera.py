@@ -13,6 +13,7 @@ from mambats.series import Rigid
 from mambats_datasets.synthetic.clock import Timing
 from mambats_datasets.synthetic.trajectory import Trajectory
 from mambats_datasets.synthetic.world.cast import cast
+from mambats_datasets.synthetic.world.lidar import BLOCK
 from mambats_datasets.synthetic.world.pose import Pose, sensor_pose, turned
 from mambats_datasets.synthetic.world.rays import Rays
 from mambats_datasets.synthetic.world.scene import Scene
@@ -123,6 +124,13 @@ class Camera:
         dtype: torch.dtype = torch.float32,
     ) -> Picture:
         """Render pictures at times t (B, T) in seconds, with noise from a generator on the same device."""
+        step = max(1, BLOCK // (t.shape[0] * self.width * self.height))
+        parts = [self._render(scene, ego, some, generator, dtype) for some in t.split(step, 1)]
+        return Picture(*(torch.cat(field, 1) for field in zip(*parts, strict=True)))
+
+    def _render(
+        self, scene: Scene, ego: Trajectory, t: Tensor, generator: torch.Generator, dtype: torch.dtype
+    ) -> Picture:
         rays = self.rays(self.pose(ego, t), t, dtype)
         hits = cast(scene, rays, self.reach)
         colour = 255 * shade(scene, hits, rays.direction)

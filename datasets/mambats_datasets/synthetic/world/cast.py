@@ -14,7 +14,7 @@ from mambats_datasets.synthetic.world.slab import face, meet, nearby
 
 # Ray-box pairs held at once. A CPU keeps 2^17 floats in its cache; a GPU wants few launches and has the room.
 CHUNK = {"cpu": 1 << 17, "cuda": 1 << 25}
-TRIED = 16  # boxes that a column tries, about: bench_world.py prints how many
+TRIED = 16  # boxes that a column tries at most, about: bench_world.py prints how many
 
 
 def cast(scene: Scene, rays: Rays, limit: float, chunk: int | None = None) -> Hits:
@@ -33,8 +33,9 @@ def cast(scene: Scene, rays: Rays, limit: float, chunk: int | None = None) -> Hi
     if not rays.direction.numel():
         none = rays.direction[..., 0]
         return Hits(none, none.long(), rays.direction, rays.direction)
-    times = rays.time.shape[1]
-    most = max(1, (chunk or CHUNK.get(rays.direction.device.type, 1 << 25)) // (width * TRIED * rays.share))
+    times, objects = rays.time.shape[1], scene.kind.shape[1]
+    held = rays.share * (width * TRIED + 4 * objects)  # 4: bounding spheres take float64 and three coordinates
+    most = max(1, (chunk or CHUNK.get(rays.direction.device.type, 1 << 25)) // held)
     rows, step = max(1, most // times), min(times, most)
     lines: list[Hits] = []
     for row in range(0, batch, rows):

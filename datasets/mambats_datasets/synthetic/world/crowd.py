@@ -19,7 +19,7 @@ BESIDE = {CAR: (2.8, 9.0), PEDESTRIAN: (2.0, 12.0), CYCLIST: (2.0, 8.0)}  # m fr
 AHEAD = (-25.0, 45.0)  # m along the ego's heading: more in front, where cameras look
 EGO = (4.5, 2.0)  # m, length and width that nothing may enter, whatever drives or flies there
 MARGIN = 0.3  # m
-CHUNK = 64  # times at which collisions are looked for, at once
+CHUNK = {"cpu": 1 << 20, "cuda": 1 << 26}  # pairs of rectangles that are held at once
 
 
 def draw_movers(generator: torch.Generator, ego: Motion, t: Tensor, objects: int) -> tuple[Movers, Tensor]:
@@ -83,17 +83,22 @@ def thin(movers: Movers, ego: Motion, t: Tensor) -> Movers:
     """
     count = movers.speed.shape[1]
     hit = torch.zeros((t.shape[0], count + 1, count + 1), dtype=torch.bool, device=t.device)
-    for first in range(0, t.shape[1], CHUNK):
-        hit |= collisions(footprints(movers, ego, t, first), None)
+    for some in blocks(t, (count + 1) ** 2):
+        hit |= collisions(footprints(movers, ego, t, some), None)
     earlier = torch.ones(count + 1, count + 1, dtype=torch.bool, device=t.device).triu(1)
     lost = (hit & earlier).any(1)[:, 1:]
     birth, pivot, death = movers.life.unbind(-1)
     return replace(movers, life=torch.stack([birth, pivot, torch.where(lost, -torch.inf, death)], -1))
 
 
-def footprints(movers: Movers, ego: Motion, t: Tensor, first: int) -> tuple[Rectangles, Tensor]:
-    """Rectangles of the ego and of M movers at some times from row `first`, and whether they are there."""
-    some = slice(first, first + CHUNK)
+def blocks(t: Tensor, pairs: int) -> list[slice]:
+    """Parts of times t (B, T) that are short enough to hold so many pairs a time."""
+    step = max(1, CHUNK.get(t.device.type, 1 << 26) // max(1, t.shape[0] * pairs))
+    return [slice(first, first + step) for first in range(0, t.shape[1], step)]
+
+
+def footprints(movers: Movers, ego: Motion, t: Tensor, some: slice) -> tuple[Rectangles, Tensor]:
+    """Rectangles of the ego and of M movers at some of the times, and whether they are there."""
     state = movers.at(t[:, some])
     rows = torch.arange(t.shape[1], device=t.device)[some].expand(t.shape[0], -1)
     place, way = ego_way(ego, rows)

@@ -10,7 +10,7 @@ from torch import Tensor
 from mambats_datasets.synthetic.motion import Motion
 from mambats_datasets.synthetic.trajectory import Trajectory, uniform_times
 from mambats_datasets.synthetic.world.chance import choice, normal, uniform
-from mambats_datasets.synthetic.world.crowd import CHUNK, beside, collisions, draw_movers, ego_way, footprints, thin
+from mambats_datasets.synthetic.world.crowd import beside, blocks, collisions, draw_movers, ego_way, footprints, thin
 from mambats_datasets.synthetic.world.ground import Ground
 from mambats_datasets.synthetic.world.kinds import BUILDING, POLE, STANDING, WALL, draw_sizes
 from mambats_datasets.synthetic.world.mover import Movers
@@ -80,6 +80,6 @@ def _clear(structures: Boxes, movers: Movers, ego: Motion, t: Tensor) -> Tensor:
     """Whether structures (B, S) stay clear of the ego and of all that moves, at times t (B, T)."""
     hit = torch.zeros_like(structures.alive)
     still = (structures.centre[..., :2], structures.size[..., :2], structures.yaw)
-    for first in range(0, t.shape[1], CHUNK):
-        hit |= collisions(footprints(movers, ego, t, first), still).any(1)
+    for some in blocks(t, (movers.speed.shape[1] + 1) * structures.yaw.shape[1]):
+        hit |= collisions(footprints(movers, ego, t, some), still).any(1)
     return ~hit

@@ -20,6 +20,7 @@ from mambats_datasets.synthetic.world.scene import Scene
 
 TIMING = Timing(10.0)
 MOUNT = Rigid("base_link", "lidar", (0.0, 0.0, 1.8))
+BLOCK = 1 << 22  # rays at once, about 0.5 GB; a constant, because the order of random numbers depends on it
 GLITTER = 0.02  # standard deviation of the intensity
 
 
@@ -112,6 +113,15 @@ class Lidar:
         dtype: torch.dtype = torch.float32,
     ) -> Sweep:
         """Cast sweeps that begin at true times (B, T) in seconds, with noise from a generator on the same device."""
+        step = max(1, BLOCK // (begins.shape[0] * self.columns * self.rings))
+        parts = [self._sweep(scene, ego, some, generator, dtype) for some in begins.split(step, 1)]
+        *fields, ring, t = zip(*parts, strict=True)
+        points, intensity, met, kind, returned = (torch.cat(field, 1) for field in fields)
+        return Sweep(points, intensity, met, kind, returned, ring[0], t[0])
+
+    def _sweep(
+        self, scene: Scene, ego: Trajectory, begins: Tensor, generator: torch.Generator, dtype: torch.dtype
+    ) -> Sweep:
         rays = self.rays(ego, begins, dtype)
         hits = cast(scene, rays, self.reach)
         shape = hits.reach.shape
