@@ -55,8 +55,11 @@ def clock_facts(stamps: Stamps) -> Facts:
 
 
 def overlap(streams: list[Facts]) -> Facts | None:
-    """Return the time that all streams share, in ns; where there is none, `apart` names the two that part it."""
-    timed = [stream for stream in streams if stream["start"] is not None]
+    """Return the time that all streams share, in ns; where there is none, `apart` names the two that part it.
+
+    Streams of one row (a sample, the class of a series) have no span and do not count; None where no other is left.
+    """
+    timed = [stream for stream in streams if stream["rows"] > 1]
     if not timed:
         return None
     last, first = max(timed, key=lambda stream: stream["start"]), min(timed, key=lambda stream: stream["end"])
@@ -78,9 +81,16 @@ def _tables(name: str, stream: RaggedStream) -> Facts:
     return {
         **_about(name, "tables", stream.stamps, stream.frame),
         "table_rows": size,
-        "labels": {channel: list(words) for channel, words in stream.labels.items()},
+        "labels": {channel: _counts(stream, channel) for channel in stream.labels},
         "channels": _ranges(stream, stream.values, None),
     }
+
+
+def _counts(stream: RaggedStream, channel: str) -> dict[str, int]:
+    """Count the rows of each word of a channel of codes."""
+    words, codes = stream.labels[channel], stream.values[:, stream.channels.index(channel)]
+    counts = np.bincount(codes[np.isfinite(codes)].astype(np.int64), minlength=len(words))
+    return {word: int(count) for word, count in zip(words, counts, strict=False) if count}
 
 
 def _pictures(name: str, stream: ImageStream) -> Facts:

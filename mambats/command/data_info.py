@@ -10,6 +10,7 @@ from typing import Any
 
 from mambats.command.data_facts import Facts, recording_facts
 
+SLOW = 0.1  # Hz: below, 1/3600 is read more easily than 0.0002778
 DATED = 10**17  # ns: stamps above are dates (1973 and later), those below count from the recording's start
 
 
@@ -58,14 +59,16 @@ def _text(facts: Facts) -> Iterator[str]:
 
 
 def _overlap(shared: Facts | None, streams: list[Facts]) -> Iterator[str]:
+    timed = [stream for stream in streams if stream["start"] is not None]
+    if not timed:
+        return
+    start, end = min(stream["start"] for stream in timed), max(stream["end"] for stream in timed)
+    yield f"  time: {(end - start) / 1e9:.3f} s from {_moment(start)}"
     if shared is None:
         return
-    start = min(stream["start"] for stream in streams if stream["start"] is not None)
-    end = max(stream["end"] for stream in streams if stream["end"] is not None)
-    yield f"  time: {(end - start) / 1e9:.3f} s from {_moment(start)}"
     if shared["apart"]:
         yield f"  NO OVERLAP: {shared['apart'][0]!r} ends before {shared['apart'][1]!r} begins"
-    elif len(streams) > 1:
+    elif sum(stream["rows"] > 1 for stream in streams) > 1:
         length = (shared["end"] - shared["start"]) / 1e9
         yield f"  all streams overlap for {length:.3f} s from {_moment(shared['start'])}"
 
@@ -79,12 +82,20 @@ def _table(streams: list[Facts]) -> Iterator[str]:
     for stream in streams:
         rate, gaps = stream["rate"], stream["gaps"]
         cells = (rate["median"], rate["min"], rate["max"], gaps["longest"]) if rate else (None,) * 4
-        a, b, c, d = (f"{cell:.4g}" if cell is not None else "-" for cell in cells)
+        a, b, c = (_rate(cell) for cell in cells[:3])
+        d = "-" if cells[3] is None else f"{cells[3]:.4g}"
         above = gaps["above"] if gaps else "-"
         yield (
             f"  {stream['name']:<{width}} {stream['kind']:<8} {stream['rows']:>9} {a:>10} {b:>9} {c:>9} "
             f"{d:>10} {above:>6}  {stream['frame']}"
         ).rstrip()
+
+
+def _rate(rate: float | None) -> str:
+    """Write a rate in Hz; slow ones as one in so many seconds."""
+    if rate is None:
+        return "-"
+    return f"{rate:.4g}" if rate >= SLOW else f"1/{1 / rate:.4g}"
 
 
 def _channels(stream: Facts) -> Iterator[str]:
@@ -97,12 +108,15 @@ def _channels(stream: Facts) -> Iterator[str]:
     if stream.get("table_rows"):
         sizes = stream["table_rows"]
         extra = f", {sizes['min']} to {sizes['max']} rows a table (median {sizes['median']:g})"
-    yield f"  {stream['name']}: {len(stream['channels'])} channels{extra}"
+    count = len(stream["channels"])
+    yield f"  {stream['name']}: {count} channel{'s' if count > 1 else ''}{extra}"
     for channel in stream["channels"]:
         found = (
             "never measured" if channel["min"] is None else f"{channel['min'] + 0.0:.6g} .. {channel['max'] + 0.0:.6g}"
         )
         missing = f", {channel['missing']} missing" if channel["missing"] else ""
+        if words := stream.get("labels", {}).get(channel["name"]):
+            found = ", ".join(f"{word} {number}" for word, number in words.items())
         yield f"    {channel['name']:<14} {found} {channel['unit']}".rstrip() + missing
 
 
@@ -114,8 +128,8 @@ def _tree(edges: list[Facts]) -> Iterator[str]:
 
     def lines(name: str, depth: int) -> Iterator[str]:
         for edge in below.get(name, []):
-            place = " ".join(f"{value:.4g}" for value in edge["translation"])
-            turn = " ".join(f"{value:.4g}" for value in edge["quaternion"])
+            place = " ".join(f"{value + 0.0:.4g}" for value in edge["translation"])
+            turn = " ".join(f"{value + 0.0:.4g}" for value in edge["quaternion"])
             yield f"    {'  ' * depth}{edge['child']}  at {place} m, turned {turn}"
             yield from lines(edge["child"], depth + 1)
 

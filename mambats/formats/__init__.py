@@ -9,15 +9,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mambats.formats.bags import read_bag, write_mcap
     from mambats.formats.broad import read_broad
     from mambats.formats.cmapss import read_cmapss
     from mambats.formats.error import DataError
     from mambats.formats.euroc import read_euroc
     from mambats.formats.gtsam_ins import read_gtsam_ins
     from mambats.formats.nab import read_nab
+    from mambats.formats.opener import open_any
     from mambats.formats.repair import REFUSE, REPAIR, Policy
     from mambats.formats.roles import Reading, Roles
     from mambats.formats.sensor_csv import Column, read_sensor_csv, write_sensor_csv
+    from mambats.formats.store import open_recording, save_recording
     from mambats.formats.table import read_table
     from mambats.formats.tum import read_tum, write_tum
     from mambats.formats.uea import Cases, read_uea
@@ -31,6 +34,9 @@ __all__ = [
     "Policy",
     "Reading",
     "Roles",
+    "open_any",
+    "open_recording",
+    "read_bag",
     "read_broad",
     "read_cmapss",
     "read_euroc",
@@ -40,6 +46,8 @@ __all__ = [
     "read_table",
     "read_tum",
     "read_uea",
+    "save_recording",
+    "write_mcap",
     "write_sensor_csv",
     "write_tum",
 ]
@@ -53,6 +61,9 @@ _HOMES = {
     "Policy": "repair",
     "Reading": "roles",
     "Roles": "roles",
+    "open_any": "opener",
+    "open_recording": "store",
+    "read_bag": "bags",
     "read_broad": "broad",
     "read_cmapss": "cmapss",
     "read_euroc": "euroc",
@@ -62,6 +73,8 @@ _HOMES = {
     "read_table": "table",
     "read_tum": "tum",
     "read_uea": "uea",
+    "save_recording": "store",
+    "write_mcap": "bags",
     "write_sensor_csv": "sensor_csv",
     "write_tum": "tum",
 }

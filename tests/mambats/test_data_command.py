@@ -55,7 +55,8 @@ def test_info_as_json_says_what_is_in_it(saved, capsys):
     assert (lidar["kind"], lidar["table_rows"]) == ("tables", {"min": 2, "median": 2.0, "max": 2})
     assert (camera["kind"], camera["size"]) == ("pictures", [6, 4])
     assert (pose["kind"], pose["rows"]) == ("truth", 50)
-    assert facts["overlap"] == {"start": SECOND, "end": SECOND, "apart": None}
+    # A single sweep or picture has no span.
+    assert facts["overlap"] == {"start": SECOND, "end": SECOND * 59 // 10, "apart": None}
     assert facts["frames"][0] == {
         "parent": "base_link", "child": "imu", "translation": [0, 0, 0.5], "quaternion": [0, 0, 0, 1]
     }  # fmt: skip
