@@ -111,15 +111,19 @@ def twist_at(motion: Stream, stamps: Stamps) -> npt.NDArray[np.float64]:
 def _per_segment(points: Tensor, where: tuple[Tensor, Tensor], track: PoseTrack, back: Tensor) -> Tensor:
     """Move points by back @ T(time), all points between two poses at once: there the twist is constant."""
     index, share = where
-    order = index.argsort()
-    counts = torch.bincount(index[order] - index.min()).tolist() if len(index) else []
-    ordered, shares, made = points[order], share[order], torch.empty_like(points)
-    begin, segment = 0, int(index.min()) if len(index) else 0
-    for offset, count in enumerate(counts):
-        part = slice(begin, begin + count)
-        begin += count
-        if count:
-            motion = back @ track.motions[segment + offset]
-            moved = steady_points(ordered[part], track.twists[segment + offset], shares[part])
-            made[order[part]] = moved @ motion[:3, :3].T + motion[:3, 3]
+    if not len(index):
+        return points
+    begin = int(index.min())
+    steps = index - begin
+    counts = torch.bincount(steps).tolist()
+    # Whole numbers of 16 bits are sorted by their digits, 20 times as fast as by comparing.
+    small = steps.numpy().astype(np.uint16) if len(counts) <= 65536 else steps.numpy()
+    order = torch.from_numpy(np.argsort(small, kind="stable"))
+    parts = zip(points[order].split(counts), share[order].split(counts), strict=True)
+    moved = list[Tensor]()
+    for segment, (part, when) in enumerate(parts, begin):
+        motion = back @ track.motions[segment]
+        moved.append(steady_points(part, track.twists[segment], when) @ motion[:3, :3].T + motion[:3, 3])
+    made = torch.empty_like(points)
+    made[order] = torch.cat(moved)
     return made

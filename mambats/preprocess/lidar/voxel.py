@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any, Generic, Literal, NamedTuple
 
@@ -67,16 +68,19 @@ class VoxelGrid:
         given = tensor(points)
         if given.ndim != 2 or given.shape[1] < 3:
             raise ValueError(f"points have shape {tuple(given.shape)}, needed (N, 3 or more).")
-        kept = given[:, :3].isfinite().all(1).nonzero()[:, 0]
-        own = torch.zeros(len(kept), dtype=torch.long) if sets is None else torch.as_tensor(sets)[kept.cpu()].long()
-        origin = beside(self.origin, given.double())
-        cells = ((given[kept, :3].double() - origin) / self.size).floor().long()
-        cells = torch.cat([own.to(cells.device)[:, None], cells], 1)
-        order, begins = _group(cells)
-        made = self._reduce(given[kept], cells, order, begins)
-        inverse = torch.full((len(given),), -1, dtype=torch.long, device=given.device)
-        inverse[kept[order]] = torch.repeat_interleave(made[1])
-        return Voxels(*(like(part, points) for part in (*made, inverse)))
+        kept = None if bool(given[:, :3].sum().isfinite()) else given[:, :3].isfinite().all(1).nonzero()[:, 0]
+        rows = given if kept is None else given[kept]
+        axes = [self._cells(rows[:, axis], self.origin[axis]) for axis in range(3)]
+        if sets is None:
+            axes.insert(0, torch.zeros_like(axes[0]))
+        else:
+            own = torch.as_tensor(sets).to(given.device).long()
+            axes.insert(0, own if kept is None else own[kept])
+        order, begins, voxel = _group(axes)
+        made = self._reduce(rows, axes, order[begins], voxel)
+        if kept is not None:
+            voxel = torch.full((len(given),), -1, dtype=torch.long, device=given.device).scatter_(0, kept, voxel)
+        return Voxels(*(like(part, points) for part in (*made, voxel)))
 
     def ragged(self, sweeps: RaggedStream) -> RaggedStream:
         """Reduce each sweep of a stream with channels x y z."""
@@ -89,41 +93,51 @@ class VoxelGrid:
         values[:, rows] = made.points
         return replace(sweeps, values=values, splits=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
 
-    def _reduce(self, points: Tensor, cells: Tensor, order: Tensor, begins: Tensor) -> tuple[Tensor, ...]:
-        counts = torch.diff(begins, append=begins.new_tensor([len(order)]))
-        first = order[begins]
-        chosen, own = points[first], cells[first]
-        if self.reduce == "mean" and len(points):
-            sums = torch.segment_reduce(points[order].double(), "sum", lengths=counts, axis=0)
-            chosen = (sums / counts[:, None]).to(points.dtype)
+    def _cells(self, column: Tensor, origin: float) -> Tensor:
+        return (column.double() - origin).div_(self.size).floor_().long()
+
+    def _reduce(self, points: Tensor, axes: list[Tensor], first: Tensor, voxel: Tensor) -> tuple[Tensor, ...]:
+        counts = torch.bincount(voxel, minlength=len(first))
+        chosen, sets = points[first], axes[0][first]
+        cells = torch.stack([axis[first] for axis in axes[1:]], 1)
+        if self.reduce == "mean":
+            chosen = (_sums(points.double(), voxel, counts) / counts[:, None]).to(points.dtype)
         elif self.reduce == "centre":
-            centres = (own[:, 1:] + 0.5) * self.size + beside(self.origin, points.double())
+            centres = (cells + 0.5) * self.size + beside(self.origin, points.double())
             chosen = torch.cat([centres.to(points.dtype), chosen[:, 3:]], 1)
-        return chosen, counts, own[:, 1:], own[:, 0]
+        return chosen, counts, cells, sets
 
 
-def _group(cells: Tensor) -> tuple[Tensor, Tensor]:
-    """Return rows in order of cell, then of row, and where each cell begins among them."""
-    if not len(cells):
-        return cells.new_zeros(0), cells.new_zeros(0)
-    low, high = cells.amin(0), cells.amax(0)
-    spans = [int(v) for v in (high - low + 1).tolist()]
-    volume = int(np.prod([float(span) for span in spans]))
+def _sums(points: Tensor, voxel: Tensor, counts: Tensor) -> Tensor:
+    """Add up the points of each voxel in the order given, which leaves every device no choice of rounding."""
+    if not points.is_cuda:
+        return points.new_zeros(len(counts), points.shape[1]).index_add_(0, voxel, points)
+    return torch.segment_reduce(points[voxel.argsort(stable=True)], "sum", lengths=counts, axis=0)
+
+
+def _group(axes: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return rows in order of cell, then of row; where each cell begins among them; and the cell of each row."""
+    rows = len(axes[0])
+    if not rows:
+        return axes[0], axes[0], axes[0]
+    lows, highs = [int(axis.min()) for axis in axes], [int(axis.max()) for axis in axes]
+    spans = [high - low + 1 for low, high in zip(lows, highs, strict=True)]
+    volume = math.prod(spans)
     if volume >= 2**BITS:
         raise ValueError(f"points span {' x '.join(map(str, spans[1:]))} voxels, too many to number: crop them first.")
-    key = torch.zeros_like(cells[:, 0])
-    for axis, span in enumerate(spans):
-        key = key * span + (cells[:, axis] - low[axis])
-    bits = max(1, (len(cells) - 1).bit_length())
+    key = axes[0] - lows[0]
+    for axis, low, span in zip(axes[1:], lows[1:], spans[1:], strict=True):
+        key.mul_(span).add_(axis).sub_(low)
+    bits = max(1, (rows - 1).bit_length())
     if volume.bit_length() + bits <= BITS:  # sorting one number is thrice as fast as sorting keys and moving rows
-        rows = torch.arange(len(key), device=key.device)
-        both = _sort(key << bits | rows)
-        key, order = both >> bits, both & (1 << bits) - 1
+        both = _sort(key.bitwise_left_shift_(bits).bitwise_or_(torch.arange(rows, device=key.device)))
+        key, order = both >> bits, both & ((1 << bits) - 1)
     else:
         key, order = key.sort(stable=True)
     new = torch.ones_like(key, dtype=torch.bool)
-    new[1:] = key[1:] != key[:-1]
-    return order, new.nonzero()[:, 0]
+    torch.ne(key[1:], key[:-1], out=new[1:])
+    voxel = torch.empty_like(order).scatter_(0, order, new.cumsum(0).sub_(1))
+    return order, new.nonzero()[:, 0], voxel
 
 
 def _sort(numbers: Tensor) -> Tensor:

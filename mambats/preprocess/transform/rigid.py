@@ -19,6 +19,10 @@ from mambats.preprocess.bridge import Batch, beside, like, tensor
 
 # Angle squared below which a series is summed: at 0.05 its first left-out term is under 1e-16 of the sum.
 SMALL = 0.05
+# Points moved at once on a CPU: what is worked out for them stays in a core's cache, four times as fast as 120,000.
+PART = 8192
+# The same three by powers of the angle squared, (-1)^k / (2 k + 1 + row)!.
+SERIES = [[(-1) ** k / math.factorial(2 * k + 1 + row) for k in range(6)] for row in range(3)]
 
 
 def exp_se3(twist: Batch) -> Batch:
@@ -114,22 +118,57 @@ def steady_points(points: Batch, twist: npt.NDArray[Any] | Tensor, times: npt.ND
     """
     given = tensor(_needs(points, 3, "points"))
     turn, shift = beside(_needs(twist, 6, "twist"), given).split(3, -1)
-    clock = beside(times, given)[..., None]
+    clock = beside(times, given)
     once = _hat(turn)
-    first, second, third = _factors(turn.square().sum(-1)[..., None, None] * clock.square())
-    crossed = (once @ shift[..., None])[..., 0]
-    weights = torch.cat([clock, second * clock.square(), third * clock.square() * clock], -1)
-    along = torch.stack([shift, crossed, (once @ crossed[..., None])[..., 0]], -2)  # (..., 3, 3)
-    turned = weights[..., :1] * first * (given @ once.mT) + weights[..., 1:2] * (given @ (once @ once).mT)
-    return like(given + turned + weights @ along, points)
+    moved = once @ shift[..., None]
+    columns = torch.cat([once, once @ once, shift[..., None], moved, once @ moved], -1)  # (..., 3, 9)
+    square = turn.square().sum(-1)[..., None]
+    size = max(given.shape[-2], 1) if given.is_cuda else PART
+    made = torch.empty_like(given)
+    for part, when, out in zip(given.split(size, -2), clock.split(size, -1), made.split(size, -2), strict=True):
+        out[...] = _steady_part(part, when, columns.mT, square)
+    return like(made, points)
+
+
+def _steady_part(points: Tensor, times: Tensor, columns: Tensor, square: Tensor) -> Tensor:
+    """Return p + A W p + B W^2 p + t v + B W v + C W^2 v by one product; W and v from the twist, A, B, C from t.
+
+    Coordinates lie in rows (9, n) meanwhile: torch is 10 times slower on columns of three.
+    """
+    weights = _weights(square, times)
+    across = torch.eye(3).to(points) @ points.mT  # BLAS transposes faster than a copy does
+    terms = points.new_empty(*times.shape[:-1], 9, times.shape[-1])
+    torch.mul(across, weights[..., :1, :], out=terms[..., :3, :])
+    torch.mul(across, weights[..., 1:2, :], out=terms[..., 3:6, :])
+    terms[..., 6, :], terms[..., 7:, :] = times, weights[..., 1:, :]
+    return points + terms.mT @ columns
+
+
+def _weights(square: Tensor, times: Tensor) -> Tensor:
+    """Return t sin a / a, t^2 (1 - cos a) / a^2 and t^3 (a - sin a) / a^3 with a^2 = square t^2, (..., 3, n)."""
+    angles = square * times.square()
+    if times.is_cuda or (times.numel() and float(angles.max()) >= SMALL):
+        made = torch.stack(_factors(angles), -2)
+    else:
+        powers = times.new_ones(*angles.shape[:-1], 6, angles.shape[-1])
+        for power in range(1, 6):
+            torch.mul(powers[..., power - 1, :], angles, out=powers[..., power, :])
+        made = torch.tensor(SERIES).to(times) @ powers
+    made *= times[..., None, :]
+    made[..., 1:, :] *= times[..., None, :]
+    made[..., 2, :] *= times
+    return made
 
 
 def _factors(square: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return sin a / a, (1 - cos a) / a^2 and (a - sin a) / a^3 of angles squared."""
     angle = square.sqrt()
     first, half = torch.sinc(angle / math.pi), torch.sinc(angle / (2 * math.pi))
-    series = 1 / 6 - square * (1 / 120 - square * (1 / 5040 - square * (1 / 362880 - square / 39916800)))
-    return first, half.square() / 2, torch.where(square < SMALL, series, (1 - first) / square.clamp_min(SMALL))
+    series = torch.zeros_like(square)
+    for coefficient in reversed(SERIES[2]):
+        series = series * square + coefficient
+    third = (1 - first) / square.clamp_min(SMALL)
+    return first, half.square() / 2, torch.where(square < SMALL, series, third)
 
 
 def _matrix(turn: Tensor, shift: Tensor) -> Tensor:
