@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from mambats.formats.error import DataError
 from mambats.formats.layout import POSE
+from mambats.formats.nested import Nested
 from mambats.formats.points import read_points
 from mambats.formats.repair import REFUSE, Policy
 from mambats.formats.restricted_pickle import MOST, read_pickle
@@ -44,7 +45,7 @@ class Infos:
     def __init__(self, path: Path | str, folder: Path | str | None = None, most: int = MOST) -> None:
         self.path = Path(path)
         self.folder = self.path.parent if folder is None else Path(folder)
-        whole = _Entry(read_pickle(self.path, most), str(self.path))
+        whole = Nested(read_pickle(self.path, most), str(self.path))
         if isinstance(whole.value, dict) and "infos" in whole.value:
             raise DataError(
                 f"{path}: has the key 'infos': version 1.0. mmdetection3d's update_infos_to_v2.py converts it."
@@ -77,34 +78,33 @@ class Infos:
         if not 0 <= sample < len(self):
             raise DataError(f"{self.path}: has no sample {sample}, it has {len(self)}, counted from 0.")
         entry = self._samples.at(sample)
-        stamp = entry.stamp()
-        lidar_to_ego = entry.at("lidar_points").matrix("lidar2ego", 4)
+        stamp = _stamp(entry)
+        lidar_to_ego = entry.at("lidar_points").rigid("lidar2ego")
+        poses = {stamp: entry.rigid("ego2global")}
         edges = [Rigid.from_matrix("base_link", "lidar", lidar_to_ego)]
-        poses, repairs = {stamp: entry.matrix("ego2global", 4)}, list[str]()
         lidar, lines = self._lidar(entry.at("lidar_points"), stamp, policy)
-        repairs += lines
-        images = dict[str, ImageStream]()
-        for key in cast(dict[str, Any], entry.at("images", dict).value):
-            camera, name = entry.at("images").at(key), key.lower().replace("cam_", "camera_")
-            to_ego = camera.matrix("cam2ego", 4)
+        images, repairs = dict[str, ImageStream](), list(lines)
+        for key in cast(dict[Any, Any], entry.at("images", dict).value):
+            camera, name = entry.at("images").at(key), str(key).lower().replace("cam_", "camera_")
+            if any(edge.child == name for edge in edges):
+                raise DataError(f"{camera.where}: there is a {name} already. Remove one.")
+            to_ego, clock = camera.rigid("cam2ego"), _stamp(camera)
             edges.append(Rigid.from_matrix("base_link", name, to_ego))
             # lidar2cam goes through the world, so it holds where the car was at the camera's own stamp.
-            through = lidar_to_ego @ np.linalg.inv(camera.matrix("lidar2cam", 4)) @ np.linalg.inv(to_ego)
-            poses.setdefault(camera.stamp(), poses[stamp] @ through)
-            picture = self._find(str(camera.at("img_path", str).value), key)
-            if picture is None:
+            through = lidar_to_ego @ np.linalg.inv(camera.rigid("lidar2cam")) @ np.linalg.inv(to_ego)
+            poses.setdefault(clock, poses[stamp] @ through)
+            if picture := self._find(str(camera.at("img_path", str).value), str(key)):
+                lens = camera.matrix("cam2img", 3)
+                images[name] = ImageStream(np.array([clock], dtype=np.int64), [picture], name, lens)
+            else:
                 repairs.append(f"{self.folder}: {camera.at('img_path').value} is not there, {name} left out")
-                continue
-            clock = np.array([camera.stamp()], dtype=np.int64)
-            images[name] = ImageStream(clock, [picture], name, camera.matrix("cam2img", 3))
         ragged = {"lidar": lidar}
         if "instances" in entry.value:
             ragged["labels"] = self._labels(entry.at("instances", list), stamp)
-        name = str(entry.at("token", str).value)
-        truth = {"pose": _pose(poses)}
+        name, truth = str(entry.at("token", str).value), {"pose": _pose(poses)}
         return Recording(name, {}, {}, ragged, images, FrameTree(tuple(edges)), truth, tuple(repairs))
 
-    def _lidar(self, entry: _Entry, stamp: int, policy: Policy) -> tuple[RaggedStream, tuple[str, ...]]:
+    def _lidar(self, entry: Nested, stamp: int, policy: Policy) -> tuple[RaggedStream, tuple[str, ...]]:
         name = str(entry.at("lidar_path", str).value)
         if (count := entry.at("num_pts_feats").value) != len(POINT):
             raise DataError(f"{entry.where}['num_pts_feats'] is {count!r}, needed {len(POINT)}: {' '.join(POINT)}.")
@@ -118,14 +118,14 @@ class Infos:
         units = ("m", "m", "m", "", "")
         return RaggedStream(np.array([stamp], dtype=np.int64), splits, points, POINT, units, "lidar"), repairs
 
-    def _labels(self, entry: _Entry, stamp: int) -> RaggedStream:
+    def _labels(self, entry: Nested, stamp: int) -> RaggedStream:
         boxes = [self._box(entry.at(row)) for row in range(len(cast(Sequence[Any], entry.value)))]
         values = np.array(boxes, dtype=np.float64).reshape(-1, len(BOX))
         splits = np.array([0, len(values)], dtype=np.int64)
         labels = {"class": self.classes}
         return RaggedStream(np.array([stamp], dtype=np.int64), splits, values, BOX, BOX_UNITS, "lidar", labels)
 
-    def _box(self, entry: _Entry) -> list[float]:
+    def _box(self, entry: Nested) -> list[float]:
         box = [entry.at("bbox_3d").at(i).number() for i in range(7)]
         if not np.isfinite(box).all() or min(box[3:6]) <= 0:
             raise DataError(f"{entry.where}['bbox_3d'] is {box}: needed finite numbers and sizes above 0.")
@@ -153,49 +153,12 @@ def read_nuscenes(
     return Infos(path, folder).recording(sample, policy)
 
 
-class _Entry:
-    """A value of the pickle and the way to it, so that what is missing can be named."""
-
-    def __init__(self, value: Any, where: str) -> None:
-        self.value = value
-        self.where = where
-
-    def at(self, key: str | int, kind: type | None = None) -> _Entry:
-        where = f"{self.where}[{key!r}]"
-        try:
-            found = _Entry(self.value[key], where)
-        except (KeyError, IndexError, TypeError) as error:
-            has = (
-                f"keys {', '.join(map(str, self.value))}"
-                if isinstance(self.value, Mapping)
-                else f"a {type(self.value).__name__}"
-            )
-            raise DataError(f"{where} is missing, there are {has}. Are these infos of version 1.1?") from error
-        if kind is not None and not isinstance(found.value, kind):
-            raise DataError(f"{where} is a {type(found.value).__name__}, needed a {kind.__name__}.")
-        return found
-
-    def number(self) -> float:
-        if not isinstance(self.value, int | float | np.number):
-            raise DataError(f"{self.where} is {self.value!r}, needed a number.")
-        return float(cast(float, self.value))
-
-    def stamp(self) -> int:
-        """Seconds as float64 hold microseconds, which is what nuScenes has."""
-        seconds = self.at("timestamp").number()
-        if not 0 <= seconds < 1e10:
-            raise DataError(f"{self.where}['timestamp'] is {seconds!r}, needed seconds since 1970.")
-        return round(seconds * 1e6) * 1000
-
-    def matrix(self, key: str, size: int) -> Matrix:
-        entry = self.at(key)
-        try:
-            made = np.asarray(entry.value, dtype=np.float64)
-        except (TypeError, ValueError):
-            made = np.zeros(0)
-        if made.shape != (size, size) or not np.isfinite(made).all():
-            raise DataError(f"{entry.where} has shape {made.shape}, needed {size} x {size} finite numbers.")
-        return made
+def _stamp(entry: Nested) -> int:
+    """Seconds as float64 hold microseconds, which is what nuScenes has."""
+    seconds = entry.at("timestamp").number()
+    if not 0 <= seconds < 1e10:
+        raise DataError(f"{entry.where}['timestamp'] is {seconds!r}, needed seconds since 1970.")
+    return round(seconds * 1e6) * 1000
 
 
 def _pose(poses: Mapping[int, Matrix]) -> Stream:

@@ -20,7 +20,7 @@ import numpy as np
 
 from mambats.formats.error import DataError
 
-MOST = 256 * 2**20  # bytes of a file; the infos of nuScenes' mini split have 20 MB
+MOST = 256 * 2**20  # bytes of a file: 4,500 samples of nuScenes, of which one takes 59 KB
 _KINDS = re.compile(r"[<>=|]?(b1|[iu][1248]|f[248]|c(8|16)|[SU]\d{1,6})|\?")
 
 

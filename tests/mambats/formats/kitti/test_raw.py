@@ -65,7 +65,7 @@ def edited(folder, name, edit):
             r"oxts/data, frame 2: latitude and longitude are 149",
         ),
         ("oxts/timestamps.txt", lambda t: t.replace("2011", "next"), r"timestamps\.txt, line 1: .* is no time like"),
-        ("oxts/timestamps.txt", lambda t: t + "\n", r"timestamps\.txt, line 9: has no time"),
+        ("oxts/timestamps.txt", lambda t: t + "\n", r"timestamps\.txt, line 9: .* is no time like"),
         (
             "oxts/timestamps.txt",
             lambda t: "\n".join(t.splitlines()[:5]),
