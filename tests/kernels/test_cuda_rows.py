@@ -24,31 +24,43 @@ def packed(sequences, tokens, width):
     return rows.parted(geometry.Shape(1, tokens, width, 1, 16, 2), sequences)
 
 
-def test_many_sequences_are_rows_and_few_are_one():
+FORWARD, BACKWARD = geometry.FORWARD_FILL, geometry.BACKWARD_FILL
+
+
+def test_sequences_are_rows_unless_tiny_or_few_and_large():
     assert packed(16, 16384, 1536).sequences == 16
     assert packed(256, 24576, 128).sequences == 256
-    assert packed(16, 131072, 128).sequences == 0, "64 blocks leave the GPU empty"
+    assert packed(16, 131072, 128).sequences == 16, "cut, as their partial sums are small"
+    assert packed(4, 131072, 1536).sequences == 0, "partial sums of dB and dC would be as large as x"
     assert packed(2000, 24576, 128).sequences == 0, "tiles would be mostly empty"
+    assert packed(0, 24576, 128).sequences == 0
 
 
 def test_the_longest_rows_are_cut_into_parts_that_fill_the_gpu():
-    cut = rows.pieces(packed(16, 16384, 1536), 132)
+    cut = rows.pieces(packed(16, 16384, 1536), FORWARD, 132)
     assert (cut.length, cut.fine) == (1664, 832)
-    cut = rows.pieces(packed(256, 24576, 128), 132)
+    cut = rows.pieces(packed(256, 24576, 128), FORWARD, 132)
     assert (cut.length, cut.fine) == (192, 192)
+    for fill in (FORWARD, BACKWARD):  # few rows: as many pieces as dense rows are cut into
+        shape = packed(16, 131072, 128)
+        dense = geometry.cut(geometry.Shape(1, 131072, 128, 1, 16, 2), *fill, 132)
+        cut = rows.pieces(shape, fill, 132)
+        assert cut.length == cut.fine and abs(cut.length - dense.length) <= 64
+    assert rows.pieces(packed(2, 400, 128), FORWARD, 132).many == 0
 
 
 def test_no_piece_is_longer_than_what_a_processor_gets_to_do():
     for sequences, tokens, width in ((16, 16384, 1536), (256, 24576, 128), (512, 49152, 512), (8, 2**20, 2048)):
         shape = packed(sequences, tokens, width)
-        cut = rows.pieces(shape, 132)
+        cut = rows.pieces(shape, BACKWARD, 132)
         assert cut.fine % 64 == 0 and cut.length % cut.fine == 0 and cut.length >= 1.6 * shape.mean
         assert cut.length <= max(1.6 * shape.mean, tokens * shape.blocks / 132 / 6) + 8 * 64
         assert cut.many * cut.length < tokens <= (cut.many + 1) * cut.length
         assert cut.fines * cut.fine < tokens <= (cut.fines + 1) * cut.fine
 
 
-# With 40 pretended processors pieces have 64 or 128 tokens, or 384 in six parts; with next to none rows stay whole.
+# With two pretended processors rows fill them and have pieces of 64 or 128 tokens, or 640 in five parts; with next to
+# none they stay whole; with 40 they are too few if there are 512 tokens; with 6 for the backward pass only.
 UNEVEN, GIANT = (0, 70, 40, 1, 0, 203, 16, 17, 0), (1, 2, 0, 3, 400, 0, 2, 1, 1)
 SHAPES = {
     "uneven": partial(cases.arguments, shape=(1, 360, 40, 16), lengths=UNEVEN),
@@ -60,16 +72,22 @@ SHAPES = {
     "odd": partial(cases.arguments, shape=(1, 360, 7, 5), lengths=UNEVEN, views=True),
     "passes": partial(cases.arguments, shape=(1, 360, 40, 33), lengths=UNEVEN),
     "plain": partial(cases.arguments, shape=(1, 347, 40, 16), lengths=UNEVEN, plain=True),
+    "few": partial(cases.arguments, shape=(1, 600, 40, 16), lengths=(0, 200, 40, 1, 303)),
+    "few_back": partial(cases.arguments, shape=(1, 600, 40, 16), lengths=(0, 200, 40, 1, 303), reverse=True),
     "empty": partial(cases.arguments, shape=(1, 5, 40, 16), lengths=(0, 0, 0)),
 }
-QUICK = (("parts_back", torch.float32, 40, False), ("uneven", torch.bfloat16, 40, True))
+QUICK = (
+    ("parts_back", torch.float32, 2, False),
+    ("uneven", torch.bfloat16, 2, True),
+    ("few", torch.float32, 6, False),
+)
 MANY = [
     pytest.param(*given, marks=() if given in QUICK else pytest.mark.slow)
     for name in SHAPES
     for dtype in (torch.float32, torch.bfloat16)
-    for processors in (40, 0.1)
+    for processors in (2, 0.1, 6, 40)
     for sparse in (False, True)
-    if not (sparse and name == "passes")
+    if not (sparse and name == "passes") and (processors < 6 or "few" in name)
     for given in [(name, dtype, processors, sparse)]
 ]
 
@@ -87,9 +105,8 @@ def compare(arguments, operation, bound):
 
 @pytest.fixture
 def always(monkeypatch):
-    """Every packed call walks rows, however few and short."""
+    """Every packed call walks rows, however short."""
     forget()
-    monkeypatch.setattr(rows, "ENOUGH", 1)
     monkeypatch.setattr(rows, "SHORTEST", 0)
     yield
     forget()
@@ -145,6 +162,8 @@ LARGE = {
     "layer": ((16, 16384, 1536, 16), "uneven"),
     "layer_as_it_was": ((8, 16384, 1536, 16), "uneven"),
     "states": ((64, 8192, 256, 64), "uneven"),
+    "few": ((16, 32768, 256, 16), "uneven"),
+    "one": ((1, 131072, 128, 16), "uneven"),
 }
 
 
@@ -168,7 +187,7 @@ def test_rows_equal_one_row_with_borders(name, reverse, monkeypatch):
         made[n][:, sum(lengths) :] = torch.nan
     assert shape_of(made["x"], made["B"], made["cu_seqlens"]).sequences
     found = outcome(selective_scan, made)
-    monkeypatch.setattr(rows, "ENOUGH", 2**40)
+    monkeypatch.setattr(rows, "SHORTEST", 2**40)
     forget()
     wanted = outcome(selective_scan, made)
     forget()

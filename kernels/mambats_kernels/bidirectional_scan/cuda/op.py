@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 from mambats_kernels.bidirectional_scan.cuda.scan import both_backward, both_forward, saved_floats, way_of
 from mambats_kernels.eager import direct, taught
 from mambats_kernels.selective_scan.cuda.op import _alike, _float
+from mambats_kernels.selective_scan.cuda.rows import crowded
 from mambats_kernels.selective_scan.cuda.scan import shape_of
 
 _define = partial(torch.library.custom_op, mutates_args=(), device_types="cuda")
@@ -106,7 +107,7 @@ class Both(torch.autograd.Function):
 def unfit(x: Tensor, dt: Tensor, B: Tensor, C: Tensor, z: Tensor | None, borders: Tensor | None = None) -> str | None:
     """Say why both directions had better be two calls, None if one launch does them."""
     shape = shape_of(x, B)
-    if borders is not None and shape_of(x, B, borders).sequences:
+    if borders is not None and crowded(shape, borders.shape[0] - 1):
         return "so many packed sequences are rows of their own, which each direction cuts from its own end"
     size = 4 if _alike(x, dt, B, C, z) == torch.float32 else 2
     if way_of(shape._replace(bytes=size), x.device):

@@ -136,10 +136,8 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_backward(PARAMETER Arguments p) {
 #pragma unroll
       for (int s = 0; s < 4; s++) a[s] *= LOG2E;
       if (ROWS && CHUNKED && there && w.lo + w.length < w.tokens) {
-        const i64 slot = w.begin / p.fine - 1;
-        const int next = (int)((w.lo + p.chunk) / p.fine);
-#pragma unroll 4
-        for (int k = (int)((w.tokens - 1) / p.fine); k >= next; k--) pass_part<4>(p, slot + k, d, from, a, carry);
+        const int last = (int)((w.tokens - 1) / p.fine), next = (int)((w.lo + p.chunk) / p.fine);
+        pass_parts<4>(p, w.begin / p.fine - 1 + last, -1, last - next + 1, d, from, a, carry);
       }
       if (PASSES > 1) {
         r.kept[(2 * pass) * THREADS + tid] = make_float4(carry[0], carry[1], carry[2], carry[3]);

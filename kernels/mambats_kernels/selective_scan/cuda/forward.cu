@@ -128,12 +128,8 @@ KERNEL BOUNDS(THREADS, BLOCKS) scan_forward(PARAMETER Arguments p) {
     }
 #pragma unroll
     for (int s = 0; s < SHARE; s++) a[s] *= LOG2E;
-    if (ROWS && PHASE == 2 && there && w.part) {
-      const i64 slot = w.begin / p.fine;
-      const int parts = (int)(w.lo / p.fine);
-#pragma unroll UNROLL
-      for (int k = 0; k < parts; k++) pass_part<SHARE>(p, slot + k, d, from, a, h);
-    }
+    if (ROWS && PHASE == 2 && there && w.part)
+      pass_parts<SHARE>(p, w.begin / p.fine, 1, (int)(w.lo / p.fine), d, from, a, h);
     const int pairs = threadIdx.x % (CHANNELS / 2) * 2;
     const float bias0 = BIASED && pairs < w.count ? p.bias[w.first + pairs] : 0.f;
     const float bias1 = BIASED && pairs + 1 < w.count ? p.bias[w.first + pairs + 1] : 0.f;

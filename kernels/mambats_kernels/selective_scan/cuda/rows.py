@@ -22,13 +22,21 @@ from mambats_kernels.selective_scan.cuda.plan import (
     width_of_sums,
 )
 
-# Blocks from which on sequences are rows: 2.5 for each of 132 processors, where a dense batch of as many rows is not
-# cut in either pass. A number, not a share of the GPU at hand: a traced call must know what is saved without asking it.
+# Blocks from which on rows fill the GPU: 2.5 for each of 132 processors, where a dense batch of as many rows is not cut
+# in either pass. A number, not a share of the GPU at hand: a traced call must know what is saved without asking it.
 ENOUGH = 330
+# Bytes of partial sums of dB and dC up to which fewer rows are rows as well, and cut to fill it. Of rows all are there
+# at once; one row of all sequences parts the backward pass into launches.
+MOST_PARTIAL = 2**26
 # Tokens of a mean sequence below which tiles would be mostly empty: then all sequences are one row with borders.
 SHORTEST = 16
 # Sequences up to which the longest start first: the order takes n^2 comparisons, and of more the last hardly shows.
 MOST_ORDERED = 2048
+
+
+def crowded(shape: Shape, sequences: int) -> bool:
+    """Whether rows of so many packed sequences fill the GPU uncut."""
+    return sequences * shape.groups * shape.blocks >= ENOUGH and shape.tokens >= SHORTEST * sequences
 
 
 def parted(shape: Shape, sequences: int) -> Shape:
@@ -38,9 +46,9 @@ def parted(shape: Shape, sequences: int) -> Shape:
         shape: Of one row of packed tokens.
         sequences: Packed into it; their lengths are known on the GPU only.
     """
-    blocks = sequences * shape.groups * shape.blocks
-    rows = blocks >= ENOUGH and shape.tokens >= SHORTEST * sequences
-    return shape._replace(sequences=sequences) if rows else shape
+    small = shape.blocks == 1 or shape.partial * shape.tokens * 4 <= MOST_PARTIAL
+    few = small and sequences > 0 and shape.tokens >= SHORTEST * sequences
+    return shape._replace(sequences=sequences) if few or crowded(shape, sequences) else shape
 
 
 class Pieces(NamedTuple):
@@ -60,19 +68,33 @@ class Pieces(NamedTuple):
         return Cut(self.length, self.many, self.many + 1)
 
 
-def pieces(shape: Shape, processors: int) -> Pieces:
+def pieces(shape: Shape, fill: tuple[float, float], processors: int) -> Pieces:
     """Cut rows so that none keeps the GPU waiting, however uneven they are.
 
-    A row of up to 1.6 times the mean stays whole, as does one of up to half of what one of three blocks a processor
-    gets to do: longest first, the last to begin hardly shows. Longer rows are cut into such pieces and cost a sweep
-    more, over parts of at most an eighth of a piece if eight blocks a processor are enough for them.
+    Where rows fill the GPU, one of up to 1.6 times the mean stays whole, as does one of up to half of what one of three
+    blocks a processor gets to do: longest first, the last to begin hardly shows. Longer rows are cut into such pieces
+    and cost a sweep more, over parts of at most an eighth of a piece if eight blocks a processor are enough for them.
+    Where there are fewer, time is cut as that of dense rows is.
+
+    Args:
+        shape: Whose sequences are rows.
+        fill: Blocks a processor below which rows are too few, and how many pieces there shall be then.
+        processors: Of the GPU.
     """
     blocks = shape.groups * shape.blocks
-    share = shape.tokens * blocks / (3 * processors)
-    length = max(1.6 * shape.mean, share / 2)
-    parts = max(1, min(8, int(length / max(64, shape.tokens * blocks / (8 * processors)))))
+    share = shape.tokens * blocks / processors
+    if shape.sequences * blocks < fill[0] * processors:
+        length, parts = max(128.0, share / fill[1]) if shape.tokens >= 512 else shape.tokens, 1
+    else:
+        length = max(1.6 * shape.mean, share / 6)
+        parts = max(1, min(8, int(length / max(64, share / 8))))
     fine = math.ceil(length / parts / 64) * 64
     return Pieces(fine * parts, (shape.tokens - 1) // (fine * parts), fine, (shape.tokens - 1) // fine)
+
+
+def _spread(shape: Shape, cut: Pieces, device: int) -> float:
+    """Blocks a processor."""
+    return max(shape.sequences, cut.many + 1) * shape.groups * shape.blocks / _processors(device)
 
 
 def _template_of(shape: Shape, sequences: int, strides: tuple[int, ...], cut: Pieces) -> Arguments:
@@ -90,10 +112,10 @@ def forward_plan(
     shape: Shape, build: Build, sequences: int, strides: tuple[int, ...], save: bool, device: int
 ) -> Forward:
     """Prepare a forward pass; the arguments are those of the plan for rows of the batch."""
-    cut = pieces(shape, _processors(device))
+    cut = pieces(shape, geometry.FORWARD_FILL, _processors(device))
     defines = _defines_of(shape, build, cut)
     blocks = shape.groups * shape.blocks
-    tile = geometry.forward_tile(shape, sequences * blocks / _processors(device))
+    tile = geometry.forward_tile(shape, _spread(shape, cut, device))
     launches: list[tuple[Launch, int]] = []
     if cut.many:
         ends = _forward_kernel(shape, defines, 1, tile, save, device)
@@ -115,7 +137,8 @@ def backward_plan(
     The partial sums of dB and dC of all tokens are there at once: which tokens a part of the blocks works on, and how
     many, only the GPU knows.
     """
-    cut, merged, wide = pieces(shape, _processors(device)), shape.blocks == 1, shape.width * (shape.states + 2)
+    cut = pieces(shape, geometry.BACKWARD_FILL, _processors(device))
+    merged, wide = shape.blocks == 1, shape.width * (shape.states + 2)
     blocks, slots = shape.groups * shape.blocks, cut.many + sequences
     defines = {**_defines_of(shape, build, cut), "SLOPED": int(sloped), "MERGED": int(merged)}
     defines["CHUNKED"] = int(cut.many > 0)
@@ -123,7 +146,7 @@ def backward_plan(
     if cut.many:
         carry = _kernel("scan_carry", "carry.cu", defines, device, geometry.carry_shared(shape))
         launches.append((carry.launcher((cut.fines * blocks, 1, 1), THREADS), 0))
-    occupancy = geometry.backward_occupancy(shape, sequences * blocks / _processors(device))
+    occupancy = geometry.backward_occupancy(shape, _spread(shape, cut, device))
     room = geometry.backward_shared(shape, build.dtype == torch.float32)
     sweep = _kernel("scan_backward", "backward.cu", {**defines, "BLOCKS": occupancy}, device, room)
     launches.append((sweep.launcher((slots * blocks, 1, 1), THREADS), 0))

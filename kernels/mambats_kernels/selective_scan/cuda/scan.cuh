@@ -294,13 +294,25 @@ template <int count> DEVICE void pass_on(float* to, const float* start, i64 at, 
   if (start) get_states<count>(start + at, from, h);
   put_states<count>(to + at, from, h);
 }
-// If ROWS: take what flows into a part of a row to its end (or back to its begin), `a` being A log2(e).
-template <int count> DEVICE void pass_part(const Arguments& p, i64 slot, int d, int from, const float* a, float* h) {
-  const float span = p.spans[slot * p.width + d];
-  float v[count];
-  get_states<count>(p.carry + (slot * p.width + d) * STATES, from, v);
+// If ROWS: take what flows into a part of a row to its end (or back to its begin), and so on through `parts` of them, `step`
+// from each other from `slot` on; `a` is A log2(e).
+template <int count> DEVICE void pass_parts(const Arguments& p, i64 slot, int step, int parts, int d, int from, const float* a, float* h) {
+  constexpr int many = count <= 4 ? 8 : count <= 16 ? 2 : 1;  // read together: a long sequence has hundreds
+  for (int first = 0; first < parts; first += many) {
+    float v[many][count], spans[many];
 #pragma unroll
-  for (int s = 0; s < count; s++) h[s] = fmaf(fast_exp2(a[s] * span), h[s], v[s]);
+    for (int k = 0; k < many; k++) {
+      const i64 at = (slot + step * min(first + k, parts - 1)) * p.width + d;
+      spans[k] = p.spans[at];
+      get_states<count>(p.carry + at * STATES, from, v[k]);
+    }
+#pragma unroll
+    for (int k = 0; k < many; k++) {
+      if (first + k >= parts) break;
+#pragma unroll
+      for (int s = 0; s < count; s++) h[s] = fmaf(fast_exp2(a[s] * spans[k]), h[s], v[k][s]);
+    }
+  }
 }
 
 // Four sums of dB or dC at states n to n+3.
