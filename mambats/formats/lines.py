@@ -112,7 +112,13 @@ def body_of(data: bytes, lines: Lines) -> bytes:
 
 def single_blanks(data: bytes) -> bytes:
     """Make every run of blanks and tabs one blank, and none at the ends of lines."""
-    data = data.translate(bytes.maketrans(b"\t", b" "))
-    while b"  " in data:
-        data = data.replace(b"  ", b" ")
-    return data.replace(b" \n", b"\n").replace(b"\n ", b"\n").strip(b" ")
+    if b"\t" in data:
+        data = data.translate(bytes.maketrans(b"\t", b" "))
+    letters = np.frombuffer(data, np.uint8)
+    gap = (letters == ord(" ")) | (letters == ord("\n"))
+    if not (gap[1:] & gap[:-1]).any():  # a search in the bytes for two blanks takes five times as long
+        return data.strip(b" ")
+    for found, better in ((b"  ", b" "), (b" \n", b"\n"), (b"\n ", b"\n")):
+        while found in data:
+            data = data.replace(found, better)
+    return data.strip(b" ")

@@ -40,7 +40,7 @@ def read_nab(path: Path | str, windows: Path | str | None = None, policy: Policy
         raise DataError(
             f"{file}, line 1: columns {', '.join(sheet.header) or 'without names'}, needed timestamp, value."
         )
-    stamps = to_stamps(sheet.frame["0"], f"{file}, column 'timestamp'")
+    stamps = _dates(sheet.frame["0"], f"{file}, column 'timestamp'")
     made = make_stream(stamps, sheet.numbers((1,)), Layout(("value",)), sheet.place, policy)
     name = file.name.removesuffix(".gz").removesuffix(".csv")
     truth = {} if windows is None else {"anomaly": _anomalies(made.stream.stamps, Path(windows), name)}
@@ -67,7 +67,13 @@ def read_windows(path: Path, name: str) -> Stamps:
     ends = pl.Series([end for pair in found[0] for end in pair], dtype=pl.String)
     if not len(ends):
         return np.zeros((0, 2), dtype=np.int64)
-    return to_stamps(ends, f"{path}, {name}").reshape(-1, 2)
+    return _dates(ends, f"{path}, {name}").reshape(-1, 2)
+
+
+def _dates(column: pl.Series, where: str) -> Stamps:
+    """Read dates in the corpus's own form at once, others (and errors) as tables do."""
+    read = column.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit="ns")
+    return to_stamps(column if read.null_count() else read, where)
 
 
 def _anomalies(stamps: Stamps, path: Path, name: str) -> Stream:

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from mambats.formats.digits import text_alike
 from mambats.formats.error import DataError
 from mambats.formats.repair import Place
 from mambats.series import Stamps
@@ -36,6 +37,13 @@ def text_to_ns(column: pl.Series, unit: TimeUnit, place: Place) -> Stamps:
     whole = column.cast(pl.Int64, strict=False) if POWERS[unit] == 0 else None
     if whole is not None and whole.null_count() == 0:
         return whole.to_numpy().astype(np.int64)
+    if (alike := text_alike(column, POWERS[unit])) is not None:
+        return alike
+    return _any_text(column, unit, place)
+
+
+def _any_text(column: pl.Series, unit: TimeUnit, place: Place) -> Stamps:
+    """Read numbers that are written in several ways, or wrong."""
     parts = column.str.extract_groups(_NUMBER).struct.unnest().fill_null("")
     sign, left, right, power = (parts[name] for name in parts.columns)
     _refuse((left.str.len_bytes() + right.str.len_bytes() == 0).to_numpy(), column, place, "is not a time")

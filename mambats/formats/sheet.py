@@ -98,8 +98,11 @@ def read_sheet(path: Path, policy: Policy = REFUSE, text: Sequence[int | str] = 
     data, archive_torn = read_bytes(path, policy)
     if archive_torn:  # its last line may end inside a number
         data = data[: data.rfind(b"\n") + 1]
-    data = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    data = data.replace(b"\r\n", b"\n") if b"\r" in data else data
     separator = _separator(data)
+    if not archive_torn and (sheet := _regular(data, separator, text, path)) is not None:
+        return sheet
     if separator == " ":
         data = single_blanks(data)
     lines = find_lines(data)
@@ -116,14 +119,45 @@ def read_sheet(path: Path, policy: Policy = REFUSE, text: Sequence[int | str] = 
     if archive_torn:
         repairs = (*repairs, f"{path}: the archive is cut off, read up to line {lines.numbers[-1]}")
     width = len(_cells(data[lines.starts[0] : lines.ends[0]], separator))
-    names = header or tuple(str(column + 1) for column in range(width))
-    kept = [column for column in range(width) if column in text or names[column] in text]
-    frame = _frame(body_of(data, lines), separator, width, kept, path)
+    frame = _frame(body_of(data, lines), separator, _types(header, width, text), path)
     return Sheet(path, header, frame, Place(str(path), lines.numbers, "line"), repairs)
 
 
-def _frame(body: bytes, separator: str, width: int, text: Sequence[int], path: Path) -> pl.DataFrame:
-    types = {str(column): pl.String if column in text else pl.Float64 for column in range(width)}
+def _regular(data: bytes, separator: str, text: Sequence[int | str], path: Path) -> Sheet | None:
+    """Read rows that stand together, all as wide as the first, in half the time; None where something is not so.
+
+    As many separators in all as so many rows have, and none too wide (which polars refuses): then none is too narrow.
+    """
+    start = _COMMENTS.match(data).end()  # type: ignore[union-attr]  # it matches the empty text too
+    first = data[start : data.find(b"\n", start)]
+    header = _cells(first, separator)
+    if separator == " " and "" in header:  # blanks at an end or in runs
+        return None
+    if all(_is_number(cell) for cell in header):
+        body, names = data[start:], _comment(data[:start], separator, len(header))
+    else:
+        body, names = data[start + len(first) + 1 :], header
+    body = body.rstrip(b"\n")
+    rows = body.count(b"\n") + 1
+    if any(mark in body for mark in (b"#", b"\t", b'"')) or body.count(separator.encode()) != rows * (len(header) - 1):
+        return None
+    try:
+        frame = _parse(body, separator, _types(names, len(header), text))
+    except pl.exceptions.PolarsError:
+        return None
+    place = Place(str(path), data.count(b"\n", 0, start) + 1 + (names is header), "line")
+    return Sheet(path, names, frame, place) if frame.height == rows else None
+
+
+_COMMENTS = re.compile(rb"(?:#[^\n]*\n|\n)*")
+
+
+def _types(header: tuple[str, ...], width: int, text: Sequence[int | str]) -> dict[str, type[pl.DataType]]:
+    names = header or tuple(str(column + 1) for column in range(width))
+    return {str(at): pl.String if at in text or names[at] in text else pl.Float64 for at in range(width)}
+
+
+def _frame(body: bytes, separator: str, types: dict[str, type[pl.DataType]], path: Path) -> pl.DataFrame:
     try:
         return _parse(body, separator, types)
     except pl.exceptions.ComputeError:  # a cell that is no number: keep text, and name the cell when it is asked for

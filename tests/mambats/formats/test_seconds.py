@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mambats.formats import DataError
+from mambats.formats.digits import text_alike
 from mambats.formats.repair import Place
-from mambats.formats.seconds import POWERS, ns_to_text, text_to_ns
+from mambats.formats.seconds import POWERS, _any_text, ns_to_text, text_to_ns
 
 PLACE = Place("log.csv", 2, "line")
 
@@ -35,6 +36,26 @@ def test_it_is_decimal_arithmetic(number, unit, scientific):
     text = f"{number:E}" if scientific else f"{number:f}"
     exact = int((Decimal(text) * 10 ** POWERS[unit]).to_integral_value(ROUND_HALF_UP))
     assert read(text, unit=unit) == [exact]
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 10**13)), min_size=1, max_size=5),
+    st.integers(0, 12),
+    st.sampled_from(["", "E+003", "e-4"]),
+)
+def test_columns_written_alike_are_read_the_same(cells, places, end):
+    """The pass over digits agrees with the one by regular expression."""
+    texts = [
+        f"{'-' if minus else ''}{value // 10**places}.{value % 10**places:0{places}d}{end}" for minus, value in cells
+    ]
+    column = pl.Series(texts)
+    for unit, power in POWERS.items():
+        fast = text_alike(column, power)
+        assert fast is None or fast.tolist() == _any_text(column, unit, PLACE).tolist()
+    assert text_alike(pl.Series(["1403636580.83856", "1403636580.84356"]), 9).tolist() == [
+        1403636580838560000, 1403636580843560000,
+    ]  # fmt: skip
+    assert text_alike(pl.Series(["1:3", "1.4"]), 9) is None
 
 
 @given(st.lists(st.integers(-(2**62), 2**62), min_size=1, max_size=5))

@@ -52,6 +52,7 @@ def test_files_without_names_and_with_gaps(sheet):
     [
         ("t,a\n1,2\n\n3\n4,5\n", r"log.csv, line 4: 1 columns, the first line has 2 \(1 such lines\)"),
         ("t,a\n1,2\n2,3,4\n", "log.csv, line 3: 3 columns, the first line has 2"),
+        ("t,a,b\n1,2\n1,2,3,4\n1,2,3\n", r"log.csv, line 2: 2 columns, the first line has 3 \(2 such lines\)"),
         ("t,a,b\n1,2\n2,3\n", "log.csv, line 2: 2 columns, the first line has 3"),
         ("t,a,b\n1,2,3\n2,3", "log.csv, line 3: cut off after 2 of 3 columns.*torn='repair'"),
         ("", "log.csv: the file is empty"),
