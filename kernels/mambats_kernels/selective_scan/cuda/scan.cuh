@@ -105,7 +105,8 @@ DEVICE void find_piece(const Arguments& p, Place& w, i64 number) {
   w.seat = ends ? p.chunks + row : number;
   if (!ends) w.part = (int)(number - w.begin / p.chunk);
   else if (w.tokens > p.chunk) w.part = (int)((w.tokens - 1) / p.chunk);
-  if (!ends && (w.part + 1) * p.chunk >= w.tokens) { w.row = -1; return; }
+  // Below 0: the sequence begins right where that number would end.
+  if (!ends && (w.part < 0 || (w.part + 1) * p.chunk >= w.tokens)) { w.row = -1; return; }
   w.lo = w.part * p.chunk;
   w.length = (int)min(p.chunk, w.tokens - w.lo);
 }
@@ -116,7 +117,7 @@ DEVICE void find_part(const Arguments& p, Place& w, i64 number, bool back) {
   find_sequence(p, w, sequence_of_warp(p, (number + 1) * p.fine));
   w.seat = number;
   const i64 lo = (number - w.begin / p.fine + back) * p.fine;
-  if (w.row < 0 || (back ? lo < p.chunk || lo >= w.tokens : (lo / p.chunk + 1) * p.chunk >= w.tokens)) { w.row = -1; return; }
+  if (w.row < 0 || lo < 0 || (back ? lo < p.chunk || lo >= w.tokens : (lo / p.chunk + 1) * p.chunk >= w.tokens)) { w.row = -1; return; }
   w.lo = lo;
   w.length = (int)min(p.fine, w.tokens - lo);
 }
