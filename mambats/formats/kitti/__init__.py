@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mambats.formats.kitti.results import write_tracks
     from mambats.formats.kitti.sequence import read_seqmap, read_tracking
     from mambats.formats.kitti.tracking import read_detections, read_detections_2d, read_tracks
+    from mambats.formats.kitti.upright import upright_boxes
 
 __all__ = [
     "CLASSES",
@@ -35,6 +36,7 @@ __all__ = [
     "read_seqmap",
     "read_tracking",
     "read_tracks",
+    "upright_boxes",
     "write_poses",
     "write_tracks",
 ]
@@ -53,6 +55,7 @@ _HOMES = {
     "read_seqmap": "sequence",
     "read_tracking": "sequence",
     "read_tracks": "tracking",
+    "upright_boxes": "upright",
     "write_poses": "odometry",
     "write_tracks": "results",
 }
