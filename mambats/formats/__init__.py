@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mambats.formats.euroc import read_euroc
     from mambats.formats.gtsam_ins import read_gtsam_ins
     from mambats.formats.nab import read_nab
+    from mambats.formats.nuscenes import read_nuscenes
     from mambats.formats.opener import open_any
     from mambats.formats.repair import REFUSE, REPAIR, Policy
     from mambats.formats.roles import Reading, Roles
@@ -42,6 +43,7 @@ __all__ = [
     "read_euroc",
     "read_gtsam_ins",
     "read_nab",
+    "read_nuscenes",
     "read_sensor_csv",
     "read_table",
     "read_tum",
@@ -69,6 +71,7 @@ _HOMES = {
     "read_euroc": "euroc",
     "read_gtsam_ins": "gtsam_ins",
     "read_nab": "nab",
+    "read_nuscenes": "nuscenes",
     "read_sensor_csv": "sensor_csv",
     "read_table": "table",
     "read_tum": "tum",
