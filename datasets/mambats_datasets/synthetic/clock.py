@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import NamedTuple
 
 import torch
@@ -41,7 +41,7 @@ class Timing:
         dropout: Share of measurements that are lost.
 
     Raises:
-        ValueError: If rate is not positive, jitter is negative, or dropout lies outside [0, 1).
+        ValueError: If rate is not positive, jitter is negative, dropout lies outside [0, 1), or a number is not finite.
     """
 
     rate: float
@@ -53,6 +53,8 @@ class Timing:
 
     def __post_init__(self) -> None:
         """Check numbers."""
+        if not all(math.isfinite(number) for number in astuple(self)):
+            raise ValueError(f"{self} has a number that is not finite.")
         if not (self.rate > 0 and self.jitter >= 0 and 0 <= self.dropout < 1):
             raise ValueError(
                 f"rate {self.rate} Hz must be positive, jitter {self.jitter} s not negative and dropout {self.dropout} "

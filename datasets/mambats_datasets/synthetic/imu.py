@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import torch
 from torch import Tensor
@@ -37,6 +37,9 @@ class Triad:
         misalignment: Standard deviation of each off-diagonal entry of M, rad.
         limit: Saturation; inf for none.
         step: Quantisation; 0 for none.
+
+    Raises:
+        ValueError: If a number is negative or not a number, or the limit is 0.
     """
 
     noise: float = 0.0
@@ -47,6 +50,11 @@ class Triad:
     misalignment: float = 0.0
     limit: float = float("inf")
     step: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check numbers."""
+        if not all(number >= 0 for number in astuple(self)) or self.limit == 0:
+            raise ValueError(f"{self} has a negative number, or no room under its limit: needed 0 or more of each.")
 
     def wander(self, batch: int, count: int, rate: float, generator: torch.Generator) -> Tensor:
         """Draw the bias over time, shape (3, B, T)."""

@@ -17,7 +17,7 @@ from mambats_datasets.synthetic.grade import GRADES
 from mambats_datasets.synthetic.magnetometer import Magnetometer
 from mambats_datasets.synthetic.motion import Motion
 from mambats_datasets.synthetic.reading import Reading, Sensor
-from mambats_datasets.synthetic.trajectory import KINDS, random_trajectory, uniform_times
+from mambats_datasets.synthetic.trajectory import KINDS, Trajectory, random_trajectory, uniform_times
 from mambats_datasets.synthetic.wheel import Wheel
 
 START = 1_577_836_800 * 10**9  # 2020-01-01, true time 0
@@ -39,11 +39,13 @@ class Simulated:
         readings: Of each sensor by name, on its own clock.
         time: True times of `motion`, shape (B, T) float64 seconds.
         motion: Of `base_link` in `map`.
+        trajectory: The same at any time: `trajectory(readings["imu"].ticks.time)` is the truth at the IMU's samples.
     """
 
     readings: Mapping[str, Reading]
     time: Tensor
     motion: Motion
+    trajectory: Trajectory
 
 
 class SimulatedRobots:
@@ -109,7 +111,7 @@ class SimulatedRobots:
         trajectory = random_trajectory(self.kind, count, self.duration, generator)
         readings = {name: sensor.read(trajectory, generator) for name, sensor in self.sensors.items()}
         time = uniform_times(count, self.duration, TRUTH_RATE, generator.device)
-        return Simulated(readings, time, trajectory(time))
+        return Simulated(readings, time, trajectory(time), trajectory)
 
     def recordings(self) -> list[Recording]:
         """Return the series, the same for the same arguments; a longer list begins with the shorter one."""

@@ -36,6 +36,8 @@ def test_a_clock_without_faults_is_true():
 
 
 def test_impossible_clocks_are_refused():
+    with pytest.raises(ValueError, match="not finite"):
+        Timing(1.0, offset=float("nan"))
     for wrong in ({"rate": 0.0}, {"rate": 1.0, "jitter": -1.0}, {"rate": 1.0, "dropout": 1.0}):
         with pytest.raises(ValueError, match="must be positive"):
             Timing(**wrong)

@@ -140,6 +140,12 @@ def test_the_same_seed_gives_the_same_bits_in_every_grade(grade):
     assert one.dtype == torch.float64 and torch.isfinite(one).all()
 
 
+def test_impossible_errors_are_refused():
+    for wrong in ({"noise": -1.0}, {"limit": 0.0}, {"scale": float("nan")}):
+        with pytest.raises(ValueError, match="needed 0 or more"):
+            Triad(**wrong)
+
+
 def test_grades_stand_in_order():
     assert TACTICAL.gyro.noise < CONSUMER.gyro.noise and TACTICAL.accel.bias < CONSUMER.accel.bias
     assert all(a <= b for a, b in zip(TACTICAL.deviations, CONSUMER.deviations, strict=True))

@@ -69,6 +69,7 @@ def test_batches_are_tensors_on_the_device_of_the_generator():
     assert set(one.readings) == {"imu", "gnss"}
     assert one.readings["imu"].values.shape == (3, 1000, 6) and one.motion.position.shape == (3, 500, 3)
     assert torch.equal(one.readings["imu"].values, two.readings["imu"].values)
+    assert torch.equal(one.trajectory(one.time).position, one.motion.position)
     assert not torch.equal(one.readings["imu"].values[0], one.readings["imu"].values[1])
 
 
