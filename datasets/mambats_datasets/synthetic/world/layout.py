@@ -19,7 +19,7 @@ from mambats_datasets.synthetic.world.scene import Boxes, Scene
 RATE = 10.0  # Hz at which collisions are looked for: at 14 m/s a car moves a third of its length between two looks
 SHARES = (0.4, 0.25, 0.35)  # of buildings, walls, poles
 BESIDE = {BUILDING: (8.0, 25.0), WALL: (5.0, 14.0), POLE: (3.5, 9.0)}  # m from the ego's way to the near side
-JITTER = 20.0  # m along the way
+BEYOND = (30.0, 80.0)  # m that the street goes on before the way's beginning and after its end, straight on
 
 
 @dataclass(frozen=True)
@@ -61,19 +61,29 @@ class Layout:
         return Scene(movers, structures, torch.cat([kind, standing], 1), ground)
 
     def _structures(self, generator: torch.Generator, ego: Motion, ground: Ground) -> tuple[Boxes, Tensor]:
-        batch, times = ego.position.shape[:2]
-        shape = (batch, self.structures)
+        shape = (ego.position.shape[0], self.structures)
         kind = choice(generator, STANDING, SHARES, *shape)
         size = draw_sizes(kind, generator)
-        place, way = ego_way(ego, (uniform(generator, *shape) * times).long().clamp_max(times - 1))
+        row, ahead = _along(generator, ego, self.structures)
+        place, way = ego_way(ego, row)
         least, most = (torch.tensor([BESIDE[k][i] for k in STANDING], device=kind.device)[kind - 1] for i in (0, 1))
         left = size[..., 1] / 2 + least + (most - least) * uniform(generator, *shape)
         left = left * (uniform(generator, *shape) - 0.5).sign()
-        centre = beside(place, way, uniform(generator, *shape, low=-JITTER, high=JITTER), left)
+        centre = beside(place, way, ahead, left)
         size[..., 2] += 2 * self.relief  # rooted below the lowest ground, so that no light passes underneath
         height = ground.height(centre) + size[..., 2] / 2 - 2 * self.relief
         yaw = way + 0.05 * normal(generator, *shape)
         return Boxes(torch.cat([centre, height[..., None]], -1), size, yaw, kind > 0), kind
+
+
+def _along(generator: torch.Generator, ego: Motion, count: int) -> tuple[Tensor, Tensor]:
+    """Draw spots that are uniform along the way: rows (B, count) of the motion, and metres ahead of there."""
+    step = ego.position[:, 1:, :2] - ego.position[:, :-1, :2]
+    way = torch.nn.functional.pad(step.norm(dim=-1).cumsum(1), (1, 0))  # (B, T)
+    whole = way[:, -1:] + sum(BEYOND)
+    spot = uniform(generator, way.shape[0], count) * whole - BEYOND[0]
+    row = torch.searchsorted(way, spot).clamp_max(way.shape[1] - 1)
+    return row, spot - way.gather(1, row)
 
 
 def _clear(structures: Boxes, movers: Movers, ego: Motion, t: Tensor) -> Tensor:

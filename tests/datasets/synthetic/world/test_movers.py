@@ -109,3 +109,13 @@ def test_same_seed_same_world_and_more_room_is_fuller():
     assert first.movers.life.equal(again.movers.life)
     assert not first.movers.life.equal(other.movers.life)
     assert (world(1, 60).movers.at(torch.ones(3, 1)).alive.sum() > first.movers.at(torch.ones(3, 1)).alive.sum()).all()
+
+
+def test_the_street_goes_on_after_the_end_of_the_way():
+    generator = torch.Generator().manual_seed(0)
+    ego = random_trajectory("car", 6, 5.0, generator)
+    structures = Layout().draw(generator, ego).structures
+    last = ego(torch.full((6, 1), 5.0, dtype=torch.float64))
+    away = structures.centre - last.position
+    ahead = (away * last.rotation[..., 0]).sum(-1)
+    assert ((ahead > 30) & structures.alive).sum(1).min() >= 3
