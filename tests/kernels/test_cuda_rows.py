@@ -74,12 +74,15 @@ SHAPES = {
     "plain": partial(cases.arguments, shape=(1, 347, 40, 16), lengths=UNEVEN, plain=True),
     "few": partial(cases.arguments, shape=(1, 600, 40, 16), lengths=(0, 200, 40, 1, 303)),
     "few_back": partial(cases.arguments, shape=(1, 600, 40, 16), lengths=(0, 200, 40, 1, 303), reverse=True),
+    "few_alike": partial(cases.arguments, shape=(1, 640, 40, 16), lengths=(128,) * 5),  # rows begin where numbers end
+    "few_alike_back": partial(cases.arguments, shape=(1, 640, 40, 16), lengths=(128,) * 5, reverse=True),
     "empty": partial(cases.arguments, shape=(1, 5, 40, 16), lengths=(0, 0, 0)),
 }
 QUICK = (
     ("parts_back", torch.float32, 2, False),
     ("uneven", torch.bfloat16, 2, True),
     ("few", torch.float32, 6, False),
+    ("few_alike", torch.float32, 40, False),
 )
 MANY = [
     pytest.param(*given, marks=() if given in QUICK else pytest.mark.slow)
@@ -134,6 +137,7 @@ ON_GPU = {
     "odd": partial(cases.arguments, shape=(1, 2300, 75, 5), lengths=LENGTHS, views=True),
     "states": partial(cases.arguments, shape=(1, 2300, 96, 100), lengths=LENGTHS),
     "most_states": partial(cases.arguments, shape=(1, 2300, 96, 256), lengths=LENGTHS, reverse=True),
+    "alike": partial(cases.arguments, shape=(1, 1100, 96, 16), lengths=(64,) * 17),
     "giant": partial(cases.arguments, shape=(1, 2300, 96, 16), lengths=(*(1, 0, 3) * 40, 2000, *(2,) * 20)),
     "giant_back": partial(cases.arguments, shape=(1, 2300, 96, 16), lengths=(*(1, 0, 3) * 40, 2000), reverse=True),
 }
