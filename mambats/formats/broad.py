@@ -47,7 +47,7 @@ def read_broad(path: Path | str, policy: Policy = REFUSE) -> Recording:
     }
     streams = {name: one.stream for name, one in made.items()}
     check_imu(streams["imu"], place.name, policy)
-    check_quaternion_order(streams["imu"], streams["pose"], f"{file}, opt_quat")
+    check_quaternion_order(streams["imu"], streams["pose"], f"{file}, opt_quat", policy)
     check_turning(streams["imu"], streams["pose"], place.name, policy)
     return Recording(
         file.stem,

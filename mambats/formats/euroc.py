@@ -170,5 +170,5 @@ def _check(found: _Found, where: str, policy: Policy) -> None:
     imu, pose = found.streams["imu"], found.truth.get("pose")
     check_imu(imu, f"{where}, imu", policy)
     if pose is not None:
-        check_quaternion_order(imu, pose, f"{where}, ground truth")
+        check_quaternion_order(imu, pose, f"{where}, ground truth", policy)
         check_turning(imu, pose, f"{where}, imu", policy)

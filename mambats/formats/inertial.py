@@ -83,7 +83,7 @@ def check_turning(imu: Stream, pose: Stream, where: str, policy: Policy) -> None
         )
 
 
-def check_quaternion_order(imu: Stream, pose: Stream, where: str) -> None:
+def check_quaternion_order(imu: Stream, pose: Stream, where: str, policy: Policy) -> None:
     """Refuse orientations that turn gravity down where the same numbers in another order turn it up.
 
     The mean of the specific force, turned into a world with z up, is gravity: 9.81 m/s^2 along z.
@@ -92,10 +92,13 @@ def check_quaternion_order(imu: Stream, pose: Stream, where: str) -> None:
         imu: Channels `wx wy wz ax ay az`, body frame.
         pose: Body in the world, channels `px py pz qx qy qz qw`.
         where: File of the pose, for the message.
+        policy: `units="trust"` skips the check (a world whose z axis points down).
 
     Raises:
         DataError: If it is so; names the order that fits. Poses that fit in no order (another frame) pass.
     """
+    if policy.units == "trust":
+        return
     stamps, turns = _finite(pose, slice(3, 7))
     at, forces = _finite(imu, slice(3, 6))
     near = np.searchsorted(at, stamps).clip(0, max(len(at) - 1, 0))
@@ -116,7 +119,8 @@ def check_quaternion_order(imu: Stream, pose: Stream, where: str) -> None:
     if others[best] < 0.5 * read:
         raise DataError(
             f"{where}: as read, these quaternions turn gravity away from up by {read:.2f} of its length; taken as "
-            f"'{best}' by {others[best]:.2f}. They stand in another order than the format has: reorder the columns."
+            f"'{best}' by {others[best]:.2f}. Do they stand in another order than the format has? Reorder "
+            "the columns; or read with units='trust' if they are right (a world with z down)."
         )
 
 

@@ -32,7 +32,8 @@ class Policy:
             unobserved.
         torn: Of a last row that is cut off: `refuse` it, or `repair`: leave it out. A cut within the last number of a
             text file cannot be seen.
-        units: `refuse` values that are seen to have another unit (g, deg/s), or `trust` that they have not.
+        units: `refuse` values that are seen to have another unit (g, deg/s) or quaternions in another order, or `trust`
+            that they are right.
         most: Largest share of rows that a repair may drop; above it the clock is refused whatever `clock` says (one
             stamp far ahead would else drop all that follow).
 

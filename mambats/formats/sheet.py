@@ -103,8 +103,8 @@ def read_sheet(path: Path, policy: Policy = REFUSE, text: Sequence[int | str] = 
     separator = _separator(data)
     if not archive_torn and (sheet := _regular(data, separator, text, path)) is not None:
         return sheet
-    if separator == " ":
-        data = single_blanks(data)
+    if separator in " \t":
+        data, separator = single_blanks(data), " "
     lines = find_lines(data)
     if not len(lines.starts):
         raise DataError(f"{path}: no rows in {len(data)} bytes. Is it the right file, and whole?")
@@ -129,7 +129,8 @@ def _regular(data: bytes, separator: str, text: Sequence[int | str], path: Path)
     As many separators in all as so many rows have, and none too wide (which polars refuses): then none is too narrow.
     """
     start = _COMMENTS.match(data).end()  # type: ignore[union-attr]  # it matches the empty text too
-    first = data[start : data.find(b"\n", start)]
+    end = data.find(b"\n", start)
+    first = data[start : end if end >= 0 else len(data)]
     header = _cells(first, separator)
     if separator == " " and "" in header:  # blanks at an end or in runs
         return None
@@ -139,7 +140,8 @@ def _regular(data: bytes, separator: str, text: Sequence[int | str], path: Path)
         body, names = data[start + len(first) + 1 :], header
     body = body.rstrip(b"\n")
     rows = body.count(b"\n") + 1
-    if any(mark in body for mark in (b"#", b"\t", b'"')) or body.count(separator.encode()) != rows * (len(header) - 1):
+    odd = (b"#", b'"', b"\t")[: 3 if separator == " " else 2]
+    if any(mark in body for mark in odd) or body.count(separator.encode()) != rows * (len(header) - 1):
         return None
     try:
         frame = _parse(body, separator, _types(names, len(header), text))
@@ -178,7 +180,7 @@ def _parse(body: bytes, separator: str, types: Mapping[str, type[pl.DataType]]) 
 def _separator(data: bytes) -> str:
     line = next((line for line in re.finditer(rb"^[^#\n][^\n]*", data, re.MULTILINE)), None)
     found = line[0] if line else b""
-    return next((mark for mark in ",;" if mark.encode() in found), " ")
+    return next((mark for mark in ",;\t" if mark.encode() in found), " ")
 
 
 def _cells(line: bytes, separator: str) -> tuple[str, ...]:

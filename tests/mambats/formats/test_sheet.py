@@ -2,6 +2,8 @@ import gzip
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mambats.formats import DataError
 from mambats.formats.repair import REPAIR
@@ -38,6 +40,30 @@ def test_one_table_in_six_spellings(sheet, text):
     assert read.header == ("t", "a", "b")
     assert read.numbers((1, 2)).tolist() == ROWS
     assert read.stamps(0, "s").tolist() == [10**9, 2 * 10**9]
+
+
+@given(
+    st.lists(st.tuples(*[st.floats(-1e9, 1e9)] * 3), min_size=1, max_size=6),
+    st.sampled_from([",", ";", " ", "\t"]),
+    st.sampled_from(["\n", "\r\n"]),
+    st.booleans(),
+)
+def test_regular_and_other_files_are_read_alike(tmp_path_factory, rows, separator, end, named):
+    """A comment between the rows leads around the quick way."""
+    path = tmp_path_factory.mktemp("sheet") / "a.txt"
+    lines = [separator.join("tab")] * named + [separator.join(map(repr, row)) for row in rows]
+    odd = [*lines[: named + 1], "# note", *lines[named + 1 :]]
+    for last in ("", end):
+        path.write_bytes((end.join(lines) + last).encode())
+        first = read_sheet(path)
+        path.write_bytes((end.join(odd) + last).encode())
+        second = read_sheet(path)
+        assert first.header == second.header == (("t", "a", "b") if named else ())
+        for sheet in (first, second):
+            assert sheet.numbers((0, 1, 2)).tolist() == [list(row) for row in rows]
+        assert first.place.at(0) == second.place.at(0)
+        if len(rows) > 1:
+            assert int(second.place.at(1).rpartition(" ")[2]) == int(first.place.at(1).rpartition(" ")[2]) + 1
 
 
 def test_files_without_names_and_with_gaps(sheet):
