@@ -28,6 +28,13 @@ class Normalise:
         self._scale = 1 / (255 * torch.tensor(deviation, dtype=torch.float64))
         self._shift = -torch.tensor(mean, dtype=torch.float64) / torch.tensor(deviation, dtype=torch.float64)
 
+    @classmethod
+    def fit(cls, images: Batch) -> Normalise:
+        """Learn mean and deviation of each channel from uint8 pictures (..., H, W, C); a flat channel keeps 1."""
+        levels = as_tensor(images).flatten(0, -2).double() / 255
+        deviation = levels.std(0, correction=0)
+        return cls(tuple(levels.mean(0).tolist()), tuple(deviation.where(deviation > 0, 1.0).tolist()))
+
     def __call__(self, images: Batch) -> Batch:
         """Normalise uint8 pictures (..., H, W, C)."""
         given = as_tensor(images)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mambats.preprocess.bridge import Batch, beside, like, tensor
+from mambats.preprocess.extra import needs
 
 
 class Gated(NamedTuple, Generic[Batch]):
@@ -31,6 +32,7 @@ class ChiSquareGate:
     """
 
     def __init__(self, probability: float = 0.99) -> None:
+        needs("scipy", "robot")
         from scipy.special import gammaincinv
 
         if not 0 < probability < 1:

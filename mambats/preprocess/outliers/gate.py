@@ -34,6 +34,26 @@ class RangeGate(Carried[None]):
             raise ValueError(f"low {low} must be below high {high}, and replace ({replace!r}) 'absent' or 'clamp'.")
         self.replace = replace
 
+    @classmethod
+    def fit(cls, values: Array, share: float = 1e-4, margin: float = 0.5) -> RangeGate:
+        """Learn the range of each channel from clean rows (..., T, C): what is seen, and some more.
+
+        Args:
+            values: Rows to learn from; what is not finite is left out.
+            share: Of the values at either end that may be outliers all the same, and are not believed.
+            margin: Widening on either side, as a share of the range.
+
+        Raises:
+            ValueError: If a channel has under two different values.
+        """
+        exact = finite(values)[0].reshape(-1, np.shape(values)[-1])
+        low, high = np.nanquantile(exact, [share, 1 - share], axis=0)
+        if not (low < high).all():
+            at = int((~(low < high)).argmax())
+            raise ValueError(f"channel {at} does not move in the {len(exact)} rows given: set its range by hand.")
+        wider = margin * (high - low)
+        return cls((low - wider).tolist(), (high + wider).tolist())
+
     def start(self, channels: int, batch: tuple[int, ...] = ()) -> None:
         """Return the state, which is none."""
 
@@ -70,6 +90,26 @@ class RateGate(Carried[Accepted]):
         if not (self.limit > 0).all() or not rate > 0:
             raise ValueError(f"limit is {limit} and rate {rate}, needed above 0.")
         self.rate = rate
+
+    @classmethod
+    def fit(cls, values: Array, rate: float, share: float = 1e-3, factor: float = 3.0) -> RateGate:
+        """Learn the fastest change of each channel from clean, regular rows (..., T, C).
+
+        Args:
+            values: Rows to learn from, `rate` a second; changes from or to what is absent are left out.
+            rate: Rows a second, Hz.
+            share: Of the changes that may be outliers all the same, and are not believed.
+            factor: How much faster than what is seen is allowed.
+
+        Raises:
+            ValueError: If a channel never changes.
+        """
+        exact = finite(values)[0]
+        steps = np.abs(np.diff(exact, axis=-2)).reshape(-1, exact.shape[-1])
+        limit = np.nanquantile(steps, 1 - share, axis=0) * rate * factor if len(steps) else np.zeros(exact.shape[-1])
+        if not (limit > 0).all():
+            raise ValueError(f"channel {int((~(limit > 0)).argmax())} does not move in the rows given: set its limit.")
+        return cls(limit.tolist(), rate)
 
     def start(self, channels: int, batch: tuple[int, ...] = ()) -> Accepted:
         """Return the state before any row."""

@@ -18,6 +18,7 @@ from mambats.preprocess.carried import (
     give,
     hold,
 )
+from mambats.preprocess.extra import needs
 from mambats.preprocess.signal.sections import Family, Initial, Kind, Sections, SectionState
 
 FAMILIES = ("butterworth", "chebyshev1", "chebyshev2", "bessel")
@@ -88,6 +89,7 @@ class Notch(Carried[SectionState]):
     """
 
     def __init__(self, frequency: float, rate: float, quality: float = 30.0, initial: Initial = "steady") -> None:
+        needs("scipy", "robot")
         from scipy.signal import iirnotch, tf2sos
 
         _check([frequency], rate, "lowpass", 1, "butterworth")
@@ -177,6 +179,7 @@ def _check(edges: list[float], rate: float, kind: str, order: int, family: str) 
 def _design(
     edges: list[float], rate: float, kind: str, order: int, family: str, decibels: tuple[float, float]
 ) -> list[list[float]]:
+    needs("scipy", "robot")
     from scipy import signal
 
     at: Any = edges[0] if len(edges) == 1 else edges

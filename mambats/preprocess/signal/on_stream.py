@@ -63,18 +63,14 @@ class OnStream:
 
     def _filter(self, stream: Stream, values: Array) -> Array:
         gaps = np.diff(stream.stamps) * 1e-9
-        rate = getattr(self.filter, "rate", None)
-        regular = rate is None or not len(gaps) or bool((np.abs(gaps * rate - 1) <= JITTER).all())
-        if regular or self.irregular == "nominal":
-            return self.filter(values) if self.irregular != "refuse" or rate is None else self._timed(values, gaps)
-        if self.irregular == "refuse":
-            return self._timed(values, gaps)
-        return _regular(self.filter, values, (stream.stamps - stream.stamps[0]) * 1e-9, float(rate or 1.0), self.bridge)
-
-    def _timed(self, values: Array, gaps: Values) -> Array:
-        """Hand the gaps on: a filter that reads them uses them, one made for a rate checks them."""
-        first = 1 / float(getattr(self.filter, "rate", 1.0))
-        return self.filter(values, np.concatenate([[first], gaps])[: len(values)])
+        rate: float | None = getattr(self.filter, "rate", None)
+        if self.irregular == "nominal":
+            return self.filter(values)
+        if self.irregular == "resample" and rate is not None and (np.abs(gaps * rate - 1) > JITTER).any():
+            return _regular(self.filter, values, (stream.stamps - stream.stamps[0]) * 1e-9, rate, self.bridge)
+        # A filter that reads gaps uses them, one made for a rate checks them.
+        first = gaps[:1] if rate is None else np.array([1 / rate])
+        return self.filter(values, np.concatenate([first, gaps])[: len(values)] if len(gaps) or rate else None)
 
 
 def _regular(filter: Callable[[Array], Array], values: Array, times: Values, rate: float, bridge: float) -> Array:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mambats.preprocess.carried import Array, Carried, Values, finite, give, hold
+from mambats.preprocess.extra import needs
 
 # Rows of decays multiplied out at once: (64, 64) weights a channel stay in the cache.
 BLOCK = 64
@@ -65,6 +66,7 @@ class Exponential(Carried[Past]):
         if exact.shape[-2] == 1:
             made = exact + kept * (state.value[..., None, :] - exact)
         else:
+            needs("scipy", "robot")
             from scipy.signal import lfilter
 
             made, _ = lfilter([1 - kept], [1, -kept], exact, axis=-2, zi=kept * state.value[..., None, :])

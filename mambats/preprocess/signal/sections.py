@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from mambats.preprocess.carried import Array, Carried, Values, check_rate, finite, give, hold
+from mambats.preprocess.extra import needs
 
 Kind = Literal["lowpass", "highpass", "bandpass", "bandstop"]
 Family = Literal["butterworth", "chebyshev1", "chebyshev2", "bessel"]
@@ -37,6 +38,7 @@ class Sections(Carried[SectionState]):
     """
 
     def __init__(self, coefficients: Sequence[Sequence[float]], rate: float, initial: Initial = "steady") -> None:
+        needs("scipy", "robot")
         self.coefficients = np.array(coefficients, dtype=np.float64)
         shape = self.coefficients.shape
         if len(shape) != 2 or shape[1] != 6 or not np.isfinite(self.coefficients).all():

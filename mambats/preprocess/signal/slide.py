@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mambats.preprocess.carried import Array, Values
+from mambats.preprocess.extra import needs
 
 # Widths up to which a network of comparisons finds medians: (4096, 6) rows in parallel, at 21 rows 10 times as fast as
 # scipy's heap on one core, at 101 twice.
@@ -97,6 +98,7 @@ def _batcher(count: int) -> Iterator[tuple[int, int]]:
 
 
 def _heap_median(joined: Values, width: int, rows: int) -> Values:
+    needs("scipy", "robot")
     from scipy.ndimage import median_filter
 
     absent = np.isnan(joined)

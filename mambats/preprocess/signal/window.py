@@ -111,14 +111,14 @@ class SavitzkyGolay(Windowed):
         width: Rows of the window, odd.
         degree: Of the polynomial, below the width.
         derivative: 0 to smooth, 1 for the derivative by time, and so on.
-        rate: Rows a second, Hz: the unit of derivatives; 1 gives them by row. Gaps are checked against it.
+        rate: Rows a second, Hz: derivatives are by second, and gaps are checked against it. None counts rows.
         centred: Read the middle of the window (half a window of delay in a stream); otherwise its last row, causal.
 
     Source: Savitzky and Golay, Smoothing and differentiation of data by simplified least squares procedures, 1964.
     """
 
     def __init__(
-        self, width: int = 11, degree: int = 2, derivative: int = 0, rate: float = 1.0, centred: bool = True
+        self, width: int = 11, degree: int = 2, derivative: int = 0, rate: float | None = None, centred: bool = True
     ) -> None:
         super().__init__(width, centred)
         if not 0 <= derivative <= degree < width:
@@ -127,12 +127,13 @@ class SavitzkyGolay(Windowed):
         self.derivative = derivative
         self.rate = rate
         self._powers = (np.arange(width) - (width - 1 - self.delay))[:, None] ** np.arange(degree + 1.0)  # (W, P)
-        self._factor = float(np.prod(np.arange(1, derivative + 1)) * rate**derivative)
+        self._factor = float(np.prod(np.arange(1, derivative + 1)) * (rate or 1.0) ** derivative)
         self._kernel = np.linalg.pinv(self._powers)[derivative] * self._factor
 
     def transform(self, values: Array, state: Tail, gaps: Array | None = None) -> tuple[Array, Tail]:
         """Filter one chunk; gaps that are not regular are refused."""
-        check_rate(gaps, self.rate, type(self).__name__)
+        if self.rate is not None:
+            check_rate(gaps, self.rate, type(self).__name__)
         return super().transform(values, state)
 
     def compute(self, joined: Values) -> Values:

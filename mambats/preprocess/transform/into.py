@@ -75,6 +75,10 @@ class IntoFrame:
         values[:, at] = values[:, at] @ mounting[:3, :3].T + mounting[:3, 3]
         return replace(stream, values=values, frame=self.target)
 
+    def pose(self, pose: Stream, child: str) -> Stream:
+        """Turn poses of the body's frame `child` into poses of the target, in the same world; see `move_pose`."""
+        return move_pose(pose, self.frames.transform(child, self.target))
+
     def _with_arm(self, stream: Stream, made: Stream, values: Values, mounting: Values) -> Stream:
         """Add what a distance between the origins does to forces and velocities."""
         names = stream.channels

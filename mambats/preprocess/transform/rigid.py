@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mambats.preprocess.bridge import Batch, beside, like, tensor
+from mambats.preprocess.extra import needs
 
 # Angle squared below which a series is summed: at 0.05 its first left-out term is under 1e-16 of the sum.
 SMALL = 0.05
@@ -27,6 +28,7 @@ SERIES = [[(-1) ** k / math.factorial(2 * k + 1 + row) for k in range(6)] for ro
 
 def exp_se3(twist: Batch) -> Batch:
     """Return the motion (..., 4, 4) of a twist (..., 6)."""
+    needs("roma", "train")
     import roma
 
     given = tensor(_needs(twist, 6, "twist"))
@@ -39,6 +41,7 @@ def exp_se3(twist: Batch) -> Batch:
 
 def log_se3(motion: Batch) -> Batch:
     """Return the twist (..., 6) of a motion (..., 4, 4), its angle at most pi."""
+    needs("roma", "train")
     import roma
 
     given = tensor(motion)
@@ -79,6 +82,7 @@ def interpolate(first: Batch, second: npt.NDArray[Any] | Tensor, share: npt.NDAr
 
 def from_poses(poses: Batch) -> Batch:
     """Return motions (..., 4, 4) of poses (..., 7), which need not be normalised to the last digit."""
+    needs("roma", "train")
     import roma
 
     given = tensor(_needs(poses, 7, "pose"))
@@ -88,6 +92,7 @@ def from_poses(poses: Batch) -> Batch:
 
 def to_poses(motions: Batch) -> Batch:
     """Return poses (..., 7) of motions (..., 4, 4)."""
+    needs("roma", "train")
     import roma
 
     given = tensor(motions)
@@ -124,7 +129,8 @@ def steady_points(points: Batch, twist: npt.NDArray[Any] | Tensor, times: npt.ND
     columns = torch.cat([once, once @ once, shift[..., None], moved, once @ moved], -1)  # (..., 3, 9)
     square = turn.square().sum(-1)[..., None]
     size = max(given.shape[-2], 1) if given.is_cuda else PART
-    made = torch.empty_like(given)
+    shape = torch.broadcast_shapes(given.shape[:-1], clock.shape, (*square.shape[:-1], 1))
+    made = given.new_empty(*shape, 3)
     for part, when, out in zip(given.split(size, -2), clock.split(size, -1), made.split(size, -2), strict=True):
         out[...] = _steady_part(part, when, columns.mT, square)
     return like(made, points)
@@ -136,8 +142,10 @@ def _steady_part(points: Tensor, times: Tensor, columns: Tensor, square: Tensor)
     Coordinates lie in rows (9, n) meanwhile: torch is 10 times slower on columns of three.
     """
     weights = _weights(square, times)
-    across = torch.eye(3).to(points) @ points.mT  # BLAS transposes faster than a copy does
-    terms = points.new_empty(*times.shape[:-1], 9, times.shape[-1])
+    across = (
+        torch.eye(3, dtype=points.dtype, device=points.device) @ points.mT
+    )  # BLAS transposes faster than a copy does
+    terms = points.new_empty(*torch.broadcast_shapes(across.shape[:-2], weights.shape[:-2]), 9, times.shape[-1])
     torch.mul(across, weights[..., :1, :], out=terms[..., :3, :])
     torch.mul(across, weights[..., 1:2, :], out=terms[..., 3:6, :])
     terms[..., 6, :], terms[..., 7:, :] = times, weights[..., 1:, :]

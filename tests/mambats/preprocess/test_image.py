@@ -34,6 +34,14 @@ def test_resized_pictures_are_pillows_to_one_level(make, size):
     assert set(np.unique(labels)) <= set(np.unique(given))
 
 
+def test_normalising_learns_and_flat_channels_keep_their_scale():
+    images = np.stack([picture(), picture(seed=1)])
+    images[..., 2] = 7
+    made = Normalise.fit(images)(images)
+    np.testing.assert_allclose(made.mean((0, 2, 3)), 0, atol=1e-5)
+    np.testing.assert_allclose(made.std((0, 2, 3)), [1, 1, 0], atol=1e-5)
+
+
 def project(intrinsics, points):
     pixels = points @ intrinsics.T
     return pixels[:, :2] / pixels[:, 2:]

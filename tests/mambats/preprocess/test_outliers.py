@@ -101,6 +101,22 @@ def test_rate_gate_refuses_spikes_and_lets_steps_through_in_time():
     assert np.isfinite(RateGate(1.0)(values, gaps)[20:]).all()
 
 
+def test_gates_learn_their_limits_from_clean_rows():
+    values = np.sin(np.arange(2000)[:, None] / 20) * [1.0, 50.0]
+    values[3] = np.nan
+    gate = RangeGate.fit(values, margin=0.1)
+    np.testing.assert_allclose(gate.high, [1.2, 60.0], rtol=0.01)
+    moved = values + np.array([0, 30])
+    assert not flag(values, gate(values)).any() and flag(moved, gate(moved))[:, 1].any()
+    rate = RateGate.fit(values, 100.0)
+    np.testing.assert_allclose(rate.limit, [3 * 5.0, 3 * 250.0], rtol=0.01)
+    assert not flag(values, rate(values)).any()
+    with pytest.raises(ValueError, match="channel 1 does not move"):
+        RangeGate.fit(values * [1, 0])
+    with pytest.raises(ValueError, match="channel 0 does not move"):
+        RateGate.fit(values * [0, 1], 100.0)
+
+
 def test_stuck_takes_runs_from_the_row_on_that_shows_them():
     values = np.array([1, 2, 2, 2, 2, 3, 3, 4, np.nan, 4, 4.0])[:, None]
     lost = flag(values, Stuck(3)(values))[:, 0]

@@ -74,9 +74,10 @@ def agree(found, wanted):
     st.lists(st.integers(0, 60), max_size=8),
     st.sampled_from([0.0, 0.1, 0.9]),
     st.sampled_from([(), (2,), (0,)]),
+    st.sampled_from([np.float64, np.float32]),
 )
-def test_any_chunks_equal_the_whole(name, seed, cuts, absent, shape):
-    values = rows(seed, 60, shape, absent)
+def test_any_chunks_equal_the_whole(name, seed, cuts, absent, shape, dtype):
+    values = rows(seed, 60, shape, absent).astype(dtype)
     agree(in_chunks(FILTERS[name], values, sorted(cuts)), FILTERS[name](values))
 
 
@@ -248,6 +249,17 @@ def test_irregular_clocks_are_refused_or_handled_by_the_stated_policy():
     assert holes.observed is None  # no row lies inside the gap
     with pytest.raises(ValueError, match="there is no channel 'b', channels are a"):
         OnStream(filter, channels=["b"])(stream)
+
+
+def test_streams_at_any_rate_pass_filters_that_count_rows():
+    stream = Stream(np.arange(50) * 5_000_000, rows(0, 50), ("a", "b", "c"), unit="m", frame="imu")
+    for filter in (SavitzkyGolay(7), RunningMedian(5), BandFilter(20.0, 200.0), Derivative(), Derivative(200.0)):
+        made = OnStream(filter)(stream)
+        assert made.unit == "m" and made.frame == "imu"
+    np.testing.assert_allclose(made.values[1:], np.diff(stream.values, axis=0) * 200, rtol=1e-9)
+    some = OnStream(SavitzkyGolay(7), channels=["b"])(stream)
+    np.testing.assert_array_equal(some.values[:, [0, 2]], stream.values[:, [0, 2]])
+    assert len(OnStream(BandFilter(20.0, 200.0))(Stream(stream.stamps[:0], stream.values[:0], stream.channels))) == 0
 
 
 def test_settings_that_cannot_work_are_refused():

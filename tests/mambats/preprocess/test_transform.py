@@ -178,6 +178,15 @@ def test_poses_move_with_the_mounting_and_back():
     np.testing.assert_allclose(from_poses(back.values), from_poses(pose.values), atol=1e-12)
 
 
+def test_the_tree_moves_poses_of_one_frame_to_another():
+    pose = track()
+    made = IntoFrame(TREE, "base_link").pose(pose, "imu")
+    wanted = from_poses(pose.values) @ np.linalg.inv(MOUNT.matrix)
+    np.testing.assert_allclose(from_poses(made.values), wanted, atol=1e-12)
+    with pytest.raises(ValueError, match="a covariance of x y z w quaternions"):
+        move_pose(Stream(pose.stamps, pose.values, pose.channels, covariance=np.eye(7)), MOUNT.matrix)
+
+
 def test_a_track_meets_its_poses_and_refuses_what_is_outside():
     pose = track()
     made = PoseTrack(pose, MOUNT.matrix, beyond=0.01)
