@@ -56,7 +56,7 @@ class Carried(ABC, Generic[State]):
         """
 
     def flush(self, state: State) -> Array:
-        """Return the last `delay` rows, which the end of the stream still owes, (*batch, delay, C)."""
+        """Return the last `delay` rows, which the end of the stream still owes, (*batch, delay, C) float64."""
         raise NotImplementedError(f"{type(self).__name__} has no delay, so nothing is owed.")
 
     def step(self, row: Array, state: State, gap: Array | float | None = None) -> tuple[Array, State]:

@@ -59,7 +59,7 @@ def in_chunks(filter: Carried, values, cuts, gaps=None):
             chunk, state = filter.transform(values[..., begin:end, :], state, part)
             made.append(chunk)
     if filter.delay:
-        made.append(filter.flush(state))
+        made.append(filter.flush(state).astype(values.dtype))
     return np.concatenate(made, -2)[..., filter.delay :, :]
 
 
