@@ -34,21 +34,25 @@ def nearby(boxes: Boxes, rays: Rays, limit: float) -> Near:
     Returns:
         J of them a column, the most that any column has.
     """
-    away = boxes.centre - rays.origin[:, :, None]
-    radius = boxes.size.norm(dim=-1) * (LOOSE / 2)
-    ahead = rays.direction.mean(2).to(away)
-    met = boxes.alive & (away.norm(dim=-1) - radius <= limit)
-    met &= (away @ rays.across.to(away)[..., None])[..., 0].abs() <= radius
-    met &= (away @ ahead[..., None])[..., 0] >= -radius
+    like = rays.direction
+    x, y, z = (boxes.centre - rays.origin[:, :, None]).to(like).unbind(-1)
+    radius = (boxes.size[:, :1].norm(dim=-1) * (LOOSE / 2)).to(like)  # sizes do not change in time
+    met = boxes.alive & (x * x + y * y + z * z <= (radius + limit).square())
+    met &= _along(rays.across.to(like), x, y, z).abs() <= radius
+    met &= _along(like.mean(2), x, y, z) >= -radius
     most = max(1, int(met.sum(-1).amax()))
     kept, index = met.byte().topk(most, -1)
-    three, like = index[..., None].expand(*index.shape, 3), rays.direction
-    x, y, z = (-away.gather(2, three).to(like)).unbind(-1)
-    half = boxes.size.gather(2, three).to(like) / 2
+    half = boxes.size.gather(2, index[..., None].expand(*index.shape, 3)).to(like) / 2
     yaw = boxes.yaw.gather(2, index)
     cos, sin = yaw.cos().to(like), yaw.sin().to(like)
+    x, y, z = (-part.gather(2, index) for part in (x, y, z))
     offset = torch.stack([cos * x + sin * y, cos * y - sin * x, z], -1)
     return Near(index, offset, torch.where(kept[..., None].bool(), half, -1.0), cos, sin)
+
+
+def _along(vector: Tensor, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    """Components (B, K, X) along vectors (B, K, 3)."""
+    return vector[..., 0, None] * x + vector[..., 1, None] * y + vector[..., 2, None] * z
 
 
 def meet(near: Near, rays: Rays) -> tuple[Tensor, Tensor]:
@@ -82,6 +86,7 @@ def face(near: Near, which: Tensor, rays: Rays, reach: Tensor) -> tuple[Tensor, 
     cos, sin = near.cos.gather(2, which), near.sin.gather(2, which)
     x, y, z = rays.direction.unbind(-1)
     local = offset + reach[..., None] * torch.stack([cos * x + sin * y, cos * y - sin * x, z], -1)
-    side = torch.nn.functional.one_hot((local.abs() / half).argmax(-1), 3).to(local) * local.sign()
+    axis = (local.abs() / half).argmax(-1, keepdim=True)
+    side = torch.where(torch.arange(3, device=axis.device) == axis, local.sign(), 0.0)
     x, y, z = side.unbind(-1)
     return torch.stack([cos * x - sin * y, sin * x + cos * y, z], -1), local
