@@ -114,10 +114,14 @@ def _pose(pose: Stream, path: Path, target: str) -> str:
 def _csv(recording: Recording, place: Path) -> list[str]:
     from mambats.formats.sensor_csv import write_sensor_csv
 
-    left = [*recording.ragged, *recording.images, *recording.truth]
+    truth = {f"truth/{name}": stream for name, stream in recording.truth.items()}
+    whole = replace(recording, streams={**recording.streams, **truth})
+    if not whole.streams:
+        raise DataError(f"{recording.name}: has no rows of numbers, which are what CSV holds. Convert to a recording.")
     place.parent.mkdir(parents=True, exist_ok=True)
+    left = [*recording.ragged, *recording.images]
     lines = [f"{name}: CSV holds rows of numbers only; it was left out." for name in left]
-    return [*lines, f"wrote {write_sensor_csv(place, recording)}"]
+    return [*lines, f"wrote {write_sensor_csv(place, whole)}"]
 
 
 def _plain(name: str) -> str:

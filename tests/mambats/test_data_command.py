@@ -141,9 +141,10 @@ def test_to_tum_kitti_and_csv(saved, tmp_path, capsys):
     np.testing.assert_array_equal(tum.streams["pose"].stamps, first.truth["pose"].stamps)
     convert(saved, tmp_path / "07.txt", capsys, "--to", "kitti")
     assert len((tmp_path / "07.txt").read_text().splitlines()) == 50
-    assert "pose: CSV holds rows of numbers only" in convert(saved, tmp_path / "log.csv", capsys)
+    assert "lidar: CSV holds rows of numbers only" in convert(saved, tmp_path / "log.csv", capsys)
     [log] = open_any(tmp_path / "log.csv")
     np.testing.assert_array_equal(log.streams["imu"].values, first.streams["imu"].values)
+    np.testing.assert_array_equal(log.streams["truth/pose"].values, first.truth["pose"].values)
 
 
 def test_several_recordings_go_to_a_folder(tmp_path, capsys):

@@ -81,13 +81,20 @@ class Ros1Bag:
         except Exception as error:  # each compressor has errors of its own
             self._damage.found(at, f"a chunk is damaged ({error})", "its messages are left out")
             return
-        block, inside = Block(), 0
+        block, inside, pattern = Block(), 0, _Pattern()
         while inside < len(data):
+            found = pattern.message(data, inside)
+            if found is not None:
+                block.add(found[0], found[1], data[found[2] : found[3]])
+                inside = found[3]
+                continue
             record = _record(data, inside)
             if record is None:
                 self._damage.found(at, f"a chunk is damaged (at its byte {inside})", "the rest of it is left out")
                 break
-            own, begin, inside = record
+            own, begin, end = record
+            pattern.learn(data, inside, own)
+            inside = end
             self._take(own.get(b"op", b"\0")[0], own, data[begin:inside], block)
         yield block
 
@@ -106,6 +113,45 @@ class Ros1Bag:
                 "ros1",
                 text[b"message_definition"],
             )
+
+
+class _Pattern:
+    """The header of message records as its writer lays it out: all of them but for the numbers are the same bytes."""
+
+    def __init__(self) -> None:
+        self.form: struct.Struct | None = None
+        self.names: tuple[bytes, ...] = ()
+        self.text: list[int] = []
+        self.place: dict[bytes, int] = {}
+
+    def learn(self, data: bytes, at: int, fields: dict[bytes, bytes]) -> None:
+        """Take the layout from the first message's header."""
+        if self.form is not None or set(fields) != {b"op", b"conn", b"time"} or fields[b"op"][0] != MESSAGE:
+            return
+        codes = {b"op": "B", b"conn": "I", b"time": "II"}
+        parts = "".join(f"4s{len(name) + 1}s{codes[name]}" for name in fields)
+        form = struct.Struct(f"<4s{parts}I")
+        values = form.unpack_from(data, at)
+        self.names = tuple(value for value in values if isinstance(value, bytes))
+        order = [name for name in fields for _ in range(2 if name == b"time" else 1)]
+        numbers = [place for place, value in enumerate(values) if isinstance(value, int)]
+        self.place = dict(zip(reversed(order), reversed(numbers[:-1]), strict=True))
+        self.text = [place for place, value in enumerate(values) if isinstance(value, bytes)]
+        self.form = form
+
+    def message(self, data: bytes, at: int) -> tuple[int, int, int, int] | None:
+        """Return connection, log time, begin and end of a message's bytes; None where the record is another."""
+        if self.form is None or at + self.form.size > len(data):
+            return None
+        values = self.form.unpack_from(data, at)
+        begin = at + self.form.size
+        end = begin + values[-1]
+        if end > len(data) or values[self.place[b"op"]] != MESSAGE:
+            return None
+        if tuple([values[place] for place in self.text]) != self.names:
+            return None
+        time = self.place[b"time"]
+        return values[self.place[b"conn"]], values[time] * 10**9 + values[time + 1], begin, end
 
 
 def _record(data: bytes | mmap.mmap, at: int) -> tuple[dict[bytes, bytes], int, int] | None:

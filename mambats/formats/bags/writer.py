@@ -26,9 +26,9 @@ def write_mcap(recording: Recording, path: Path | str) -> tuple[str, ...]:
     """Write what ROS has messages for, in the order of the stamps, which are headers and log times alike.
 
     `wx .. az` is sensor_msgs/Imu (with `NAME/orientation`), `mx my mz` MagneticField, `latitude longitude altitude`
-    NavSatFix, `px .. qw` PoseStamped (Odometry with `NAME/twist`, TF where the name is `tf/CHILD`), `vx .. wz`
-    TwistStamped; tables with `x y z` PointCloud2; pictures CompressedImage or Image; the calibration tree `/tf_static`.
-    Ground truth goes under `/truth`.
+    NavSatFix, `px py pz` PointStamped, `px .. qw` PoseStamped (Odometry with `NAME/twist`, TF where the name is
+    `tf/CHILD`), `vx .. wz` TwistStamped; tables with `x y z` PointCloud2; pictures CompressedImage or Image; the
+    calibration tree `/tf_static`. Ground truth goes under `/truth`.
 
     Args:
         recording: What to write.
@@ -49,7 +49,7 @@ def write_mcap(recording: Recording, path: Path | str) -> tuple[str, ...]:
     store, file = get_typestore(Stores.ROS2_HUMBLE), Path(path)
     left: list[str] = []
     lanes = list(_lanes(recording, Encoder(store.fielddefs), left))
-    if not lanes:
+    if not lanes or (left and all(lane.topic == "/tf_static" for lane in lanes)):
         raise DataError(f"{recording.name}: ROS has messages for none of its streams. {' '.join(left)}")
     for lane in lanes:
         if len(lane.stamps) and not 0 <= lane.stamps[0] <= lane.stamps[-1] < LAST:
@@ -102,6 +102,8 @@ def _lanes(recording: Recording, encoder: Encoder, left: list[str]) -> Iterator[
             lane = _stream(encoder, prefix, name, stream, partner(part, name)) if name not in joined else None
             if lane is not None:
                 yield lane
+                if stream.channels == POSE[:3] and stream.covariance is not None:
+                    left.append(f"{name}: geometry_msgs/PointStamped has no covariance; it was left out.")
             elif name not in joined:
                 left.append(f"{name}: ROS has no message of {', '.join(stream.channels[:8])}; it was left out.")
     for name, table in recording.ragged.items():
@@ -129,6 +131,8 @@ def _stream(encoder: Encoder, prefix: str, name: str, stream: Stream, other: Str
         return encoder.pose(topic, stream)
     if stream.channels == TWIST:
         return encoder.twist(topic, stream)
+    if stream.channels == POSE[:3]:
+        return encoder.position(topic, stream)
     if stream.channels == ("mx", "my", "mz"):
         return encoder.magnetic(topic, stream)
     return encoder.satellite(topic, stream) if stream.channels == ("latitude", "longitude", "altitude") else None

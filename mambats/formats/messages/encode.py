@@ -70,6 +70,12 @@ class Encoder:
             table["magnetic_field_covariance"] = (stream.covariance * 1e-12).reshape(-1, 9)
         return _lane(topic, "sensor_msgs/msg/MagneticField", stream.stamps, table)
 
+    def position(self, topic: str, stream: Stream) -> Lane:
+        """geometry_msgs/PointStamped of `px py pz`."""
+        table = self._table("geometry_msgs/msg/PointStamped", stream)
+        _fill(table, [f"point.{axis}" for axis in "xyz"], stream.values)
+        return _lane(topic, "geometry_msgs/msg/PointStamped", stream.stamps, table)
+
     def satellite(self, topic: str, stream: Stream) -> Lane:
         """sensor_msgs/NavSatFix of `latitude longitude altitude`; rows without a place have no fix."""
         table = self._table("sensor_msgs/msg/NavSatFix", stream)

@@ -80,6 +80,7 @@ def everything(seed=0):
             clock(6), random.normal(size=(6, 6)), TWIST, None, TWIST_UNITS, "base_link", spread(random, 6, 6)
         ),
         "target": poses(random, 3, "map"),
+        "place": Stream(clock(3), random.normal(size=(3, 3)), POSE[:3], None, "m", "map"),
         "speed": Stream(clock(7), random.normal(size=(7, 6)), TWIST, None, TWIST_UNITS, "base_link"),
         "tf/base_link": poses(random, 8, "map"),
     }
@@ -162,8 +163,8 @@ def test_rosbags_reads_every_message(tmp_path):
     np.testing.assert_array_equal(forces, made.streams["imu"].values[:, 3:])
     assert logs == sorted(logs)
     assert counts == {
-        "/tf_static": 1, "/imu": 20, "/mag": 4, "/gnss/fix": 5, "/odom": 6, "/target": 3, "/speed": 7, "/tf": 8,
-        "/truth/pose": 4, "/points": 3, "/cam0/image": 2, "/cam0/camera_info": 1, "/cam1": 2, "/grey": 1,
+        "/tf_static": 1, "/imu": 20, "/mag": 4, "/gnss/fix": 5, "/odom": 6, "/target": 3, "/place": 3, "/speed": 7,
+        "/tf": 8, "/truth/pose": 4, "/points": 3, "/cam0/image": 2, "/cam0/camera_info": 1, "/cam1": 2, "/grey": 1,
     }  # fmt: skip
 
 
@@ -176,6 +177,9 @@ def test_what_ros_has_no_message_for_is_said(tmp_path):
     with pytest.raises(DataError, match="odd: ROS has messages for none of its streams"):
         write_mcap(Recording("odd", {"tank": level}), tmp_path / "none.mcap")
     assert not (tmp_path / "none.mcap").exists()
+    tree = FrameTree((Rigid("base_link", "imu"),))
+    with pytest.raises(DataError, match="none of its streams"):
+        write_mcap(Recording("odd", {"tank": level}, frames=tree), tmp_path / "none.mcap")
 
 
 def test_stamps_that_no_header_holds_are_refused(tmp_path):
