@@ -104,8 +104,10 @@ def _template_of(shape: Shape, sequences: int, strides: tuple[int, ...], cut: Pi
     return made
 
 
-def _defines_of(shape: Shape, build: Build, cut: Pieces) -> dict[str, int | str]:
-    return {**_defines(shape, build), "ORDERED": int(cut.many > 0 and shape.sequences <= MOST_ORDERED)}
+def _defines_of(shape: Shape, build: Build, device: int) -> dict[str, int | str]:
+    # Both passes start rows in the order that the forward pass finds, if it has a launch for that.
+    finds = pieces(shape, geometry.FORWARD_FILL, _processors(device)).many > 0
+    return {**_defines(shape, build), "ORDERED": int(finds and shape.sequences <= MOST_ORDERED)}
 
 
 @lru_cache(maxsize=512)
@@ -114,7 +116,7 @@ def forward_plan(
 ) -> Forward:
     """Prepare a forward pass; the arguments are those of the plan for rows of the batch."""
     cut = pieces(shape, geometry.FORWARD_FILL, _processors(device))
-    defines = _defines_of(shape, build, cut)
+    defines = _defines_of(shape, build, device)
     blocks = shape.groups * shape.blocks
     tile = geometry.forward_tile(shape, _spread(shape, cut, device))
     launches: list[tuple[Launch, int]] = []
@@ -141,7 +143,7 @@ def backward_plan(
     cut = pieces(shape, geometry.BACKWARD_FILL, _processors(device))
     merged, wide = shape.blocks == 1, shape.width * (shape.states + 2)
     blocks, slots = shape.groups * shape.blocks, cut.many + sequences
-    defines = {**_defines_of(shape, build, cut), "SLOPED": int(sloped), "MERGED": int(merged)}
+    defines = {**_defines_of(shape, build, device), "SLOPED": int(sloped), "MERGED": int(merged)}
     defines["CHUNKED"] = int(cut.many > 0)
     launches: list[tuple[Launch, int]] = []
     if cut.many:
