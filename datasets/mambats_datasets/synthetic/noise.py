@@ -37,16 +37,19 @@ def gauss_markov(
         period: Seconds from one sample to the next.
         generator: Source of all randomness.
     """
+    if deviation == 0:
+        return torch.zeros(shape, dtype=torch.float64, device=generator.device)
     decay = period / time
-    drive = white(shape, generator).double().mul_(deviation * math.sqrt(-math.expm1(-2 * decay)))
-    drive[..., :1] *= 1 / math.sqrt(-math.expm1(-2 * decay))
-    span = max(1, int(REACH / decay))
-    carried, parts = torch.zeros_like(drive[..., :1]), list[Tensor]()
-    for part in drive.split(span, -1):
-        grow = torch.arange(part.shape[-1], device=drive.device, dtype=torch.float64).mul_(decay).exp_()
-        made = (part * grow).cumsum(-1).add_(carried * math.exp(-decay)).div_(grow)
-        carried = made[..., -1:]
-        parts.append(made)
+    fresh = math.sqrt(-math.expm1(-2 * decay))  # deviation of w, in those of x
+    parts = list[Tensor]()
+    for part in white(shape, generator).split(max(1, int(REACH / decay)), -1):
+        shrink = torch.arange(part.shape[-1], device=part.device, dtype=torch.float64).mul_(-decay).exp_()
+        made = part / shrink
+        if parts:
+            made[..., :1] += parts[-1][..., -1:] * (math.exp(-decay) / (fresh * deviation))
+        else:
+            made[..., :1] /= fresh
+        parts.append(made.cumsum_(-1).mul_(shrink * (fresh * deviation)))
     return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
 
 

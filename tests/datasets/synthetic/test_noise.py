@@ -40,6 +40,10 @@ def test_the_sum_solves_the_recursion_whatever_the_spans(decay, count, seed):
         assert torch.allclose(whole[:, row], state, rtol=0, atol=1e-10)
 
 
+def test_no_deviation_is_no_error():
+    assert not gauss_markov((2, 5000), 0.0, 1.0, 1.0, fresh()).any()
+
+
 def test_spans_of_any_length_give_the_same(monkeypatch):
     one = gauss_markov((3, 1000), 1.0, 7.0, 1.0, fresh())
     monkeypatch.setattr(noise, "REACH", 3.0)
