@@ -56,13 +56,25 @@ def check_forecast(out, folder):
 
 
 def test_there_are_notebooks():
-    assert [path.stem for path in NOTEBOOKS] == ["01_forecast"], "write a check for the new notebook"
+    assert [path.stem for path in NOTEBOOKS] == ["01_forecast", "02_recording"], "write a check for the new notebook"
 
 
 def test_the_forecast_notebook_runs_from_top_to_bottom(tmp_path):
     out = execute(NOTEBOOKS[0], tmp_path)
     check_forecast(out, tmp_path)
     assert "trained 20 steps" in out
+
+
+def test_the_recording_notebook_mends_what_it_breaks(tmp_path):
+    out = execute(NOTEBOOKS[1], tmp_path)
+    assert "spikes taken out: 60 of 60" in out
+    assert number(r"largest difference (\S+)$", re.findall(r"^as a stream.*$", out, re.MULTILINE)[0]) <= 1e-10
+    assert number(r"late by (\S+) ±", out) == pytest.approx(37.3, abs=1)
+    assert number(r"gains (\S+) ±", out) == pytest.approx(100, abs=10)
+    assert number(r"GNSS under every IMU sample: (\S+)%", out) > 99
+    for picture in ("raw.png", "clean.png"):
+        assert (tmp_path / "runs/02_recording" / picture).stat().st_size > 10_000
+    assert number(r"done in (\d+) s", out) < 120  # under a minute on two quiet cores
 
 
 @pytest.mark.slow
