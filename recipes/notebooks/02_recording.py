@@ -7,9 +7,9 @@
 # %% [markdown]
 # # From a raw robot log to clean, aligned windows
 #
-# A log has streams with clocks of their own: an IMU at 200 Hz, wheels at 50, GNSS at 5, and a laser that drops out.
-# One clock is late and drifts, some samples are spikes, some are missing. Here the log is read, looked at, mended and
-# cut into tensors in under a minute, and since the robot is simulated every step can be held against the truth.
+# A log has streams with clocks of their own: an IMU at 200 Hz, a second one inside a camera, GNSS at 5 Hz. One clock is
+# late and drifts, some samples are spikes, some are missing. Here the log is read, looked at, mended and cut into
+# tensors in under a minute, and since the robot is simulated every step can be held against the truth.
 #
 # You need `pip install 'mambats[train,plot,robot]'`. It runs as it is (`python 02_recording.py`) and opens as a
 # notebook in Jupyter with jupytext. What it makes lies in `runs/02_recording`. Put your own bag, MCAP, EuRoC or KITTI
