@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mambats_datasets.synthetic.world.cast import cast
 from mambats_datasets.synthetic.world.rays import towards
-from mambats_datasets.synthetic.world.scene import Scene
+from mambats_datasets.synthetic.world.scene import Boxes, Scene
 
 SHARE = 0.4  # of the size: the probes lie a tenth inside the box, so that a neighbour that touches it hides none
 
@@ -22,12 +22,21 @@ def visibility(scene: Scene, origin: Tensor, t: Tensor, limit: float) -> Tensor:
         limit: Longest range, metres.
 
     Returns:
-        Shape (B, T, M), 0 to 1; 0 for objects that are not there.
+        Shape (B, T, M), 0 to 1; 0 for objects that are not there or farther away.
     """
     boxes = scene.moving(t)
+    shown = torch.zeros_like(boxes.yaw)
+    near = boxes.alive & ((boxes.centre - origin[:, :, None]).norm(dim=-1) <= limit)
+    most = int(near.sum(-1).amax()) if near.numel() else 0
+    if not most:
+        return shown
+    some = near.byte().topk(most, -1).indices  # the rest need no rays
+    three = some[..., None].expand(*some.shape, 3)
+    centre, size = boxes.centre.gather(2, three), boxes.size.gather(2, three)
+    boxes = Boxes(centre, size, boxes.yaw.gather(2, some), boxes.alive.gather(2, some))
     bits = torch.arange(8, device=t.device)
     signs = torch.stack([bits & 1, bits >> 1 & 1, bits >> 2 & 1], -1).to(boxes.centre) * 2 - 1
-    probes = boxes.points(SHARE * torch.cat([signs, torch.zeros_like(signs[:1])]))  # (B, T, M, 9, 3)
+    probes = boxes.points(SHARE * torch.cat([signs, torch.zeros_like(signs[:1])]))  # (B, T, A, 9, 3)
     hits = cast(scene, towards(origin, probes.flatten(2, 3), t, torch.float32)[0], limit)
-    own = torch.arange(scene.count, device=t.device)[:, None]
-    return (hits.object.view(*t.shape, scene.count, 9) == own).float().mean(-1).to(boxes.centre)
+    share = (hits.object.view(*some.shape, 9) == some[..., None]).to(shown).mean(-1)
+    return shown.scatter(2, some, share)
