@@ -36,7 +36,7 @@ class BandFilter(Carried[SectionState]):
         order: Of the low-pass prototype, 1 to 12; bands have twice as many poles.
         family: `butterworth` is flat, `bessel` keeps shapes (flattest delay), `chebyshev1` falls fastest with `ripple`
             in the pass band, `chebyshev2` with `attenuation` in the stop band.
-        ripple: Of chebyshev1's pass band, dB.
+        ripple: Of chebyshev1's pass band, dB; with an even order 0 Hz lies at its bottom.
         attenuation: Of chebyshev2's stop band, dB.
         initial: `steady` starts as if the first value had always been there, `rest` from zero.
 

@@ -17,16 +17,19 @@ Initial = Literal["steady", "rest"]
 
 
 class SectionState(NamedTuple):
-    """Memory of each section (sections, *batch, 2, C), and the last value seen (*batch, C), NaN before the first."""
+    """Memory of each section (sections, *batch, 2, C); last value, NaN before the first, and origin (*batch, C)."""
 
     memory: Values
     last: Values
+    origin: Values
 
 
 class Sections(Carried[SectionState]):
     """Any recursive filter given as second-order sections, causal.
 
-    An absent value is read as the last one seen; a channel starts at its first value.
+    An absent value is read as the last one seen; a channel starts at its first value. That value is the origin: its
+    distance to each value is filtered, and its own response, which is known exactly, added: so a constant stays one to
+    the last digit, and rows before the first value change nothing.
 
     Args:
         coefficients: One section a row, b0 b1 b2 a0 a1 a2 with a0 = 1, as scipy has it.
@@ -52,7 +55,7 @@ class Sections(Carried[SectionState]):
             )
         self.rate = rate
         self.initial = initial
-        self._settled = self._steady_memory() if initial == "steady" else np.zeros((len(self.coefficients), 2))
+        self._gain = float(np.prod(self.coefficients[:, :3].sum(1) / self.coefficients[:, 3:].sum(1)))  # at 0 Hz
         self._plain = [tuple(float(v) for v in row) for row in self.coefficients]
 
     @property
@@ -63,7 +66,7 @@ class Sections(Carried[SectionState]):
     def start(self, channels: int, batch: tuple[int, ...] = ()) -> SectionState:
         """Return the state before any row."""
         memory = np.zeros((len(self.coefficients), *batch, 2, channels))
-        return SectionState(memory, np.full((*batch, channels), np.nan))
+        return SectionState(memory, np.full((*batch, channels), np.nan), np.zeros((*batch, channels)))
 
     def transform(self, values: Array, state: SectionState, gaps: Array | None = None) -> tuple[Array, SectionState]:
         """Filter one chunk; see `Carried`."""
@@ -74,36 +77,33 @@ class Sections(Carried[SectionState]):
         if not exact.size:
             return give(exact, values), state
         held = exact if absent is None else hold(exact, state.last)
-        fed, memory = self._begin(held, state)
-        made, memory = sosfilt(self.coefficients, fed, axis=-2, zi=memory)
-        return give(made, values, absent), SectionState(memory, held[..., -1, :].copy())
+        origin = self._origin(held, state)
+        made, memory = sosfilt(self.coefficients, self._from(origin, held), axis=-2, zi=state.memory)
+        made += self._gain * origin[..., None, :]
+        return give(made, values, absent), SectionState(memory, held[..., -1, :].copy(), origin)
 
     def step(self, row: Array, state: SectionState, gap: Array | float | None = None) -> tuple[Array, SectionState]:
         """Filter one row (*batch, C); scipy's call costs more than the arithmetic, so that is done here."""
         exact = np.asarray(row, dtype=np.float64)
         if gap is not None or not math.isfinite(float(exact.sum() + state.last.sum())):
             return super().step(row, state, gap)
-        memory, made = np.empty_like(state.memory), exact
+        memory, made = np.empty_like(state.memory), exact - state.origin
         for index, (b0, b1, b2, _, a1, a2) in enumerate(self._plain):
             before, after = state.memory[index], memory[index]
             fed, made = made, b0 * made + before[..., 0, :]
             after[..., 0, :] = b1 * fed - a1 * made + before[..., 1, :]
             after[..., 1, :] = b2 * fed - a2 * made
-        return give(made, row), SectionState(memory, exact)
+        return give(made + self._gain * state.origin, row), SectionState(memory, exact, state.origin)
 
-    def _begin(self, held: Values, state: SectionState) -> tuple[Values, Values]:
-        """Return what to feed, (*batch, T, C), and the memory, with channels begun that see their first value here."""
+    def _origin(self, held: Values, state: SectionState) -> Values:
+        """Return the origins (*batch, C), also of channels that see their first value in this chunk."""
         fresh = np.isnan(state.last)
-        if not fresh.any():
-            return held, state.memory
-        leading = np.isnan(held)
-        first = np.take_along_axis(held, (~leading).argmax(-2)[..., None, :], axis=-2)  # NaN where none is seen yet
-        first = np.nan_to_num(first) if self.initial == "steady" else np.zeros_like(first)
-        settled = self._settled.reshape(-1, *(1,) * (held.ndim - 2), 2, 1) * first
-        # A steady filter does not move while it is fed with the value that it was settled on.
-        return np.where(leading, first, held), np.where(fresh[..., None, :], settled, state.memory)
+        if self.initial == "rest" or not fresh.any():
+            return state.origin
+        first = np.take_along_axis(held, (~np.isnan(held)).argmax(-2)[..., None, :], axis=-2)[..., 0, :]
+        return np.where(fresh, np.nan_to_num(first), state.origin)  # NaN where none is seen yet
 
-    def _steady_memory(self) -> Values:
-        from scipy.signal import sosfilt_zi
-
-        return np.asarray(sosfilt_zi(self.coefficients), dtype=np.float64)
+    def _from(self, origin: Values, held: Values) -> Values:
+        """Return distances to the origin; 0, which moves no filter at rest, before the first value."""
+        apart = held - origin[..., None, :]
+        return apart if math.isfinite(apart.sum()) else np.nan_to_num(apart)

@@ -136,6 +136,16 @@ def test_a_channel_starts_at_its_first_value():
     agree(FILTERS["exponential"](late)[10:, 1:2], FILTERS["exponential"](values[10:, 1:2]))
 
 
+@pytest.mark.parametrize("cutoff", [0.001, 0.1])
+def test_slow_filters_keep_constants_and_late_starts_exactly(cutoff):
+    filter = BandFilter(cutoff, RATE, order=4)
+    level = filter(np.full((5000, 1), 9.81))
+    assert np.ptp(level) == 0 and level[0, 0] == pytest.approx(9.81, abs=1e-5)  # of the rounded coefficients
+    values = rows(10, 3000) + 1000.0
+    late = np.concatenate([np.full((500, 3), np.nan), values])
+    np.testing.assert_array_equal(filter(late)[500:], filter(values))
+
+
 def test_gains_at_the_cutoff_and_in_the_notch():
     time = np.arange(4000) / RATE
     for filter, hertz, gain in (
