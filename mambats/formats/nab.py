@@ -72,8 +72,11 @@ def read_windows(path: Path, name: str) -> Stamps:
 
 def _dates(column: pl.Series, where: str) -> Stamps:
     """Read dates in the corpus's own form at once, others (and errors) as tables do."""
-    read = column.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False, time_unit="ns")
-    return to_stamps(column if read.null_count() else read, where)
+    for form in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S%.f"):  # the first is that of values, the second of windows
+        read = column.str.to_datetime(form, strict=False, time_unit="ns")
+        if not read.null_count():
+            return to_stamps(read, where)
+    return to_stamps(column, where)
 
 
 def _anomalies(stamps: Stamps, path: Path, name: str) -> Stream:
