@@ -12,8 +12,13 @@ from mambats.results import write_whole
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
 
 
-def new_figure(width: float, height: float) -> Any:
-    """Return an empty figure of its own, in inches: no pyplot, so nothing is kept open and no display asked for.
+def new_figure(width: float, height: float, constrained: bool = True) -> Any:
+    """Return an empty figure of its own: no pyplot, so that nothing is kept open and no display is asked for.
+
+    Args:
+        width: Inches.
+        height: Inches.
+        constrained: Whether matplotlib places the axes by the sizes of their labels.
 
     Raises:
         ModuleNotFoundError: If matplotlib is not installed.
@@ -23,7 +28,7 @@ def new_figure(width: float, height: float) -> Any:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("pictures need matplotlib: pip install 'mambats[plot]'.", name=error.name) from error
-    figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=130, layout="constrained" if constrained else None)
     FigureCanvasAgg(figure)
     return figure
 

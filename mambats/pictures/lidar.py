@@ -35,7 +35,8 @@ def plot_lidar_on_image(
         row: Which picture.
         lidar: Stream of sweeps with x y z in metres and a frame.
         body: Frame whose `pose` the recording has (as truth or stream): points are moved to where they are seen from
-            at the picture's stamp. Empty leaves them where they were at the sweep's.
+            at the picture's stamp. Empty leaves them where they were at the sweep's. All points of a sweep are taken
+            as measured at its stamp: undistort it first where it took long.
         boxes: Stream with left, top, right, bottom in pixels to draw as well; empty for none.
 
     Returns:
