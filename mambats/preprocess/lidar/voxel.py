@@ -94,7 +94,10 @@ class VoxelGrid:
         return replace(sweeps, values=values, splits=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
 
     def _cells(self, column: Tensor, origin: float) -> Tensor:
-        return (column.double() - origin).div_(self.size).floor_().long()
+        cells = (column.double() - origin).div_(self.size).floor_()
+        if len(cells) and float(cells.abs().max()) >= 2**BITS:
+            raise ValueError(f"points are up to {float(column.abs().max()):.3g} m away, too far to number: crop first.")
+        return cells.long()
 
     def _reduce(self, points: Tensor, axes: list[Tensor], first: Tensor, voxel: Tensor) -> tuple[Tensor, ...]:
         counts = torch.bincount(voxel, minlength=len(first))

@@ -65,6 +65,17 @@ def test_row_by_row_equals_the_whole(name):
     np.testing.assert_allclose(np.concatenate(made)[gate.delay :], gate(values), rtol=0, atol=1e-10)
 
 
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(0, 60), max_size=8), st.sampled_from([0.0, 0.5]))
+def test_rate_gates_read_gaps_in_any_chunks(seed, cuts, absent):
+    gate, values, cuts = RateGate([20.0, 50.0, 1.0]), rows(seed, absent=absent), sorted(cuts)
+    gaps = np.random.default_rng(seed).uniform(0.01, 0.5, 60)
+    state, made = gate.start(3), []
+    for begin, end in zip([0, *cuts], [*cuts, 60], strict=True):
+        chunk, state = gate.transform(values[begin:end], state, gaps[begin:end])
+        made.append(chunk)
+    np.testing.assert_array_equal(np.concatenate(made), gate(values, gaps))
+
+
 def test_hampel_equals_its_definition_and_finds_spikes():
     values = rows(1, absent=0.2)
     for centred in (False, True):
