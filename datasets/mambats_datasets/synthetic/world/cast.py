@@ -12,8 +12,9 @@ from mambats_datasets.synthetic.world.rays import EARTH, NOTHING, Hits, Rays
 from mambats_datasets.synthetic.world.scene import Boxes, Scene
 from mambats_datasets.synthetic.world.slab import face, meet, nearby
 
-# Ray-box pairs held at once. A CPU keeps 2^17 floats in its cache; a GPU wants few launches and has the room.
-CHUNK = {"cpu": 1 << 17, "cuda": 1 << 25}
+# Ray-box pairs held at once. On one thread of a CPU 2^17, 2^19 and 2^22 cast 94, 117 and 90 sweeps a second; a GPU
+# wants few launches and has the room.
+CHUNK = {"cpu": 1 << 19, "cuda": 1 << 25}
 TRIED = 16  # boxes that a column tries at most, about: bench_world.py prints how many
 
 
