@@ -77,7 +77,7 @@ class McapFile:
                 if kind == CHUNK:
                     yield from self._chunk(data[begin:end], at)
                 elif kind in (SCHEMA, CHANNEL, MESSAGE):
-                    self._record(kind, data[begin:end], loose)
+                    self._record(kind, data[begin:end], loose, at)
                 at = end
             if loose.messages:
                 yield loose
@@ -89,12 +89,15 @@ class McapFile:
         body = data[at + HEAD.size :]
         if kind == CHUNK and len(body) > CHUNK_HEAD.size and CHUNK_HEAD.unpack_from(body)[4] == 0:
             # Not compressed: the whole messages at its front can be had.
-            yield self._records(body[CHUNK_HEAD.size + 8 :])
+            yield self._records(body[CHUNK_HEAD.size + 8 :], at)
 
     def _chunk(self, body: bytes, at: int) -> Iterator[Block]:
         from mcap.records import Chunk
         from mcap.stream_reader import get_chunk_data_stream
 
+        if len(body) < CHUNK_HEAD.size:
+            self._damage.found(at, f"a chunk of {len(body)} bytes is no chunk", "it is left out")
+            return
         start, end, size, crc, name = CHUNK_HEAD.unpack_from(body)
         compression = body[CHUNK_HEAD.size : CHUNK_HEAD.size + name].decode("utf-8", "replace")
         packed = body[CHUNK_HEAD.size + name + 8 :]
@@ -106,9 +109,9 @@ class McapFile:
         except Exception as error:  # each compressor has errors of its own
             self._damage.found(at, f"a chunk is damaged ({error})", "its messages are left out")
             return
-        yield self._records(data)
+        yield self._records(data, at)
 
-    def _records(self, data: bytes) -> Block:
+    def _records(self, data: bytes, place: int) -> Block:
         block, at, whole = Block(), 0, len(data)
         # One call a message, and no other: this loop takes half the time of reading a million IMU messages.
         unpack, message, skip = MESSAGE_HEAD.unpack_from, HEAD.size + STAMPS.size, HEAD.size
@@ -128,22 +131,27 @@ class McapFile:
                 add(data[begin + message : at])
                 stamp(log)
             elif kind in (SCHEMA, CHANNEL):
-                self._record(kind, data[begin + skip : at], block)
+                self._record(kind, data[begin + skip : at], block, place)
         return block
 
-    def _record(self, kind: int, body: bytes, block: Block) -> None:
+    def _record(self, kind: int, body: bytes, block: Block, at: int) -> None:
         from mcap import records
         from mcap.data_stream import ReadDataStream
+        from mcap.exceptions import McapError
 
-        if kind == MESSAGE:
-            channel, _, log, _ = STAMPS.unpack_from(body)
-            block.add(channel, log, body[STAMPS.size :])
-        elif kind == SCHEMA:
-            schema = records.Schema.read(ReadDataStream(io.BytesIO(body)))
-            self._schemas[schema.id] = schema
-        else:
-            channel = records.Channel.read(ReadDataStream(io.BytesIO(body)))
-            self.channels[channel.id] = self._describe(channel)
+        try:
+            if kind == MESSAGE:
+                channel, _, log, _ = STAMPS.unpack_from(body)
+                block.add(channel, log, body[STAMPS.size :])
+            elif kind == SCHEMA:
+                schema = records.Schema.read(ReadDataStream(io.BytesIO(body)))
+                self._schemas[schema.id] = schema
+            else:
+                channel = records.Channel.read(ReadDataStream(io.BytesIO(body)))
+                self.channels[channel.id] = self._describe(channel)
+        except (McapError, struct.error, UnicodeDecodeError) as error:
+            what = {MESSAGE: "message", SCHEMA: "schema", CHANNEL: "channel"}[kind]
+            self._damage.found(at, f"a {what} record is damaged ({error or type(error).__name__})", "it is left out")
 
     def _describe(self, channel: Any) -> Channel:
         schema = self._schemas.get(channel.schema_id)

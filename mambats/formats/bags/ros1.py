@@ -53,7 +53,7 @@ class Ros1Bag:
                     self._damage.found(at, "the file is cut off in a record")
                     break
                 fields, begin, end = record
-                kind = fields.get(b"op", b"\0")[0]
+                kind = _kind(fields)
                 if kind == BAG and not any(fields.get(b"index_pos", b"\0")):
                     self._damage.found(at, "the bag was never closed (it has no index)", "it is read to its end")
                 elif kind == BAG and _number(fields[b"index_pos"]) > len(data):
@@ -65,7 +65,7 @@ class Ros1Bag:
                 elif kind == CHUNK:
                     yield from self._chunk(fields, data[begin:end], at)
                 elif kind in (CONNECTION, MESSAGE):
-                    self._take(kind, fields, data[begin:end], loose)
+                    self._take(fields, data[begin:end], loose, at)
                 at = end
             if loose.messages:
                 yield loose
@@ -95,18 +95,23 @@ class Ros1Bag:
             own, begin, end = record
             pattern.learn(data, inside, own)
             inside = end
-            self._take(own.get(b"op", b"\0")[0], own, data[begin:inside], block)
+            self._take(own, data[begin:inside], block, at)
         yield block
 
-    def _take(self, kind: int, fields: dict[bytes, bytes], body: bytes, block: Block) -> None:
-        if kind == MESSAGE:
+    def _take(self, fields: dict[bytes, bytes], body: bytes, block: Block, at: int) -> None:
+        kind = _kind(fields)
+        if kind in (MESSAGE, CONNECTION) and len(fields.get(b"conn", b"")) != 4:
+            self._damage.found(at, "a record does not say its connection", "it is left out")
+        elif kind == MESSAGE and len(fields.get(b"time", b"")) != 8:
+            self._damage.found(at, "a message has no time", "it is left out")
+        elif kind == MESSAGE:
             seconds, rest = struct.unpack("<II", fields[b"time"])
             block.add(_number(fields[b"conn"]), seconds * 10**9 + rest, body)
         elif kind == CONNECTION:
             facts = _fields(body) or {}
             text = {key: facts.get(key, b"").decode("utf-8", "replace") for key in (b"type", b"message_definition")}
             package, _, name = text[b"type"].rpartition("/")
-            topic = fields[b"topic"].decode("utf-8", "replace")
+            topic = fields.get(b"topic", b"").decode("utf-8", "replace")
             self.channels[_number(fields[b"conn"])] = Channel(
                 topic if topic.startswith("/") else f"/{topic}",
                 f"{package.removesuffix('/msg')}/msg/{name}",
@@ -175,6 +180,10 @@ def _fields(header: bytes) -> dict[bytes, bytes] | None:
             return None
         found[name], at = value, end
     return found
+
+
+def _kind(fields: dict[bytes, bytes]) -> int:
+    return (fields.get(b"op") or b"\0")[0]
 
 
 def _number(value: bytes) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from mambats.formats.messages.layout import Layouts, Table
+from mambats.formats.messages.layout import Layouts, MessageError, Table
 from mambats.formats.repair import Array, Place, Policy, mark_missing, settle_clock
 from mambats.series import ImageStream, RaggedStream, Rigid, Stamps, Stream
 
@@ -173,10 +173,21 @@ class Collector:
         Raises:
             MessageError: If one is not of the type.
         """
+        picks: list[tuple[Stamps, npt.NDArray[np.int64], int, Columns]] = []
         for rows, table in self.layouts.tables(messages):
-            for part, columns in enumerate(self.kind.pick(table)):
-                self._picks.append((logs[rows], rows + self.count, part, columns))
+            for part, columns in enumerate(self._pick(table)):
+                picks.append((logs[rows], rows + self.count, part, columns))
+        self._picks += picks
         self.count += len(messages)
+
+    def _pick(self, table: Table) -> Sequence[Columns]:
+        try:
+            return self.kind.pick(table)
+        except MessageError:
+            raise
+        except (KeyError, ValueError, IndexError) as error:
+            # numpy's words for a field that the type has elsewhere, but not in this file.
+            raise MessageError(f"the file defines {self.layouts.name} in its own way ({error})") from error
 
     def build(self) -> Parts:
         """Make the streams of all messages that came.

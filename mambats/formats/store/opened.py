@@ -39,7 +39,7 @@ def open_recording(folder: Path | str, *, verify: bool | None = None) -> Recordi
     meta = _read_meta(place)
     try:
         for file, facts in meta["files"].items():
-            _check_file(place / file, facts, verify)
+            _check_file(_inside(place, file), facts, verify)
         edges = tuple(
             Rigid(e["parent"], e["child"], tuple(e["translation"]), tuple(e["quaternion"])) for e in meta["frames"]
         )
@@ -55,7 +55,7 @@ def open_recording(folder: Path | str, *, verify: bool | None = None) -> Recordi
         )
     except DataError:
         raise
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, OSError) as error:
         raise DataError(
             f"{place / META}: is not what save_recording writes ({type(error).__name__}: {error}). Save it again."
         ) from error
@@ -76,6 +76,13 @@ def _read_meta(place: Path) -> Facts:
     if meta.get("format") != FORMAT:
         raise DataError(f"{place}: format {meta.get('format')}, this version reads {FORMAT}. Save the recording again.")
     return meta
+
+
+def _inside(place: Path, file: str) -> Path:
+    """Refuse names that lead out of the folder: a recording may come from anyone."""
+    if Path(file).is_absolute() or ".." in Path(file).parts:
+        raise DataError(f"{place / META}: names {file!r}, which is not in the folder. Do not trust this recording.")
+    return place / file
 
 
 def _check_file(path: Path, facts: Facts, verify: bool | None) -> None:
@@ -125,7 +132,7 @@ def _ragged(place: Path, facts: Facts) -> RaggedStream:
 
 def _images(place: Path, facts: Facts) -> ImageStream:
     index = _table(place, facts["index"])
-    file = place / facts["file"]
+    file = _inside(place, facts["file"])
     data = np.memmap(file, np.uint8, mode="r") if file.stat().st_size else np.empty(0, np.uint8)
     matrix = None if facts["intrinsics"] is None else np.array(facts["intrinsics"], np.float64)
     pictures = Pictures(data, _splits(index["end"]))
@@ -135,7 +142,7 @@ def _images(place: Path, facts: Facts) -> ImageStream:
 def _table(place: Path, facts: Facts) -> dict[str, npt.NDArray[Any]]:
     shapes = {name: (str(dtype), tuple(shape)) for name, (dtype, shape) in facts["columns"].items()}
     filled = {name: shape for name, shape in shapes.items() if int(np.prod(shape[1]))}
-    found = map_columns(place / facts["file"], filled) if filled else {}
+    found = map_columns(_inside(place, facts["file"]), filled) if filled else {}
     return {name: found[name] if name in found else np.empty(shape, dtype) for name, (dtype, shape) in shapes.items()}
 
 

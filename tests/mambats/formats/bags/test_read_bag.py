@@ -236,6 +236,47 @@ def test_a_message_shorter_than_its_type_is_named(tmp_path):
     assert "1 messages that are damaged, left out, the first is message 3" in made.repairs[0]
 
 
+def test_big_endian_messages_beside_little_ones():
+    ros = Ros(2)
+    rows = np.arange(24.0).reshape(4, 6)
+    packed = [
+        bytes(ros.store.serialize_cdr(ros.imu(START + k, row), IMU, little_endian=k % 2 == 0))
+        for k, row in enumerate(rows)
+    ]
+    groups = Layouts(ros.store.fielddefs, IMU, "cdr").tables(packed)
+    assert sorted(row for found, _ in groups for row in found) == [0, 1, 2, 3]
+    for found, table in groups:
+        np.testing.assert_array_equal(table["linear_acceleration.z"], rows[found, 5])
+
+
+def test_two_topics_with_one_name_are_refused(ros):
+    messages = imus(ros, np.ones((2, 6)))
+    path = ros.save(messages + [("/imu/raw", *rest) for _, *rest in messages])
+    with pytest.raises(DataError, match=r"there are two streams 'imu'"):
+        read_bag(path, names={"/imu/data": "imu", "/imu/raw": "imu"})
+
+
+@pytest.mark.parametrize(("version", "storage"), KINDS, ids=["ros1", "mcap", "sqlite"])
+def test_any_damage_is_a_data_error(tmp_path, version, storage):
+    """Bytes changed anywhere, first of all in the headers: read, or refused in words, never a crash."""
+    ros, random = Ros(version), np.random.default_rng(0)
+    static = ros.transforms((0, "a", "b", (0, 0, 1)), (0, "a", "c", (0, 0, 1)))
+    path = file_of(
+        ros.write(tmp_path / "whole.bag", [*imus(ros, np.ones((9, 6))), ("/tf_static", TF, START, static)], storage)
+    )
+    data = path.read_bytes()
+    for _ in range(40):
+        changed = bytearray(data)
+        for place in random.integers(0, random.choice([len(data), min(3000, len(data))]), 3):
+            changed[place] = random.integers(256)
+        path.write_bytes(changed[: random.integers(len(data) // 2, 2 * len(data))])
+        for policy in (Policy(), REPAIR):
+            try:
+                read_bag(path, policy)
+            except DataError as error:
+                assert len(str(error)) > 30
+
+
 FRAMES = st.lists(st.text("ab_/", max_size=5), min_size=1, max_size=12)
 
 

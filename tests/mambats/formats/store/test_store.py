@@ -191,6 +191,7 @@ def edit(**changes):
         (lambda folder: (folder / "recording.json").write_text("{"), r"recording.json: cannot be read"),
         (edit(format=9), r"format 9, this version reads 1"),
         (edit(kind="other"), r"not of a mambats recording"),
+        (edit(files={"../secret": {"bytes": 1, "sha256": ""}}), r"names '../secret', which is not in the folder"),
         (edit(streams={"imu": {}}), r"not what save_recording writes \(KeyError"),
     ],
 )
