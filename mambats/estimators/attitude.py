@@ -182,22 +182,17 @@ def _levelled(up: Tensor, state: AttitudeState) -> tuple[Tensor, Tensor]:
 def _least_turn(a: Tensor, b: Tensor) -> Tensor:
     """Return the least rotations that bring unit vectors a to b; opposite ones are turned about an axis across."""
     scalar = 1 + (a * b).sum(-1, keepdim=True)
-    axis = so3.cross(a, b)
-    across = torch.where(a[..., :1].abs() < 0.8, so3.cross(a, _unit_like(a, 0)), so3.cross(a, _unit_like(a, 1)))
     opposite = scalar < 1e-9
-    made = torch.cat([torch.where(opposite, across, axis), torch.where(opposite, 0 * scalar, scalar)], -1)
+    x, y, z = a.unbind(-1)
+    none = torch.zeros_like(x)
+    across = torch.where(z[..., None].abs() < 0.9, torch.stack([-y, x, none], -1), torch.stack([none, -z, y], -1))
+    made = torch.cat([torch.where(opposite, across, so3.cross(a, b)), torch.where(opposite, 0.0, scalar)], -1)
     return made / made.norm(dim=-1, keepdim=True)
 
 
-def _unit_like(like: Tensor, axis: int) -> Tensor:
-    """Return unit vectors along one axis, shaped like `like`."""
-    made = torch.zeros_like(like)
-    made[..., axis] = 1
-    return made
-
-
 def _up_like(like: Tensor) -> Tensor:
-    return _unit_like(like, 2)
+    """Return unit vectors along z, shaped like `like`."""
+    return torch.tensor([0.0, 0.0, 1.0]).to(like).expand_as(like)
 
 
 def _needs_samples(gyro: Tensor, accelerometer: Tensor, magnetometer: Tensor | None) -> None:

@@ -46,7 +46,7 @@ def trace_motion(rates: Tensor, forces: Tensor, dt: Tensor) -> Motion:
     start = torch.tensor([0.0, 0.0, 0.0, 1.0]).to(after)[None, :, None].expand(len(after), 4, 1)
     before = torch.cat([start, after[..., :-1]], 2)
     outer = (before[:, :, None] * before[:, None]).flatten(1, 2)
-    frame = (so3.moments_to_matrix(outer) @ outer).unflatten(1, (3, 3)).unbind(2)  # columns (B, 3, T)
+    frame = (so3.moments_to_matrix(outer).mT @ outer).unflatten(1, (3, 3)).unbind(2)  # columns (B, 3, T)
     turned, gain = (_apply(frame, vector) for vector in (angle, forces * dt[:, None]))
     speed, clock = gain.cumsum(-1), dt.cumsum(-1)
     path = ((speed - 0.5 * gain) * dt[:, None]).cumsum(-1)
@@ -142,7 +142,7 @@ def _isotropic(spread: Tensor) -> Tensor:
 def _along(motion: Motion) -> Tensor:
     """Return the part along the axis of each sample's turn, (B, 9, 9): small where samples turn little."""
     turned = motion.turned
-    rows = [turned, so3.cross(turned, motion.far[:, 1:4], 1), so3.cross(turned, motion.far[:, 4:], 1)]
+    rows = [turned, so3.cross_rows(turned, motion.far[:, 1:4]), so3.cross_rows(turned, motion.far[:, 4:])]
     stacked = torch.cat(rows, 1)
     weight = motion.dt * motion.mu * (1 + motion.sigma)
     return (stacked * weight[:, None]) @ stacked.mT

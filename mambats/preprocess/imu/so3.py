@@ -1,49 +1,75 @@
-"""Rotations of many samples at once: components apart, samples along memory.
+"""Rotations of many samples at once, in few calls.
 
-A vector is (3, ...), a unit quaternion (4, ...) or (B, 4, T) with x, y, z, w (scalar last, as scipy has it).
+Vectors are (..., 3) and unit quaternions (..., 4), x y z w (scalar last, as scipy has it); what works on many
+samples in a row has them along memory: (B, 3, T), (B, 4, T).
 """
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+# Terms of bilinear maps: cell of the result, indices into a and b, factor.
+_CROSS = ((0, 1, 2, 1), (0, 2, 1, -1), (1, 2, 0, 1), (1, 0, 2, -1), (2, 0, 1, 1), (2, 1, 0, -1))
+_SCALAR = ((0, 0, 3, 1), (0, 3, 0, 1), (1, 1, 3, 1), (1, 3, 1, 1), (2, 2, 3, 1), (2, 3, 2, 1))
+_PRODUCT = (*_CROSS, *_SCALAR, (3, 3, 3, 1), (3, 0, 0, -1), (3, 1, 1, -1), (3, 2, 2, -1))
+_DIAGONAL = tuple((4 * i, j, j, 1 if j in (i, 3) else -1) for i in range(3) for j in range(4))
+_BESIDE = tuple((cell, a, b, 2) for cell, a, b in ((1, 0, 1), (3, 0, 1), (2, 0, 2), (6, 0, 2), (5, 1, 2), (7, 1, 2)))
+_TURNING = tuple(
+    (cell, a, 3, f) for cell, a, f in ((1, 2, -2), (3, 2, 2), (2, 1, 2), (6, 1, -2), (5, 0, -2), (7, 0, 2))
+)
+_MATRIX = (*_DIAGONAL, *_BESIDE, *_TURNING)
 _NEAR = 0.25  # squared half angle below which the series of seven terms has all digits of float64
 
 
-def product(a: Tensor, b: Tensor, dim: int = -1) -> Tensor:
-    """Return the quaternions that turn by b first and then by a; components along `dim`."""
-    ax, ay, az, aw = a.unbind(dim)
-    bx, by, bz, bw = b.unbind(dim)
-    made = (
-        aw * bx + ax * bw + ay * bz - az * by,
-        aw * by - ax * bz + ay * bw + az * bx,
-        aw * bz + ax * by - ay * bx + az * bw,
-        aw * bw - ax * bx - ay * by - az * bz,
-    )
-    return torch.stack(made, dim)
+@lru_cache(maxsize=16)
+def _table(name: str, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the map from a b^T, row by row, to what is bilinear in a and b: two calls where components need thirty."""
+    tables = {"product": ((4, 4), _PRODUCT), "cross": ((3, 3), _CROSS), "matrix": ((4, 4), _MATRIX)}
+    shape, cells = tables[name]
+    made = torch.zeros(*shape, max(cell for cell, *_ in cells) + 1, dtype=torch.float64)
+    for cell, a, b, value in cells:
+        made[a, b, cell] += value
+    return made.flatten(0, 1).to(dtype=dtype, device=device)
 
 
-def conjugate(q: Tensor, dim: int = -1) -> Tensor:
-    """Return the inverse of unit quaternions."""
-    x, y, z, w = q.unbind(dim)
-    return torch.stack([-x, -y, -z, w], dim)
+def _bilinear(name: str, a: Tensor, b: Tensor) -> Tensor:
+    return (a[..., :, None] * b[..., None, :]).flatten(-2) @ _table(name, a.dtype, a.device)
 
 
-def rotate(q: Tensor, v: Tensor, dim: int = -1) -> Tensor:
-    """Turn vectors by unit quaternions: v + 2 w (u x v) + 2 u x (u x v)."""
-    u, w = q.narrow(dim, 0, 3), q.narrow(dim, 3, 1)
-    t = 2 * cross(u, v, dim)
-    return v + w * t + cross(u, t, dim)
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """Return the quaternions (..., 4) that turn by b first and then by a."""
+    return _bilinear("product", a, b)
 
 
-def cross(a: Tensor, b: Tensor, dim: int = -1) -> Tensor:
-    """Return a x b (fewer passes over memory than `torch.linalg.cross` where samples lie along the last axis)."""
-    ax, ay, az = a.unbind(dim)
-    bx, by, bz = b.unbind(dim)
-    return torch.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], dim)
+def conjugate(q: Tensor) -> Tensor:
+    """Return the inverse of unit quaternions (..., 4)."""
+    return torch.cat([-q[..., :3], q[..., 3:]], -1)
+
+
+def matrix(q: Tensor) -> Tensor:
+    """Return rotation matrices (..., 3, 3) of unit quaternions (..., 4)."""
+    return _bilinear("matrix", q, q).unflatten(-1, (3, 3))
+
+
+def rotate(q: Tensor, v: Tensor) -> Tensor:
+    """Turn vectors (..., 3) by unit quaternions (..., 4)."""
+    return (matrix(q) @ v[..., None])[..., 0]
+
+
+def cross(a: Tensor, b: Tensor) -> Tensor:
+    """Return a x b of vectors (..., 3)."""
+    return _bilinear("cross", a, b)
+
+
+def cross_rows(a: Tensor, b: Tensor) -> Tensor:
+    """Return a x b of vectors (B, 3, T), samples along the last axis."""
+    ax, ay, az = a.unbind(1)
+    bx, by, bz = b.unbind(1)
+    return torch.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], 1)
 
 
 def half_turn(square: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -69,47 +95,20 @@ def _series(square: Tensor) -> Tensor:
     return total
 
 
-def exponential(vector: Tensor, dim: int = -1) -> Tensor:
-    """Turn rotation vectors [rad] to unit quaternions along `dim`."""
-    scale, cosine, _ = half_turn(vector.square().sum(dim))
-    return torch.cat([scale.unsqueeze(dim) * vector, cosine.unsqueeze(dim)], dim)
-
-
-def logarithm(q: Tensor) -> Tensor:
-    """Return rotation vectors (..., 3) in radians, not longer than pi, of unit quaternions (..., 4)."""
-    q = torch.where(q[..., 3:] < 0, -q, q)
-    sine = q[..., :3].norm(dim=-1, keepdim=True)
-    angle = 2 * torch.atan2(sine, q[..., 3:])
-    return q[..., :3] * torch.where(sine < 1e-12, 2.0, angle / sine.clamp_min(1e-300))
-
-
-def matrix(quaternion: Tensor, dim: int = -1) -> Tensor:
-    """Return rotation matrices of unit quaternions: `dim` of 4 becomes two axes of 3."""
-    x, y, z, w = quaternion.unbind(dim)
-    outer = [[2 * a * b for b in (x, y, z, w)] for a in (x, y, z)]
-    (xx, xy, xz, xw), (_, yy, yz, yw), (_, _, zz, zw) = outer
-    rows = (1 - yy - zz, xy - zw, xz + yw, xy + zw, 1 - xx - zz, yz - xw, xz - yw, yz + xw, 1 - xx - yy)
-    return torch.stack(rows, dim).unflatten(dim, (3, 3))
+def exponential(vector: Tensor) -> Tensor:
+    """Turn rotation vectors (..., 3) in radians to unit quaternions (..., 4)."""
+    half = vector.square().sum(-1, keepdim=True).sqrt() / 2
+    return torch.cat([torch.sinc(half / math.pi) * 0.5 * vector, torch.cos(half)], -1)
 
 
 def moments_to_matrix(like: Tensor) -> Tensor:
-    """Return the map (9, 16) from q q^T to the rotation matrix, both row by row: R is linear in it."""
-    x, y, z, w = range(4)
-    diagonal = ((1, -1, -1, 1), (-1, 1, -1, 1), (-1, -1, 1, 1))
-    made = torch.zeros(9, 4, 4)
-    for row, signs in enumerate(diagonal):
-        made[4 * row] = torch.diag(torch.tensor(signs, dtype=made.dtype))
-    for cell, (a, b), sign in ((1, (x, y), -1), (2, (x, z), 1), (5, (y, z), -1)):
-        mirror = 3 * (cell % 3) + cell // 3
-        other = next(c for c in (x, y, z) if c not in (a, b))
-        made[cell, a, b] = made[mirror, a, b] = 2
-        made[cell, other, w], made[mirror, other, w] = 2 * sign, -2 * sign
-    return made.flatten(1).to(like)
+    """Return the map (16, 9) from q q^T to the rotation matrix, both row by row: R is linear in it."""
+    return _table("matrix", like.dtype, like.device)
 
 
 def matrix_of_moments(outer: Tensor) -> Tensor:
     """Return sums of rotation matrices (..., 3, 3) from the sums of q q^T (..., 16)."""
-    return (outer @ moments_to_matrix(outer).mT).unflatten(-1, (3, 3))
+    return (outer @ moments_to_matrix(outer)).unflatten(-1, (3, 3))
 
 
 def hat(vector: Tensor) -> Tensor:
