@@ -33,7 +33,8 @@ def check_imu(imu: Stream, where: str, policy: Policy) -> None:
     """
     if policy.units == "trust" or not len(imu):
         return
-    rates, forces = imu.values[:, :3], imu.values[:, 3:6]
+    some = imu.values[:: max(1, len(imu) // ROWS)]
+    rates, forces = some[:, :3], some[:, 3:6]
     median = float(np.nanmedian(np.linalg.norm(forces, axis=1)))
     for unit, size in GRAVITY_ELSEWHERE.items():
         if 0.7 * size < median < 1.3 * size:
@@ -101,12 +102,13 @@ def check_quaternion_order(imu: Stream, pose: Stream, where: str, policy: Policy
         return
     stamps, turns = _finite(pose, slice(3, 7))
     at, forces = _finite(imu, slice(3, 6))
-    near = np.searchsorted(at, stamps).clip(0, max(len(at) - 1, 0))
-    both = (stamps >= at[0]) & (stamps <= at[-1]) if len(at) else np.zeros(len(stamps), dtype=bool)
-    every = max(1, int(both.sum()) // ROWS)
-    turns, forces = turns[both][::every], forces[near][both][::every] if len(at) else forces
-    if not len(turns):
+    if not len(at) or not len(stamps):
         return
+    both = np.flatnonzero((stamps >= at[0]) & (stamps <= at[-1]))
+    both = both[:: max(1, len(both) // ROWS)]
+    if not len(both):
+        return
+    turns, forces = turns[both], forces[np.searchsorted(at, stamps[both])]
     read = _tilt(turns, forces)
     if read < TILTED:
         return
