@@ -123,6 +123,20 @@ def read_nuscenes(paths: list[Path]) -> list[Recording]:
     return [read_nuscenes(path) for path in paths if path.suffix == ".pkl"]
 
 
+def read_mcap(paths: list[Path]) -> list[Recording]:
+    from mambats.formats import read_bag
+
+    return [read_bag(path) for path in paths]
+
+
+def load_messages(paths: list[Path]) -> object:
+    """Decode every message to an object, as rosbags does."""
+    from rosbags.highlevel import AnyReader
+
+    with AnyReader(paths) as reader:
+        return [reader.deserialize(raw, connection.msgtype) for connection, _, raw in reader.messages()]
+
+
 def load_labels(paths: list[Path]) -> object:
     """Load all columns but the class, which is a word."""
     return [np.loadtxt(path, usecols=(0, 1, *range(3, 17))) for path in paths]
@@ -185,6 +199,7 @@ ENTRIES = [
     Entry("KITTI detections", "fusion/kitti_tracking/det3d*/Car/*.txt", read_kitti_detections, load_commas, whole=True),
     Entry("KITTI odometry poses", "fusion/kitti_odometry/gt_poses/*.txt", read_kitti_poses, load_plain, whole=True),
     Entry("KITTI object frame", "fusion/kitti_frame/velodyne/*.bin", read_kitti_sweep, load_floats, "numpy, points"),
+    Entry("MCAP, ROS 2 (zstd)", "fusion/io/*.mcap", read_mcap, load_messages, "rosbags"),
     Entry("nuScenes sample", "fusion/nuscenes_frame/*[nl]", read_nuscenes, load_floats, "numpy, points", whole=True),
 ]
 
