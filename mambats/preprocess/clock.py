@@ -130,9 +130,8 @@ class ClockAlignment:
         lags = coarse_lags(fixed, moving, self.window, self.largest)
         used = self._usable(lags)
         kept, line = used, robust_line(lags.middle[used], lags.lag[used], np.ones(int(used.sum())))
-        for _ in range(2):
-            start = line.offset + line.drift * lags.middle
-            lags, good = fine_lags(fixed, moving, lags, start, used, self.window)
+        for _ in range(3):
+            lags, good = fine_lags(fixed, moving, lags, line, used, self.window)
             kept = used & good
             self._need(int(kept.sum()), "could be refined", len(lags.lag))
             line = robust_line(lags.middle[kept], lags.lag[kept], lags.deviation[kept])
