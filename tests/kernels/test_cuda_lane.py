@@ -17,7 +17,6 @@ pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler to b
 def lanes(monkeypatch):
     """The emulator as the public function's back-end; counts who comes by lane."""
     forget()
-    lane.forget_lanes()
     emulate(monkeypatch, processors=1)
     monkeypatch.setattr(public, "chosen_backend", lambda *_: "cuda")
     monkeypatch.setattr(lane, "_on_gpu", lambda _: True)
@@ -34,7 +33,6 @@ def lanes(monkeypatch):
     monkeypatch.setattr(public, "lane_scan", counted)
     yield taken
     forget()
-    lane.forget_lanes()
 
 
 def inputs():

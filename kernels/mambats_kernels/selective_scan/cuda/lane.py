@@ -15,12 +15,10 @@ from mambats_kernels.checks import looks_at
 from mambats_kernels.eager import direct
 from mambats_kernels.selective_scan.cuda.geometry import Shape
 from mambats_kernels.selective_scan.cuda.plan import Backward, Forward
-from mambats_kernels.selective_scan.cuda.scan import find_backward, find_forward, pointers_of, readable
+from mambats_kernels.selective_scan.cuda.scan import Key, find_backward, find_forward, lanes, pointers_of, readable
 from mambats_kernels.selective_scan.operators import Inputs, Options
 
 MOST = 1024  # signatures that are remembered
-Signature = tuple[object, ...]
-_lanes: dict[Signature, Lane] = {}
 _NONE = (None,)
 
 
@@ -63,7 +61,7 @@ def _on_gpu(x: Tensor) -> bool:
     return x.is_cuda
 
 
-def _signature(tensors: tuple[Tensor | None, ...], options: Options) -> Signature:
+def _signature(tensors: tuple[Tensor | None, ...], options: Options) -> Key:
     """All that checks, the choice of back-end and plans hang on but where the tensors begin."""
     seen: list[object] = [options, backend.forced()]
     for v in tensors:
@@ -88,7 +86,7 @@ def find_lane(tensors: tuple[Tensor | None, ...], options: Options) -> Call | No
     x = tensors[0]
     if x is None or not _on_gpu(x) or not direct(tensors):
         return None
-    lane = _lanes.get(_signature(tensors, options))
+    lane = lanes.get(_signature(tensors, options))
     if lane is None:
         return None
     pointers = pointers_of(tensors)
@@ -99,11 +97,6 @@ def open_lane(given: Inputs, options: Options) -> None:
     """Remember a call that passed all checks and was run by the kernels, if they read its tensors as they are."""
     if looks_at(given.x) or any(v is not w for v, w in zip(given, readable(given), strict=True)):
         return
-    if len(_lanes) >= MOST:
-        _lanes.clear()
-    _lanes[_signature(tuple(given), options)] = Lane(options)
-
-
-def forget_lanes() -> None:
-    """Drop every lane; for tests that pretend another GPU."""
-    _lanes.clear()
+    if len(lanes) >= MOST:
+        lanes.clear()
+    lanes[_signature(tuple(given), options)] = Lane(options)

@@ -1,6 +1,6 @@
 """The scan on the GPU on tensors without gradients, forward and backward: allocate, fill the argument block, launch."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -98,6 +98,7 @@ Key = tuple[object, ...]
 CONTIGUOUS = torch.contiguous_format
 _forwards: dict[Key, tuple[Shape, Forward]] = {}
 _backwards: dict[Key, tuple[Shape, Backward]] = {}
+lanes: dict[Key, Any] = {}  # of lane.py: they hold plans
 MOST = 1024  # calls that are remembered of either kind
 
 
@@ -149,7 +150,7 @@ def find_backward(given: Inputs, dy: Tensor, options: Options, sloped: bool) -> 
 
 def forget() -> None:
     """Drop every plan; for tests that pretend another GPU."""
-    for kept in (_forwards, _backwards):
+    for kept in (_forwards, _backwards, lanes):
         kept.clear()
     for made in (forward_plan, backward_plan, rows.forward_plan, rows.backward_plan):
         made.cache_clear()
