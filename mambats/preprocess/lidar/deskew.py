@@ -62,7 +62,8 @@ class Deskew:
         where = track.where(int(stamp) + after.floor().long().numpy(), after - after.floor())
         back = invert(track.at(np.array([stamp + round(self.reference * 1e9)])))[0]
         made = _per_segment(given.double().cpu(), where, track, back)
-        return like(made.where(known[:, None], torch.nan).to(given), points)
+        made = made if bool(known.all()) else made.where(known[:, None], torch.nan)
+        return like(made.to(given), points)
 
     def ragged(self, sweeps: RaggedStream, motion: PoseTrack | Stream) -> RaggedStream:
         """Undistort every sweep of a stream with channels x y z t; t becomes the reference.
@@ -116,14 +117,22 @@ def _per_segment(points: Tensor, where: tuple[Tensor, Tensor], track: PoseTrack,
     begin = int(index.min())
     steps = index - begin
     counts = torch.bincount(steps).tolist()
-    # Whole numbers of 16 bits are sorted by their digits, 20 times as fast as by comparing.
-    small = steps.numpy().astype(np.uint16) if len(counts) <= 65536 else steps.numpy()
-    order = torch.from_numpy(np.argsort(small, kind="stable"))
-    parts = zip(points[order].split(counts), share[order].split(counts), strict=True)
-    moved = list[Tensor]()
-    for segment, (part, when) in enumerate(parts, begin):
-        motion = back @ track.motions[segment]
-        moved.append(steady_points(part, track.twists[segment], when) @ motion[:3, :3].T + motion[:3, 3])
+    order = _order(steps)
+    if order is not None:
+        points, share = points[order], share[order]
     made = torch.empty_like(points)
-    made[order] = torch.cat(moved)
-    return made
+    parts = zip(points.split(counts), share.split(counts), made.split(counts), strict=True)
+    for segment, (part, when, out) in enumerate(parts, begin):
+        motion = back @ track.motions[segment]
+        torch.addmm(motion[:3, 3], steady_points(part, track.twists[segment], when), motion[:3, :3].T, out=out)
+    return made if order is None else torch.empty_like(made).index_copy_(0, order, made)
+
+
+def _order(steps: Tensor) -> Tensor | None:
+    """Return rows in order of segment, or None where they are so already, as most sensors send them."""
+    numbers = steps.numpy()
+    if bool((numbers[1:] >= numbers[:-1]).all()):
+        return None
+    # Whole numbers of 16 bits are sorted by their digits, which takes a quarter of comparing them.
+    small = numbers.astype(np.uint16) if numbers.max() < 65536 else numbers
+    return torch.from_numpy(np.argsort(small, kind="stable"))

@@ -10,9 +10,11 @@ import numpy as np
 from mambats.preprocess.carried import Array, Values
 from mambats.preprocess.extra import needs
 
-# Widths up to which a network of comparisons finds medians: (4096, 6) rows in parallel, at 21 rows 10 times as fast as
-# scipy's heap on one core, at 101 twice.
+# Widths up to which a network of comparisons finds medians, all windows of a block in parallel. On one core, 6 channels,
+# millions of rows a second beside scipy's median_filter: 25 and 1.4 at width 5, 1.9 and 0.25 at 21, 0.1 and 0.07 at 101.
 WIDEST = 101
+# Values that a block's wires hold: 1 MB of float64, the fastest of blocks from 128 to 4096 rows at each of these widths.
+BLOCK = 1 << 17
 # Values below which the windows are sorted one by one: numpy's call costs more than the work then.
 FEW = 512
 
@@ -41,7 +43,7 @@ def median_windows(joined: Values, width: int) -> Values:
     windows = np.lib.stride_tricks.sliding_window_view(joined, width, axis=-2)
     if windows[..., 0].size <= FEW:
         return median_of(windows)
-    made = _network_median(joined, width, rows) if width <= WIDEST else _heap_median(joined, width, rows)
+    made = _network_medians(joined, width, rows) if width <= WIDEST else _heap_median(joined, width, rows)
     holes = np.isnan(made)
     if holes.any():
         made[holes] = median_of(windows[holes])
@@ -58,6 +60,13 @@ def median_of(windows: Values) -> Values:
     low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, width - 1)
     pair = (np.take_along_axis(ordered, at[..., None], -1)[..., 0] for at in (low, high))
     return np.where(count > 0, sum(pair) / 2, np.nan)
+
+
+def _network_medians(joined: Values, width: int, rows: int) -> Values:
+    size = max(1, BLOCK * rows // (width * max(joined[..., :rows, :].size, 1)))
+    blocks = (slice(begin, begin + size + width - 1) for begin in range(0, rows, size))
+    parts = [joined[..., block, :] for block in blocks]
+    return np.concatenate([_network_median(part, width, part.shape[-2] - width + 1) for part in parts], axis=-2)
 
 
 def _network_median(joined: Values, width: int, rows: int) -> Values:
