@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from mambats.formats.messages.layout import Layouts, MessageError
 from mambats.formats.repair import REFUSE, Policy
 from mambats.series import FrameTree, ImageStream, Recording
 
+_PACKED = re.compile(rb"compression_mode:\s*[\"']?message", re.IGNORECASE)
 SQLITE = b"SQLite format 3\0"
 
 
@@ -60,6 +62,10 @@ def containers(place: Path, policy: Policy = REFUSE) -> list[Container]:
         DataError: If there are none.
     """
     if place.is_dir():
+        # rosbags unpacks messages that the recorder packed one by one.
+        packed = (place / "metadata.yaml").is_file() and _PACKED.search((place / "metadata.yaml").read_bytes())
+        if packed:
+            return [Ros2Bag(place, policy)]
         files = sorted(place.glob("*.mcap"), key=lambda file: (len(file.name), file.name))
         if files:
             return [McapFile(file, policy) for file in files]

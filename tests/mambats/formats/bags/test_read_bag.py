@@ -4,6 +4,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from mambats.formats.bags import read_bag, write_mcap
 from mambats.formats.error import DataError
@@ -165,6 +166,18 @@ def test_a_quaternion_that_is_none_is_refused_or_normalised(ros):
     with pytest.raises(DataError, match=r"topic /odom, message 0: quaternion .* has length 1.0500"):
         read_bag(path)
     np.testing.assert_allclose(read_bag(path, REPAIR).streams["odom"].values[0, 3:], [0, 0, 0, 1])
+
+
+@pytest.mark.parametrize("mode", [CompressionMode.MESSAGE, CompressionMode.FILE])
+def test_ros2_bags_packed_by_the_recorder(tmp_path, mode):
+    ros = Ros(2)
+    writer = Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.SQLITE3)
+    writer.set_compression(mode, CompressionFormat.ZSTD)
+    with writer:
+        topic = writer.add_connection("/imu/data", IMU, typestore=ros.store)
+        for _, name, log, message in imus(ros, np.ones((5, 6))):
+            writer.write(topic, log, bytes(ros.store.serialize_cdr(message, name)))
+    np.testing.assert_array_equal(read_bag(tmp_path / "bag").streams["imu/data"].values, np.ones((5, 6)))
 
 
 def file_of(path):
