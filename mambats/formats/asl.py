@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import polars as pl
 from mambats.formats.error import DataError
 from mambats.formats.repair import Array, Place, Policy, settle_clock
 from mambats.formats.seconds import text_to_ns
-from mambats.series import ImageStream
+from mambats.series import ImageStream, Rigid
 
 #: Facts of an IMU by their names in `sensor.yaml`; the units are rad/s and m/s^2, a root of Hz, and Hz.
 FACTS = {
@@ -82,6 +81,7 @@ def _mounted(read: Any, path: Path) -> Array | None:
     matrix = np.array(read["T_BS"]["data"], dtype=np.float64)
     if matrix.size != 16:
         raise DataError(f"{path}: T_BS has {matrix.size} numbers, needed 16 (4 x 4). Correct it.")
+    Rigid.from_matrix("base_link", "sensor", matrix.reshape(4, 4))  # refuses what is no rotation
     return matrix.reshape(4, 4)
 
 
@@ -106,8 +106,8 @@ def read_camera(folder: Path, sensor: Sensor, policy: Policy) -> tuple[ImageStre
     path = folder / "data.csv"
     if not path.is_file():
         raise DataError(f"{path}: no such file. A camera's folder holds data.csv and data/.")
-    lines = list(enumerate(csv.reader(path.read_text(encoding="utf-8").splitlines()), 1))
-    rows = [(number, cells) for number, cells in lines if cells and not cells[0].startswith("#")]
+    lines = enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1)
+    rows = [(number, line.split(",")) for number, line in lines if line and not line.startswith("#")]
     for number, cells in rows:
         if len(cells) != 2:
             raise DataError(f"{path}, line {number}: {len(cells)} columns, needed 2: a stamp in ns and a file name.")

@@ -64,7 +64,9 @@ def read_windows(path: Path, name: str) -> Stamps:
         raise DataError(
             f"{path}: {len(found)} series are named {name}.csv, needed one. Leave `windows` out, or add it."
         )
-    ends = pl.Series([end for pair in found[0] for end in pair], dtype=pl.String)
+    ends = pl.Series([end for pair in found[0] for end in pair], dtype=pl.String, strict=False)
+    if any(len(pair) != 2 for pair in found[0]):
+        raise DataError(f"{path}: a window of {name}.csv has not two ends. Correct it.")
     if not len(ends):
         return np.zeros((0, 2), dtype=np.int64)
     return _dates(ends, f"{path}, {name}").reshape(-1, 2)

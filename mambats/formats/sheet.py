@@ -118,7 +118,9 @@ def read_sheet(path: Path, policy: Policy = REFUSE, text: Sequence[int | str] = 
     lines, repairs = whole_lines(data, lines, separator, len(header), path, policy)
     if archive_torn:
         repairs = (*repairs, f"{path}: the archive is cut off, read up to line {lines.numbers[-1]}")
-    width = len(_cells(data[lines.starts[0] : lines.ends[0]], separator))
+    if not len(lines.starts):
+        raise DataError(f"{path}: no whole row. Is the file whole?")
+    width = data.count(separator.encode(), lines.starts[0], lines.ends[0]) + 1
     frame = _frame(body_of(data, lines), separator, _types(header, width, text), path)
     return Sheet(path, header, frame, Place(str(path), lines.numbers, "line"), repairs)
 
@@ -164,7 +166,7 @@ def _types(header: tuple[str, ...], width: int, text: Sequence[int | str]) -> di
 def _frame(body: bytes, separator: str, types: dict[str, type[pl.DataType]], path: Path) -> pl.DataFrame:
     try:
         return _parse(body, separator, types)
-    except pl.exceptions.ComputeError:  # a cell that is no number: keep text, and name the cell when it is asked for
+    except pl.exceptions.PolarsError:  # a cell that is no number: keep text, and name the cell when it is asked for
         pass
     try:
         return _parse(body, separator, dict.fromkeys(types, pl.String))
@@ -186,7 +188,13 @@ def _separator(data: bytes) -> str:
 
 
 def _cells(line: bytes, separator: str) -> tuple[str, ...]:
-    [cells] = csv.reader([line.decode("utf-8", "replace")], delimiter=separator)
+    text = line.decode("utf-8", "replace")
+    cells = text.split(separator)
+    if '"' in text:
+        try:
+            [cells] = csv.reader([text], delimiter=separator)
+        except csv.Error:  # a stray quotation mark or carriage return: what stands around it is named as no number
+            pass
     return tuple(cell.strip() for cell in cells)
 
 

@@ -131,7 +131,7 @@ def _take(header: _Header, key: str, words: list[str]) -> None:
 def _case(line: str, header: _Header, place: Place, name: str, period: float) -> Recording:
     parts = line.split(":")
     fields = parts[: len(parts) - header.tail]
-    wanted = header.dimensions or len(fields)
+    wanted = header.dimensions or len(fields) or 1
     if len(fields) != wanted:
         raise DataError(f"{place.name}: {len(fields)} dimensions, needed {wanted}. Is the line cut off?")
     values = _numbers(fields, place)

@@ -166,7 +166,12 @@ def test_missing_and_damaged_files_are_named(whole, tmp_path):
     (whole / "mav0/imu0/sensor.yaml").write_text("T_BS: [1, 2\n")
     with pytest.raises(DataError, match=r"sensor.yaml: not a sensor's YAML"):
         read_euroc(whole)
+    yaml = (whole / "mav0/cam0/sensor.yaml").read_text()
     (whole / "mav0/imu0/sensor.yaml").unlink()
+    (whole / "mav0/cam0/sensor.yaml").write_text(yaml.replace("-1.0", "1.0"))
+    with pytest.raises(DataError, match=r"cam0/sensor.yaml: not a sensor's YAML.*is not a rotation"):
+        read_euroc(whole)
+    (whole / "mav0/cam0/sensor.yaml").write_text(yaml)
     assert read_euroc(whole).streams["imu"].covariance is None
     edit(whole / "mav0/imu0/data.csv", lambda rows: [r.rpartition(",")[0] for r in rows])
     with pytest.raises(DataError, match=r"imu0/data.csv: 6 columns, needed 7"):

@@ -42,7 +42,11 @@ def test_faults_are_named(series, tmp_path):
     other.write_text(series.read_text())
     with pytest.raises(DataError, match="0 series are named ambient.csv, needed one"):
         read_nab(other, windows)
-    windows.write_text(windows.read_text()[:-40])
+    text = windows.read_text()
+    windows.write_text(text.replace('"2014-07-01 05:00:00.000000",', ""))
+    with pytest.raises(DataError, match="a window of nyc_taxi.csv has not two ends"):
+        read_nab(series, windows)
+    windows.write_text(text[:-40])
     with pytest.raises(DataError, match="not a JSON table of windows"):
         read_nab(series, windows)
     series.write_text(series.read_text().replace("2014-07-01 01:00:00", "yesterday"))
