@@ -18,6 +18,13 @@ else:
     settings.load_profile("mambats")
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Of `-m gpu`, import only files with such tests: others need packages that a GPU machine may not have."""
+    if config.option.markexpr != "gpu" or collection_path.suffix != ".py" or collection_path.name == "conftest.py":
+        return None
+    return True if "mark.gpu" not in collection_path.read_text(encoding="utf-8") else None
+
+
 def pytest_collection_modifyitems(items):
     if torch.cuda.is_available():
         return
