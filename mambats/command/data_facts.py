@@ -118,7 +118,8 @@ def _ranges(
     found: list[Facts] = []
     for column, (channel, unit) in enumerate(zip(stream.channels, stream.units, strict=True)):
         good = values[:, column]
-        good = good[np.isfinite(good) if observed is None else observed[:, column] & np.isfinite(good)]
+        kept = np.isfinite(good) if observed is None else observed[:, column] & np.isfinite(good)
+        good = good if kept.all() else good[kept]
         least, most = (float(good.min()), float(good.max())) if good.size else (None, None)
         missing = len(values) - good.size
         found.append({"name": channel, "unit": unit, "min": least, "max": most, "missing": missing})

@@ -31,7 +31,12 @@ def write_columns(path: Path, columns: Mapping[str, Array]) -> None:
     Raises:
         ModuleNotFoundError: If polars is not installed.
     """
-    import polars as pl
+    try:
+        import polars as pl
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "saving needs polars, which is not installed (opening does not need it): pip install 'mambats[train]'"
+        ) from error
 
     series = [_series(pl, name, column) for name, column in columns.items()]
     rows = max(len(series[0]), 1)

@@ -4,6 +4,8 @@ import io
 
 import numpy as np
 import pytest
+from mcap.reader import make_reader
+from mcap_ros2.decoder import DecoderFactory
 from PIL import Image
 from rosbags.highlevel import AnyReader
 
@@ -166,6 +168,19 @@ def test_rosbags_reads_every_message(tmp_path):
         "/tf_static": 1, "/imu": 20, "/mag": 4, "/gnss/fix": 5, "/odom": 6, "/target": 3, "/place": 3, "/speed": 7,
         "/tf": 8, "/truth/pose": 4, "/points": 3, "/cam0/image": 2, "/cam0/camera_info": 1, "/cam1": 2, "/grey": 1,
     }  # fmt: skip
+
+
+def test_foxglove_s_own_packages_read_every_message(tmp_path):
+    made = everything()
+    write_mcap(made, tmp_path / "all.mcap")
+    with (tmp_path / "all.mcap").open("rb") as file:
+        reader = make_reader(file, decoder_factories=[DecoderFactory()], validate_crcs=True)
+        found = [(channel.topic, message) for _, channel, _, message in reader.iter_decoded_messages()]
+        assert reader.get_summary().statistics.message_count == len(found) == 70
+    rates = [[message.angular_velocity.x, message.angular_velocity.y] for topic, message in found if topic == "/imu"]
+    np.testing.assert_array_equal(rates, made.streams["imu"].values[:, :2])
+    [static] = [message for topic, message in found if topic == "/tf_static"]
+    assert [edge.child_frame_id for edge in static.transforms] == ["imu_link", "lidar"]
 
 
 def test_what_ros_has_no_message_for_is_said(tmp_path):
