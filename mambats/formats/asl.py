@@ -119,7 +119,7 @@ def read_camera(folder: Path, sensor: Sensor, policy: Policy) -> tuple[ImageStre
     if lost and policy.torn == "refuse":
         raise DataError(
             f"{place.at(lost[0])}: picture {names[lost[0]]} is not in {folder / 'data'} ({len(lost)} of {len(names)} "
-            "are missing). Get them, or leave them out with torn='repair'."
+            "are missing). Get them, or leave them out with Policy(torn='repair')."
         )
     repairs = (f"{path}: {len(lost)} rows whose picture is missing, dropped",) if lost else ()
     kept = np.setdiff1d(np.arange(len(names)), lost)

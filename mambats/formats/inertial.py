@@ -40,13 +40,13 @@ def check_imu(imu: Stream, where: str, policy: Policy) -> None:
         if 0.7 * size < median < 1.3 * size:
             raise DataError(
                 f"{where}: the accelerometer's median length is {median:.4g}, about one gravity in {unit}; needed "
-                f"m/s^2 (9.81). Declare the unit {unit!r} (`read_sensor_csv`), or read with units='trust'."
+                f"m/s^2 (9.81). Declare the unit {unit!r} (`read_sensor_csv`), or read with Policy(units='trust')."
             )
     fast = float(np.nanpercentile(np.abs(rates), 99))
     if fast > FASTEST:
         raise DataError(
             f"{where}: 1 % of the angular rates are beyond {fast:.4g}; needed rad/s, and few gyroscopes reach "
-            f"{FASTEST:g}. Declare the unit 'deg/s' (`read_sensor_csv`), or read with units='trust'."
+            f"{FASTEST:g}. Declare the unit 'deg/s' (`read_sensor_csv`), or read with Policy(units='trust')."
         )
 
 
@@ -80,7 +80,7 @@ def check_turning(imu: Stream, pose: Stream, where: str, policy: Policy) -> None
         raise DataError(
             f"{where}: the gyroscope's median rate is {measured:.4g}, the true pose turns at {true:.4g} rad/s "
             f"({np.rad2deg(true):.4g} deg/s). Are the rates in deg/s? Needed rad/s: convert them, or read with "
-            "units='trust'."
+            "Policy(units='trust')."
         )
 
 
@@ -122,7 +122,7 @@ def check_quaternion_order(imu: Stream, pose: Stream, where: str, policy: Policy
         raise DataError(
             f"{where}: as read, these quaternions turn gravity away from up by {read:.2f} of its length; taken as "
             f"'{best}' by {others[best]:.2f}. Do they stand in another order than the format has? Reorder "
-            "the columns; or read with units='trust' if they are right (a world with z down)."
+            "the columns; or read with Policy(units='trust') if they are right (a world with z down)."
         )
 
 

@@ -13,7 +13,7 @@ from mambats.formats.error import DataError
 from mambats.formats.repair import REFUSE, Policy
 
 Index = npt.NDArray[np.int64]
-_ADVICE = "Get the file again, or read what is there with torn='repair'."
+_ADVICE = "Get the file again, or read what is there with Policy(torn='repair')."
 
 
 def read_bytes(path: Path, policy: Policy = REFUSE) -> tuple[bytes, bool]:

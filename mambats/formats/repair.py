@@ -133,7 +133,9 @@ def settle_clock(stamps: Stamps, place: Place, policy: Policy = REFUSE) -> Settl
     if not equal.size + back.size:
         return Settled(np.arange(len(stamps)))
     if policy.clock == "refuse":
-        raise DataError(f"{_fault(stamps, equal, back, place)} Correct the file, or read it with clock='repair'.")
+        raise DataError(
+            f"{_fault(stamps, equal, back, place)} Correct the file, or read it with Policy(clock='repair')."
+        )
     if equal.size + back.size > policy.most * len(stamps):
         raise DataError(
             f"{_fault(stamps, equal, back, place)} A repair would drop {equal.size + back.size} of "
@@ -195,7 +197,7 @@ def settle_quaternions(quaternions: Array, place: Place, policy: Policy = REFUSE
     if policy.quaternions == "refuse":
         raise DataError(
             f"{place.at(int(off[0]))}: quaternion {quaternions[off[0]].tolist()} has length {length[off[0]]:.4f}, "
-            f"needed 1 ({off.size} such rows). Are these the right columns? If so read with quaternions='repair'."
+            f"needed 1 ({off.size} such rows). Right columns? Then read with Policy(quaternions='repair')."
         )
     lost = off[np.abs(length[off] - 1) > MENDABLE]
     near = np.setdiff1d(off, lost)
