@@ -10,10 +10,10 @@ import numpy as np
 from mambats.preprocess.carried import Array, Values
 from mambats.preprocess.extra import needs
 
-# Widths up to which a network of comparisons finds medians, all windows of a block in parallel. On one core, 6 channels,
-# millions of rows a second beside scipy's median_filter: 25 and 1.4 at width 5, 1.9 and 0.25 at 21, 0.1 and 0.07 at 101.
+# Widths up to which a network of comparisons finds medians, all windows of a block at once. On one core, 6 channels,
+# millions of rows a second (scipy's median_filter): 25 (1.4) at width 5, 1.9 (0.25) at 21, 0.1 (0.07) at 101.
 WIDEST = 101
-# Values that a block's wires hold: 1 MB of float64, the fastest of blocks from 128 to 4096 rows at each of these widths.
+# Values that a block's wires hold: 1 MB of float64, the fastest of blocks of 128 to 4096 rows at each of these widths.
 BLOCK = 1 << 17
 # Values below which the windows are sorted one by one: numpy's call costs more than the work then.
 FEW = 512

@@ -72,6 +72,18 @@ def test_points_move_by_their_twists():
     np.testing.assert_allclose(once, steady_points(points, TWISTS, np.ones((41, 7))), atol=1e-12)
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 0.0])
+def test_motions_have_gradients_also_at_rest(scale):
+    twists = torch.from_numpy(scale * RNG.standard_normal((2, 6))).requires_grad_()
+    points, times = torch.from_numpy(RNG.standard_normal((2, 4, 3))), torch.from_numpy(RNG.uniform(-1, 1, (2, 4)))
+    assert torch.autograd.gradcheck(exp_se3, twists)
+    assert torch.autograd.gradcheck(lambda t: log_se3(exp_se3(t)), twists)
+    assert torch.autograd.gradcheck(lambda t: steady_points(points, t, times), twists)
+    with torch.no_grad():
+        quick = steady_points(points, twists, times)
+    torch.testing.assert_close(steady_points(points, twists, times).detach(), quick, rtol=0, atol=1e-13)
+
+
 def expm_point(point, twist):
     return (matrix_of(twist) @ np.r_[point, 1.0])[:3]
 
