@@ -84,6 +84,17 @@ def _poses(path: Path, policy: Policy) -> list[Recording]:
     return [read_poses(path, policy=policy)]
 
 
+def _odometry(path: Path, policy: Policy) -> list[Recording]:
+    from mambats.formats.kitti import read_poses
+
+    made = list[Recording]()
+    for file in sorted((path / "poses").glob("*.txt")):
+        times, rig = (path / "sequences" / file.stem / name for name in ("times.txt", "calib.txt"))
+        held = times if times.is_file() else None
+        made.append(read_poses(file, held, calibration=rig if rig.is_file() else None, policy=policy))
+    return made
+
+
 def _whole(cell: str) -> bool:
     return cell.lstrip("-").isdigit()
 
@@ -97,6 +108,12 @@ FORMATS = (
         _tracking,
     ),
     Format("kitti_object", "KITTI object: calib/*.txt beside label_2/, image_2/ or velodyne/", _is_object, _object),
+    Format(
+        "kitti_odometry",
+        "KITTI odometry: poses/*.txt beside sequences/",
+        lambda look: look.has("poses/*.txt", "sequences"),
+        _odometry,
+    ),
     Format("kitti_labels", "KITTI tracking labels: frame, track, a class, and 14 or 15 numbers", _is_labels, _labels),
     Format("kitti_detections", "KITTI detections in space: 15 numbers with commas", _is_detections, _detections),
     Format(

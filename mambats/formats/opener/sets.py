@@ -103,7 +103,9 @@ def _nuscenes(path: Path, policy: Policy) -> list[Recording]:
 
 
 def _is_nuscenes(look: Look) -> bool:
-    return look.has("*.pkl") or (look.path.suffix == ".pkl" and look.head[:1] == b"\x80")
+    if look.has("*.pkl") and (look.has("*.bin") or look.has("samples")):
+        return True
+    return not look.is_folder and (look.path.suffix == ".pkl" and look.head[:1] == b"\x80")
 
 
 FORMATS = (
@@ -123,6 +125,11 @@ FORMATS = (
         lambda look: look.header == "timestamp,value",
         _nab,
     ),
-    Format("nuscenes", "nuScenes: an infos .pkl of mmdetection3d, or its folder", _is_nuscenes, _nuscenes),
+    Format(
+        "nuscenes",
+        "nuScenes: an infos .pkl of mmdetection3d, or a folder with one and .bin sweeps",
+        _is_nuscenes,
+        _nuscenes,
+    ),
     Format("tum", "a TUM trajectory: eight numbers a line, parted by blanks", _is_tum, _tum),
 )

@@ -1,6 +1,7 @@
 """Formats are told by content and layout; what fits nothing is refused with what was looked for."""
 
 import gzip
+import importlib
 import shutil
 
 import numpy as np
@@ -58,7 +59,7 @@ def test_a_file_is_known_by_its_content(tmp_path, name, text, form):
         (["calib/000001.txt", "velodyne/000001.bin"], "kitti_object"),
         (["aImu.txt", "aGps.txt", "a_metadata.txt"], "gtsam_ins"),
         (["test_FD001.txt.gz"], "cmapss"),
-        (["infos.pkl", "a.jpg"], "nuscenes"),
+        (["infos.pkl", "sweep.pcd.bin"], "nuscenes"),
         (["metadata.yaml", "x_0.db3"], "bag folder"),
         (["x_0.mcap", "x_1.mcap"], "bag folder"),
         (["recording.json"], "recording"),
@@ -112,6 +113,31 @@ def test_a_part_of_a_recording_names_the_whole(tmp_path):
     path = place(tmp_path, "velodyne/000001.bin", "\1\2\3\4")
     with pytest.raises(DataError, match=r"is a part of .*, which is KITTI object: .* Give that folder"):
         open_any(path)
+
+
+@pytest.mark.parametrize(
+    ("corpus", "maker", "form", "count"),
+    [
+        ("broad", "fake", "broad", 1),
+        ("cmapss", "fake", "cmapss", 6),
+        ("euroc", "fake", "euroc", 1),
+        ("euroc", "fake_loose", "euroc", 1),
+        ("gtsam_ins", "fake", "gtsam_ins", 1),
+        ("imufusion", "fake", "x-imu3", 1),
+        ("kitti", "fake", "kitti_tracking", 1),
+        ("kitti", "fake_object", "kitti_object", 1),
+        ("kitti", "fake_odometry", "kitti_odometry", 1),
+        ("kitti", "fake_raw", "kitti_raw", 1),
+        ("nab", "fake", "nab", 1),
+        ("nuscenes", "fake", "nuscenes", 1),
+        ("uea", "fake_unequal", "uea", 3),
+    ],
+)
+def test_tiny_files_in_the_true_layouts_are_known_and_read(tmp_path, corpus, maker, form, count):
+    path = getattr(importlib.import_module(f"mambats_datasets.fakes.{corpus}"), maker)(tmp_path / "held")
+    found = recognise(path)
+    assert found is not None and found.name == form
+    assert len(open_any(path)) == count
 
 
 def test_names_of_formats_are_unique():
