@@ -68,8 +68,8 @@ def test_still_intervals_are_the_still_ones():
     ("poses", "axes", "message"),
     [
         (5, None, "5 still poses .* were found, needed 9"),
-        (20, [(0, 0, 1)], "the poses leave accelerometer"),
-        (20, [(1, 0, 0)], "the poses leave accelerometer"),
+        (12, [(0, 0, 1)], "the poses leave accelerometer"),
+        (12, [(1, 0, 0)], "the poses leave accelerometer"),
     ],
 )
 def test_too_little_motion_is_named(poses, axes, message):

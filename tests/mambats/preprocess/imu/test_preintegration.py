@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -90,6 +90,7 @@ def test_the_recursion_of_the_paper(seed, count, size):
     close(made.covariance[0], cov)
 
 
+@settings(max_examples=8)
 @given(st.integers(0, 10_000), st.lists(st.integers(0, 7), min_size=1, max_size=5))
 def test_any_cut_gives_the_same(seed, cuts):
     many = [peer.samples(sum(cuts) + 6, seed + k) for k in range(3)]
