@@ -23,7 +23,17 @@ if TYPE_CHECKING:
         Step,
         Undistort,
     )
-    from mambats.preprocess.imu import Preintegrated, Preintegration
+    from mambats.preprocess.imu import (
+        AllanFit,
+        ImuCalibration,
+        ImuIntrinsics,
+        NotEnoughMotionError,
+        Preintegrated,
+        Preintegration,
+        StillDetector,
+        draw_allan,
+        fit_allan,
+    )
     from mambats.preprocess.lidar import (
         CropBox,
         CropRange,
@@ -69,6 +79,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AllanFit",
     "BandFilter",
     "Camera",
     "CannotTellError",
@@ -89,10 +100,13 @@ __all__ = [
     "GroundRemoval",
     "Hampel",
     "ImageSteps",
+    "ImuCalibration",
+    "ImuIntrinsics",
     "IntoFrame",
     "MoveImu",
     "MovingAverage",
     "Normalise",
+    "NotEnoughMotionError",
     "Notch",
     "OfflineOnlyError",
     "OnStream",
@@ -110,17 +124,21 @@ __all__ = [
     "SavitzkyGolay",
     "Sections",
     "Step",
+    "StillDetector",
     "Stuck",
     "Undistort",
     "VoxelGrid",
     "Voxels",
     "ZeroPhase",
     "check_gravity",
+    "draw_allan",
+    "fit_allan",
     "move_pose",
     "rep_findings",
 ]
 
 _HOMES = {
+    "AllanFit": "imu",
     "BandFilter": "signal",
     "Camera": "image",
     "CannotTellError": "clock",
@@ -141,10 +159,13 @@ _HOMES = {
     "GroundRemoval": "lidar",
     "Hampel": "outliers",
     "ImageSteps": "image",
+    "ImuCalibration": "imu",
+    "ImuIntrinsics": "imu",
     "IntoFrame": "transform",
     "MoveImu": "transform",
     "MovingAverage": "signal",
     "Normalise": "image",
+    "NotEnoughMotionError": "imu",
     "Notch": "signal",
     "OfflineOnlyError": "carried",
     "OnStream": "signal",
@@ -162,12 +183,15 @@ _HOMES = {
     "SavitzkyGolay": "signal",
     "Sections": "signal",
     "Step": "image",
+    "StillDetector": "imu",
     "Stuck": "outliers",
     "Undistort": "image",
     "VoxelGrid": "lidar",
     "Voxels": "lidar",
     "ZeroPhase": "signal",
     "check_gravity": "transform",
+    "draw_allan": "imu",
+    "fit_allan": "imu",
     "move_pose": "transform",
     "rep_findings": "transform",
 }
