@@ -42,11 +42,9 @@ def trace_motion(rates: Tensor, forces: Tensor, dt: Tensor) -> Motion:
     """
     angle = rates * dt[:, None]
     scale, cosine, mu = so3.half_turn(angle.square().sum(1))
-    after = so3.running_product(torch.cat([scale[:, None] * angle, cosine[:, None]], 1))
-    start = torch.tensor([0.0, 0.0, 0.0, 1.0]).to(after)[None, :, None].expand(len(after), 4, 1)
-    before = torch.cat([start, after[..., :-1]], 2)
+    before, after = _attitudes(angle, scale, cosine)
     outer = (before[:, :, None] * before[:, None]).flatten(1, 2)
-    frame = (so3.moments_to_matrix(outer).mT @ outer).unflatten(1, (3, 3)).unbind(2)  # columns (B, 3, T)
+    frame = _frames(outer)
     turned, gain = (_apply(frame, vector) for vector in (angle, forces * dt[:, None]))
     speed, clock = gain.cumsum(-1), dt.cumsum(-1)
     path = ((speed - 0.5 * gain) * dt[:, None]).cumsum(-1)
@@ -57,6 +55,28 @@ def trace_motion(rates: Tensor, forces: Tensor, dt: Tensor) -> Motion:
     middle = 0.5 / (1 + cosine)
     ends = (after, far, velocity, position)
     return Motion(dt, left + 0.5 * dt, angle, turned, 2 * scale, mu, middle, before, outer, *ends)
+
+
+def end_motion(rates: Tensor, forces: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return attitude (B, 4), velocity and position (B, 3) at the end, and nothing that errors need."""
+    angle = rates * dt[:, None]
+    scale, cosine, _ = so3.half_turn(angle.square().sum(1))
+    before, after = _attitudes(angle, scale, cosine)
+    gain = _apply(_frames((before[:, :, None] * before[:, None]).flatten(1, 2)), forces * dt[:, None])
+    speed = gain.cumsum(-1)
+    return after[..., -1], speed[..., -1], ((speed - 0.5 * gain) * dt[:, None]).sum(-1)
+
+
+def _attitudes(angle: Tensor, scale: Tensor, cosine: Tensor) -> tuple[Tensor, Tensor]:
+    """Return attitudes (B, 4, T) before and after each sample."""
+    after = so3.running_product(torch.cat([scale[:, None] * angle, cosine[:, None]], 1))
+    start = torch.tensor([0.0, 0.0, 0.0, 1.0]).to(after)[None, :, None].expand(len(after), 4, 1)
+    return torch.cat([start, after[..., :-1]], 2), after
+
+
+def _frames(outer: Tensor) -> tuple[Tensor, ...]:
+    """Return the columns, each (B, 3, T), of rotation matrices from q q^T (B, 16, T)."""
+    return (so3.moments_to_matrix(outer).mT @ outer).unflatten(1, (3, 3)).unbind(2)
 
 
 def _apply(columns: tuple[Tensor, ...], vector: Tensor) -> Tensor:

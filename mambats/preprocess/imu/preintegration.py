@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mambats.preprocess.imu import so3
 from mambats.preprocess.imu.errors import needs_motion, needs_noise
-from mambats.preprocess.imu.moments import Sums, sum_samples, trace_motion, uncertainty
+from mambats.preprocess.imu.moments import Sums, end_motion, sum_samples, trace_motion, uncertainty
 
 
 class Preintegrated(NamedTuple):
@@ -75,6 +75,8 @@ class Preintegration:
         gyro_noise: Noise density of angular rate, rad/s/sqrt(Hz).
         accelerometer_noise: Noise density of specific force, m/s^2/sqrt(Hz).
         integration_noise: Density of the error of integration in position, m/sqrt(s).
+        errors: Whether to find covariance and Jacobians too. Without them they are zero and the motion comes out
+            nearly twice as fast.
 
     Raises:
         ValueError: If a density is negative or not finite.
@@ -84,12 +86,17 @@ class Preintegration:
     """
 
     def __init__(
-        self, gyro_noise: float = 1.7e-4, accelerometer_noise: float = 2e-3, integration_noise: float = 0.0
+        self,
+        gyro_noise: float = 1.7e-4,
+        accelerometer_noise: float = 2e-3,
+        integration_noise: float = 0.0,
+        errors: bool = True,
     ) -> None:
         needs_noise(gyro_noise, accelerometer_noise, integration_noise)
         self.gyro_noise = gyro_noise
         self.accelerometer_noise = accelerometer_noise
         self.integration_noise = integration_noise
+        self.errors = errors
 
     def start(self, batch: int, bias: Tensor | None = None, *, dtype: torch.dtype = torch.float64) -> Preintegrated:
         """Return no motion at all for `batch` intervals, at a bias (B, 6) or at none."""
@@ -129,10 +136,11 @@ class Preintegration:
             first = Preintegrated(*(part.to(gyro) for part in first))
         if dt.numel() == 0:
             return first
-        parts = [_sum(*rows) for rows in _lanes(gyro, accelerometer, dt, first.bias)]
+        parts = [_sum(*rows, errors=self.errors) for rows in _lanes(gyro, accelerometer, dt, first.bias)]
         duration, velocity, position, *sums = (torch.cat(column) for column in zip(*parts, strict=True))
         densities = (self.gyro_noise, self.accelerometer_noise, self.integration_noise)
-        errors = uncertainty(Sums(*sums), densities)
+        none = torch.zeros_like(first.jacobian), torch.zeros_like(first.covariance)
+        errors = uncertainty(Sums._make(sums), densities) if self.errors else none
         summed = Preintegrated(duration, sums[0], velocity, position, *errors, first.bias)
         return summed if state is None else compose(first, summed)
 
@@ -141,10 +149,13 @@ class Preintegration:
         return self(gyro[:, None], accelerometer[:, None], dt[:, None], state=state)
 
 
-def _sum(gyro: Tensor, accelerometer: Tensor, dt: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+def _sum(gyro: Tensor, accelerometer: Tensor, dt: Tensor, bias: Tensor, *, errors: bool) -> tuple[Tensor, ...]:
     """Trace and sum one slice of the batch: components (B, 3, T) from here on."""
     rates = (gyro - bias[:, None, :3]).mT.contiguous()
     forces = (accelerometer - bias[:, None, 3:]).mT.contiguous()
+    if not errors:
+        attitude, velocity, position = end_motion(rates, forces, dt)
+        return dt.sum(-1), velocity, position, attitude
     motion = trace_motion(rates, forces, dt)
     return dt.sum(-1), motion.velocity, motion.position, *sum_samples(motion)
 

@@ -110,6 +110,13 @@ def test_any_cut_gives_the_same(seed, cuts):
     same(compose(*half), whole)
 
 
+def test_motion_alone_is_the_same_motion():
+    rates, forces, dt, bias = batch(*peer.samples())
+    whole, alone = (Preintegration(errors=errors)(rates, forces, dt, bias) for errors in (True, False))
+    same(alone[:4], whole[:4], 1e-14)
+    assert not alone.covariance.any() and not alone.jacobian.any()
+
+
 def test_padding_counts_nothing():
     rates, forces, dt, bias = batch(*peer.samples())
     more = [torch.cat([rows, torch.ones_like(rows)], 1) for rows in (rates, forces)]
