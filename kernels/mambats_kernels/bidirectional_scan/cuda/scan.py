@@ -115,7 +115,7 @@ def _apart(given: Inputs, back: Tensor | None, plan: Backward, zeros: bool) -> _
     dz = given.x.new_empty(0) if given.z is None else make(given.x, memory_format=torch.contiguous_format)
     dB, dC = (given.B.new_empty(given.B.shape) for _ in range(2))
     dA, dback, dD, dbias = (
-        given.A.new_empty(0 if v is None else v.shape) for v in (given.A, back, given.D, given.bias)
+        given.x.new_empty(0) if v is None else v.new_empty(v.shape) for v in (given.A, back, given.D, given.bias)
     )
     return _Gradients(dx, ddt, dz, dB, dC, dA, dback, dD, dbias, given.A.new_empty(plan.room))
 
