@@ -162,7 +162,7 @@ def _weights(square: Tensor, times: Tensor) -> Tensor:
         powers = times.new_ones(*angles.shape[:-1], 6, angles.shape[-1])
         for power in range(1, 6):
             torch.mul(powers[..., power - 1, :], angles, out=powers[..., power, :])
-        made = torch.tensor(SERIES).to(times) @ powers
+        made = torch.tensor(SERIES, dtype=times.dtype, device=times.device) @ powers
     made *= times[..., None, :]
     made[..., 1:, :] *= times[..., None, :]
     made[..., 2, :] *= times

@@ -267,3 +267,17 @@ def test_trees_against_the_reps():
     assert rep_findings(FrameTree((good,))) == ()
     wrong = Rigid("base_link", "camera_optical")
     assert rep_findings(FrameTree((wrong,)))[0].startswith("the y axis of 'camera_optical' does not point down")
+
+
+def test_points_under_one_slow_twist_move_as_the_matrix_exponential_moves_them():
+    """Small angles take a series of their own, whose coefficients once were float32."""
+    random = np.random.default_rng(0)
+    points, times = random.normal(size=(1, 40, 3)), 0.01 * random.random((1, 40))
+    turn, shift = np.array([0.2, -0.1, 1.0]), np.array([9.0, 0.5, 0.1])
+    hat = np.zeros((4, 4))
+    hat[:3, :3] = np.cross(np.eye(3), -turn)
+    hat[:3, 3] = shift
+    moved = steady_points(torch.from_numpy(points), np.concatenate([turn, shift])[None], torch.from_numpy(times))
+    for k in range(40):
+        wanted = expm(hat * times[0, k]) @ np.append(points[0, k], 1)
+        np.testing.assert_allclose(moved[0, k].numpy(), wanted[:3], rtol=0, atol=1e-14)
