@@ -187,8 +187,9 @@ def compose(first: Preintegrated, second: Preintegrated) -> Preintegrated:
     )
 
 
-#: Samples worked on at once: (T, lanes) float32 components of 100 KB stay in the second-level cache (measured).
-_SLICE = 25_600
+#: Samples worked on at once: of 3,200 to 409,600 the fastest, 2.7 and 6.2 M samples a second against 1.4 and 4.4 at the
+#: ends; larger slices leave the cache, smaller ones pay for calls.
+_SLICE = 51_200
 
 
 def _lanes(*columns: Tensor) -> list[tuple[Tensor, ...]]:
