@@ -21,8 +21,8 @@ import numpy as np
 
 from mambats.data.panel import Block, Panel, build_panel
 from mambats.data.split import Borders
-from mambats.formats.store.stage import staged
 from mambats.formats.error import DataError
+from mambats.formats.store.stage import staged
 from mambats.protocols import Source
 from mambats.series import Recording, Stream
 

@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 
 from mambats.data.cache import finish, origin
-from mambats.formats.store.stage import staged
 from mambats.formats.columns import Columns, open_columns
 from mambats.formats.roles import Reading
+from mambats.formats.store.stage import staged
 from mambats.formats.table import Layout, fact, find_layout, take
 
 if TYPE_CHECKING:

@@ -275,7 +275,7 @@ def test_points_under_one_slow_twist_move_as_the_matrix_exponential_moves_them()
     points, times = random.normal(size=(1, 40, 3)), 0.01 * random.random((1, 40))
     turn, shift = np.array([0.2, -0.1, 1.0]), np.array([9.0, 0.5, 0.1])
     hat = np.zeros((4, 4))
-    hat[:3, :3] = np.cross(np.eye(3), -turn)
+    hat[:3, :3] = np.cross(turn, np.eye(3)).T
     hat[:3, 3] = shift
     moved = steady_points(torch.from_numpy(points), np.concatenate([turn, shift])[None], torch.from_numpy(times))
     for k in range(40):
