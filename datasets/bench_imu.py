@@ -152,7 +152,7 @@ def attitude(data: Path) -> None:
         print(f"\n{file.stem}: total / heading / inclination RMSE [degrees], online, 6-axis | updates/s")
         for name, method in METHODS.items():
             made, rate = method(held)
-            print(f"  {name:34} {' / '.join(f'{one:6.3f}' for one in scores(made, held))} | {rate:12,.0f}")
+            print(f"  {name:34} {' / '.join(f'{one:7.4f}' for one in scores(made, held))} | {rate:12,.0f}")
 
 
 def injected(imu: Stream, offset: float, drift: float, rate: float) -> Stream:
