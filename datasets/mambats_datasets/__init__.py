@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mambats_datasets.nuscenes import NuScenes
     from mambats_datasets.source import ChecksumError, DownloadError, NotFoundError, SourceRecord
     from mambats_datasets.synthetic.oscillator import Oscillators
+    from mambats_datasets.synthetic.robot import SimulatedRobots
+    from mambats_datasets.synthetic.world.street import StreetWorlds
     from mambats_datasets.uea import UEA
     from mambats_datasets.vega import VegaTemperature
 
@@ -42,7 +44,9 @@ __all__ = [
     "NotFoundError",
     "NuScenes",
     "Oscillators",
+    "SimulatedRobots",
     "SourceRecord",
+    "StreetWorlds",
     "VegaTemperature",
     "XioFusion",
 ]
@@ -65,7 +69,9 @@ _HOMES = {
     "NotFoundError": "source",
     "NuScenes": "nuscenes",
     "Oscillators": "synthetic.oscillator",
+    "SimulatedRobots": "synthetic.robot",
     "SourceRecord": "source",
+    "StreetWorlds": "synthetic.world.street",
     "VegaTemperature": "vega",
     "XioFusion": "imufusion",
 }

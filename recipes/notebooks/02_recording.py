@@ -28,7 +28,7 @@ from mambats.formats import open_any, write_mcap
 from mambats.pictures import plot_recording
 from mambats.preprocess import Hampel, OnStream
 from mambats.preprocess.clock import ClockAlignment
-from mambats_datasets.synthetic.robot import SimulatedRobots
+from mambats_datasets import SimulatedRobots
 
 FOLDER = Path("runs/02_recording")
 FOLDER.mkdir(parents=True, exist_ok=True)
