@@ -25,6 +25,7 @@ from mambats.series import FrameTree, ImageStream, Recording
 
 _PACKED = re.compile(rb"compression_mode:\s*[\"']?message", re.IGNORECASE)
 SQLITE = b"SQLite format 3\0"
+TRUTH = "truth/"  # streams under this topic are ground truth, never an input
 
 
 def read_bag(path: Path | str, policy: Policy = REFUSE, names: Mapping[str, str] | None = None) -> Recording:
@@ -165,8 +166,10 @@ class _Reading:
             tree = FrameTree(tuple(whole.edges))
         except ValueError as error:
             raise DataError(f"{self.place}, static transforms: {error}") from error
+        truth = {name.removeprefix(TRUTH): stream for name, stream in whole.streams.items() if name.startswith(TRUTH)}
+        streams = {name: stream for name, stream in whole.streams.items() if not name.startswith(TRUTH)}
         return Recording(
-            self.place.name.split(".")[0], whole.streams, {}, whole.ragged, images, tree, {}, tuple(whole.repairs)
+            self.place.name.split(".")[0], streams, {}, whole.ragged, images, tree, truth, tuple(whole.repairs)
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mambats.formats.bags.reader import TRUTH
 from mambats.formats.error import DataError
 from mambats.formats.messages.encode import IMU, Encoder, Lane, partner
 from mambats.formats.messages.motion import POSE, TWIST
@@ -96,7 +97,7 @@ def _lanes(recording: Recording, encoder: Encoder, left: list[str]) -> Iterator[
     if recording.frames.edges:
         # First of all, so that whoever plays the file knows the frames from the start.
         yield encoder.static(recording.frames, _first(recording))
-    for part, prefix in ((recording.streams, "/"), (recording.truth, "/truth/")):
+    for part, prefix in ((recording.streams, "/"), (recording.truth, f"/{TRUTH}")):
         joined = {f"{name}{end}" for name in part for end in ("/orientation", "/twist") if partner(part, name)}
         for name, stream in part.items():
             lane = _stream(encoder, prefix, name, stream, partner(part, name)) if name not in joined else None
