@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mambats_kernels.native.build import LIBRARY
 from mambats_kernels.native.conv import Conv
+from mambats_kernels.native.imu import Imu
 from mambats_kernels.native.scan import Scan
 from mambats_kernels.native.stack import Stack
 
@@ -12,6 +13,7 @@ from mambats_kernels.native.stack import Stack
 _BLOCKS: dict[str, tuple[type[ctypes.Structure], tuple[str, ...]]] = {
     "mambats_scan_size": (Scan, ("mambats_scan_forward", "mambats_scan_backward")),
     "mambats_conv_size": (Conv, ("mambats_conv_forward", "mambats_conv_backward")),
+    "mambats_imu_size": (Imu, ("mambats_imu_forward",)),
     "mambats_stack_size": (Stack, ("mambats_stack_derive",)),
 }
 

@@ -4,6 +4,7 @@
 #include "backward.h"
 #include "convolve.h"
 #include "forward.h"
+#include "preintegrate.h"
 #include "stack_step.h"
 
 #define MAMBATS_TEXT_(name) #name
@@ -20,6 +21,7 @@ static int64_t scan_scratch(const MambatsScan &s, int64_t channels, bool backwar
 // External linkage, but hidden: dispatch.cpp finds it, other libraries do not.
 extern const MambatsKernels kernels;
 const MambatsKernels kernels = {MAMBATS_TEXT(MAMBATS_ISA), scan_scratch, forward_unit, backward_unit, conv_scratch,
-                                conv_forward,              conv_backward, stack_scratch, stack_step};
+                                conv_forward,              conv_backward, stack_scratch, stack_step,    imu_lanes,
+                                imu_scratch,               imu_tile};
 
 }  // namespace MAMBATS_ISA

@@ -1,6 +1,7 @@
 // What every instruction set offers, and the one that was chosen. dispatch.cpp holds the choice.
 #pragma once
 #include "conv.h"
+#include "imu.h"
 #include "scan.h"
 #include "stack.h"
 
@@ -15,6 +16,9 @@ struct MambatsKernels {
                           float *scratch);
     int64_t (*stack_scratch)(const MambatsStack &);
     void (*stack_step)(const MambatsStack &, const MambatsToken &, int64_t first, int64_t last, float *scratch);
+    int64_t (*imu_lanes)(const MambatsImu &);  // intervals of a tile
+    int64_t (*imu_scratch)();
+    void (*imu_tile)(const MambatsImu &, int64_t first, float *scratch);
 };
 
 namespace mambats {
