@@ -7,6 +7,7 @@ import torch
 
 from mambats.encoders import CausalEncoder
 from mambats.mixers import MambaSettings
+from mambats.preprocess.imu import Preintegration
 from mambats_kernels import causal_conv, causal_conv_step, native, selective_scan, selective_step
 from mambats_kernels.backend import use_backend
 from mambats_kernels.causal_conv import cases as conv_cases
@@ -76,11 +77,19 @@ def stack():
         raise SystemExit("the native step did not run")
 
 
+def imu():
+    batch, length, dtype = choose.randint(0, 35), choose.randint(1, 40), choose.choice([torch.float32, torch.float64])
+    gyro, force = (torch.randn(batch, length, 3, dtype=dtype) * choose.choice([1, 1000]) for _ in range(2))
+    Preintegration(errors=coin())(
+        gyro, force, torch.rand(batch, length, dtype=dtype), torch.randn(batch, 6, dtype=dtype)
+    )
+
+
 if __name__ == "__main__":
     torch.set_num_threads(2)
     with use_backend("native"):
         for level in (0, 1, 2):
             if native.library.mambats_use_instructions(level) == 0:
                 for seed in range(int(sys.argv[1])):
-                    scan(seed), conv(seed), step(), stack()
+                    scan(seed), conv(seed), step(), stack(), imu()
                 print("clean", level, flush=True)
