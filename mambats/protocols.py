@@ -9,12 +9,15 @@ encoder's reference period: a regular series has gaps of 1, and the first gap of
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from mambats.gaussian import Gaussian
+
 if TYPE_CHECKING:
-    from mambats.series import Recording
+    from mambats.series import Recording, SensorRows
 
 # A NamedTuple tree of tensors, batch first. It can be cloned, moved, saved with safetensors, given to
 # ONNX as inputs and outputs, and differentiated through at both ends.
@@ -96,6 +99,137 @@ class Encoder(nn.Module, ABC):
         state: State,
     ) -> tuple[Tensor, State]:
         """Encode one row x_t (B, C); returns (B, width) and the next state."""
+
+
+class Event(NamedTuple):
+    """One row of one stream for each series of a batch.
+
+    Args:
+        values: Shape (B, C).
+        observed: Which values were measured, shape (B, C) bool, or None where all were.
+        mask: Which series measured at all at this moment, shape (B,) bool, or None where all did.
+    """
+
+    values: Tensor
+    observed: Tensor | None = None
+    mask: Tensor | None = None
+
+
+class FusionEncoder(nn.Module, ABC):
+    """Turn streams with clocks of their own into tokens that know of one another, in parallel or event by event.
+
+    Every row of every stream becomes a token of its stream. Rows are taken in the order (stamp, order of `streams`);
+    a token knows rows up to itself in that order, and nothing later. Any subset of the streams may be given, in
+    training and at run time, and rows with mask False are not there: both are the same as never having measured.
+    A stream of no channels (C = 0) asks: its tokens say what is known at that moment.
+
+    The law: one call over a window equals calls over windows that follow one another with carried state, equals
+    `step` moment by moment. Encoders that are not causal return state None, refuse one, and refuse `step`.
+    """
+
+    #: Channels of each stream by name; the order of names settles who comes first among equal stamps.
+    streams: Mapping[str, int]
+    width: int
+    #: Nanoseconds that count as a gap of 1.
+    period_ns: int
+    causal: bool = True
+    #: Seconds of look-ahead; None means the whole window, 0 means causal.
+    lookahead: float | None = 0.0
+
+    @abstractmethod
+    def forward(
+        self, rows: Mapping[str, SensorRows], length_ns: int, *, state: State | None = None
+    ) -> tuple[dict[str, Tensor], State | None]:
+        """Encode the rows of a window that ends `length_ns` after its start, where the state's window ended.
+
+        Args:
+            rows: By stream; values (B, T, C), stamps (B, T) int64 nanoseconds since the start of the window.
+            length_ns: Of the window; no stamp lies beyond.
+            state: Of the windows before, or None.
+
+        Returns:
+            Tokens (B, T, width) of each stream given, zeros where mask is False, and the state at the window's end.
+        """
+
+    @abstractmethod
+    def init_state(self, batch: int) -> State:
+        """Return the state before any row, on the device of the parameters."""
+
+    @abstractmethod
+    def step(self, events: Mapping[str, Event], elapsed_ns: Tensor, *, state: State) -> tuple[dict[str, Tensor], State]:
+        """Take what was measured at one moment.
+
+        Args:
+            events: One row a stream, of the streams that measured.
+            elapsed_ns: Since the step before, or the end of the window before, shape (B,) int64.
+            state: Of the step before.
+
+        Returns:
+            Tokens (B, width) of each stream given, zeros where its mask is False, and the next state.
+        """
+
+
+class Innovation(NamedTuple):
+    """What a measurement told a filter.
+
+    Args:
+        residual: Measured less predicted, shape (B, m).
+        covariance: Of the residual, S, shape (B, m, m).
+        nis: residual' S^-1 residual, shape (B,): chi-square with m degrees of freedom where the filter is consistent.
+        log_likelihood: Of the residual under N(0, S), shape (B,), nats.
+        used: Whether the state was updated: measured, and not gated out; shape (B,) bool.
+    """
+
+    residual: Tensor
+    covariance: Tensor
+    nis: Tensor
+    log_likelihood: Tensor
+    used: Tensor
+
+
+class Estimator(nn.Module, ABC):
+    """A recursive filter over a batch of independent systems, differentiable, with any time step.
+
+    The state is a NamedTuple of tensors, batch first, never changed in place, so that an earlier one can be kept and
+    gone back to.
+    """
+
+    #: Numbers of the state's error, n: what `estimate` has a covariance of.
+    size: int
+    #: Numbers that each stream measures, m, by name.
+    streams: Mapping[str, int]
+
+    @abstractmethod
+    def init_state(self, batch: int) -> State:
+        """Return the state before any measurement, on the device and in the dtype of the parameters."""
+
+    @abstractmethod
+    def predict(self, state: State, elapsed: Tensor) -> State:
+        """Let `elapsed` seconds (B,) >= 0 pass; 0 changes nothing."""
+
+    @abstractmethod
+    def update(
+        self,
+        state: State,
+        stream: str,
+        value: Tensor,
+        *,
+        noise: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> tuple[State, Innovation]:
+        """Take a measurement made now.
+
+        Args:
+            state: Predicted to the moment of the measurement.
+            stream: Which sensor.
+            value: Shape (B, m).
+            noise: Covariance of its error, shape (B, m, m); None takes the model's.
+            mask: Rows that measured, shape (B,) bool; others keep their state to the bit.
+        """
+
+    @abstractmethod
+    def estimate(self, state: State) -> Gaussian:
+        """Return mean and covariance (B, n); of a state on a manifold, the mean of its error, zero, stands apart."""
 
 
 class Head(nn.Module, ABC):
