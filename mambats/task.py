@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from torch import Tensor, nn
 
 Stage = Literal["train", "val", "test"]
@@ -88,6 +89,23 @@ class Task(lightning.LightningModule, ABC):
     @abstractmethod
     def shared_step(self, batch: Any, stage: Stage) -> Tensor:
         """Return the loss of a batch and log what the stage reports."""
+
+    def report(self, name: str, folder: Path) -> Callback | None:
+        """Return what writes down a test: rows beside baselines to results.json, a table, pictures; None for nothing.
+
+        Args:
+            name: Of the run, the model's name in the table.
+            folder: Of the run.
+        """
+        return None
+
+    def prediction_file(self, path: Path) -> Callback:
+        """Return what writes the answers of `mambats predict` to a file (.parquet or .csv).
+
+        Raises:
+            ValueError: If this task has no such file.
+        """
+        raise ValueError(f"{type(self).__name__} writes no predictions: take a task that does, or call it from Python.")
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Train on one batch."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningCLI
 
 from mambats.command import setup
@@ -22,6 +22,7 @@ from mambats.experiment import MLflow
 from mambats.forecast.report import Report
 from mambats.forecast.task import ForecastTask
 from mambats.recipe import RecipeError
+from mambats.task import Task
 
 DAY_NS = 86_400 * 10**9
 #: Trainer settings a recipe may override.
@@ -183,24 +184,31 @@ class RecipeCLI(LightningCLI):
             print(f"MLflow run: {logger.run_id} at {logger.address}")
 
     def before_predict(self) -> None:
-        """Write the forecasts to a file."""
-        output = self._get(self.config, "output") or self.folder.path / "predictions.parquet"
-        self.trainer.callbacks.append(PredictionFile(output))  # pyright: ignore[reportAttributeAccessIssue]
+        """Write the answers to a file."""
+        output = Path(self._get(self.config, "output") or self.folder.path / "predictions.parquet")
+        forecasts = not isinstance(self.model, Task) or isinstance(self.model, ForecastTask)
+        self._add(PredictionFile(output) if forecasts else self.model.prediction_file(output))
 
     def before_test(self) -> None:
         """Score beside the model its ablation, where that was trained, and the baselines."""
-        if not isinstance(self.model, ForecastTask):
-            return
+        if isinstance(self.model, ForecastTask):
+            self._add(self._forecast_report())
+        elif isinstance(self.model, Task) and (report := self.model.report(self.folder.name, self.folder.path)):
+            self._add(report)
+
+    def _add(self, callback: Callback) -> None:
+        self.trainer.callbacks.append(callback)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _forecast_report(self) -> Report:
         self.datamodule.setup("test")
         ablation = RunFolder(self.folder.runs, f"{self.folder.name}-no_mixer").read_best()
-        report = Report(
+        return Report(
             self.folder.name,
             self.folder.path,
             season=self._get(self.config, "season") or season_rows(self.datamodule.period_ns),
             ridge_lookback=self._get(self.config, "ridge_lookback"),
             companions={} if ablation is None else {"no_mixer": ablation},
         )
-        self.trainer.callbacks.append(report)  # pyright: ignore[reportAttributeAccessIssue]
 
     def after_test(self) -> None:
         """Hand results and pictures to MLflow."""
