@@ -1,4 +1,4 @@
-"""Judge uncertainty: pinball loss, CRPS, coverage and the probability integral transform, entry by entry.
+"""Judge quantiles and samples: pinball loss, CRPS, coverage and the probability integral transform, entry by entry.
 
 Everything here returns one number an entry (no mean), so that a caller may leave out absent values and
 weight batches as it must. Quantile values carry the quantiles on their last axis, samples the draws.
