@@ -17,6 +17,15 @@ Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class Places:
+    """Where windows lie: recording (n,), and begin and end (n,) as shares of the time that its windows cover."""
+
+    recording: Numbers
+    begin: npt.NDArray[np.float64]
+    end: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class _Cut:
     """First row and number of rows of each window in one stream of one recording."""
 
@@ -113,6 +122,19 @@ class SensorWindows(Dataset[SensorWindow]):
     def __getitems__(self, numbers: list[int]) -> SensorWindow:
         """Return a batch (a data loader without collation calls this)."""
         return self.batch(numbers)
+
+    def places(self) -> Places:
+        """Return where each window lies, for a split."""
+        parts = [(np.full(len(s), r), *self._shares(s)) for r, s in enumerate(self._starts_of)]
+        recording, begin, end = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return Places(recording.astype(np.int64), begin, end)
+
+    def _shares(self, starts: Numbers) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        if not len(starts):
+            return np.empty(0), np.empty(0)
+        covered = starts[-1] + self.length_ns - starts[0]
+        begin = (starts - starts[0]) / covered
+        return begin, begin + self.length_ns / covered
 
     def batch(self, numbers: Sequence[int]) -> SensorWindow:
         """Gather windows by number."""
