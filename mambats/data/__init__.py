@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from mambats.data.align import Events, Match, hold, linear, match, merge, resample
     from mambats.data.cache import Cached, write_cache
     from mambats.data.calendar import calendar_features
+    from mambats.data.cases import Case, CaseBatch, CaseSet
+    from mambats.data.cases_module import CasesDataModule, Holdout
     from mambats.data.frame import Frame
     from mambats.data.module import Loading, Run, WindowDataModule
     from mambats.data.panel import Panel
@@ -25,11 +27,16 @@ if TYPE_CHECKING:
 __all__ = [
     "Borders",
     "Cached",
+    "Case",
+    "CaseBatch",
+    "CaseSet",
+    "CasesDataModule",
     "DataError",
     "Dates",
     "Events",
     "Fractions",
     "Frame",
+    "Holdout",
     "Loading",
     "Match",
     "Panel",
@@ -50,11 +57,16 @@ __all__ = [
 _HOMES = {
     "Borders": "mambats.data.split",
     "Cached": "mambats.data.cache",
+    "Case": "mambats.data.cases",
+    "CaseBatch": "mambats.data.cases",
+    "CaseSet": "mambats.data.cases",
+    "CasesDataModule": "mambats.data.cases_module",
     "DataError": "mambats.formats.error",
     "Dates": "mambats.data.split",
     "Fractions": "mambats.data.split",
     "Events": "mambats.data.align",
     "Frame": "mambats.data.frame",
+    "Holdout": "mambats.data.cases_module",
     "Loading": "mambats.data.module",
     "Match": "mambats.data.align",
     "Panel": "mambats.data.panel",
