@@ -7,16 +7,64 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mambats.estimators.attitude import Attitude, Attitudes, AttitudeState
+    from mambats.estimators.filter import Filter, FilterState, Seen
+    from mambats.estimators.gate import chi_square
     from mambats.estimators.gyro_bias import GyroBias, Rest
+    from mambats.estimators.models import Motion, Noise, Sensor
+    from mambats.estimators.noise import (
+        BlockNoise,
+        ConstantNoise,
+        RandomWalk,
+        WhiteAcceleration,
+        WhiteJerk,
+        check_covariance,
+    )
+    from mambats.estimators.run import Run, filter_window
 
-__all__ = ["Attitude", "AttitudeState", "Attitudes", "GyroBias", "Rest"]
+__all__ = [
+    "Attitude",
+    "AttitudeState",
+    "Attitudes",
+    "BlockNoise",
+    "ConstantNoise",
+    "Filter",
+    "FilterState",
+    "GyroBias",
+    "Motion",
+    "Noise",
+    "RandomWalk",
+    "Rest",
+    "Run",
+    "Seen",
+    "Sensor",
+    "WhiteAcceleration",
+    "WhiteJerk",
+    "check_covariance",
+    "chi_square",
+    "filter_window",
+]
 
 _HOMES = {
     "Attitude": "attitude",
     "AttitudeState": "attitude",
     "Attitudes": "attitude",
+    "BlockNoise": "noise",
+    "ConstantNoise": "noise",
+    "Filter": "filter",
+    "FilterState": "filter",
     "GyroBias": "gyro_bias",
+    "Motion": "models",
+    "Noise": "models",
+    "RandomWalk": "noise",
     "Rest": "gyro_bias",
+    "Run": "run",
+    "Seen": "filter",
+    "Sensor": "models",
+    "WhiteAcceleration": "noise",
+    "WhiteJerk": "noise",
+    "check_covariance": "noise",
+    "chi_square": "gate",
+    "filter_window": "run",
 }
 
 
