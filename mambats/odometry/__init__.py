@@ -1,0 +1,1 @@
+"""Odometry: pose, velocity and their covariance from streams of sensors."""
