@@ -5,6 +5,7 @@ from collections.abc import Callable
 from mambats.encoders.bidirectional import BidirectionalEncoder, NotCausalError
 from mambats.encoders.captured import CapturedStep
 from mambats.encoders.causal import CausalEncoder, CausalState
+from mambats.encoders.features import FeatureExtractor, ImuEncoder, PillarEncoder, PointGrid, VoxelEncoder
 from mambats.encoders.patch import PatchEncoder, PatchState
 from mambats.mixers import MIXERS
 from mambats.protocols import Encoder
@@ -15,9 +16,14 @@ __all__ = [
     "CapturedStep",
     "CausalEncoder",
     "CausalState",
+    "FeatureExtractor",
+    "ImuEncoder",
     "NotCausalError",
     "PatchEncoder",
     "PatchState",
+    "PillarEncoder",
+    "PointGrid",
+    "VoxelEncoder",
 ]
 
 #: Small encoders of every kind by name, made from (channels, width): the laws walk them. A new one is one line here.

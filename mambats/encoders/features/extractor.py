@@ -1,0 +1,32 @@
+"""What turns a stream of raw rows into a stream of tokens for the fusion encoders."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from mambats.encoders.compact import blank_removed
+from mambats.series import SensorRows
+
+
+class FeatureExtractor(nn.Module, ABC):
+    """Turn the rows of one stream in a batch of windows into tokens with stamps of their own."""
+
+    #: Channels of what comes out: what the fusion encoder's `streams` says of this stream.
+    width: int
+
+    @abstractmethod
+    def encode_rows(self, rows: SensorRows, length_ns: int) -> SensorRows:
+        """Return rows with values (B, T', width), zeros where mask is False.
+
+        Args:
+            rows: Of the stream, as a window has them.
+            length_ns: Of the window.
+        """
+
+
+def with_tokens(rows: SensorRows, tokens: Tensor) -> SensorRows:
+    """Put one token (B, T, width) a row in the place of the values."""
+    return replace(rows, values=blank_removed(tokens, rows.mask), observed=None, counts=None)
