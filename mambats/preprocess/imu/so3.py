@@ -97,8 +97,8 @@ def _series(square: Tensor) -> Tensor:
 
 def exponential(vector: Tensor) -> Tensor:
     """Turn rotation vectors (..., 3) in radians to unit quaternions (..., 4)."""
-    half = vector.square().sum(-1, keepdim=True).sqrt() / 2
-    return torch.cat([torch.sinc(half / math.pi) * 0.5 * vector, torch.cos(half)], -1)
+    scale, cosine, _ = half_turn(vector.square().sum(-1, keepdim=True))  # whose gradient at zero is finite
+    return torch.cat([scale * vector, cosine], -1)
 
 
 def moments_to_matrix(like: Tensor) -> Tensor:

@@ -1,0 +1,134 @@
+"""How an inertial state moves: by what the inertial unit read between two moments."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mambats.estimators.inertial.state import BIAS, EXTRA, POSITION, ROTATION, VELOCITY, NavigationState
+from mambats.preprocess.imu import Preintegrated, Preintegration, so3
+
+#: Covariance of unit gyroscope noise alone: densities come in later, so that they can be learned.
+_SUMS = Preintegration(gyro_noise=1.0, accelerometer_noise=0.0)
+
+
+class Interval(NamedTuple):
+    """What the inertial unit said between two moments."""
+
+    motion: Preintegrated  #: at some bias; its covariance is that of a gyroscope of density 1 and nothing else
+    moments: Tensor  #: (B, 3) sums over samples of dt, dt times arm, dt times arm^2; arm: from mid-sample to the end, s
+    reading: Tensor  #: (B, 6) at the end
+
+
+def sum_readings(readings: Tensor, dt: Tensor, bias: Tensor, last: Tensor) -> Interval:
+    """Preintegrate readings that each hold for a while.
+
+    Args:
+        readings: Angular rate and specific force, shape (B, T, 6).
+        dt: How long each holds, shape (B, T), seconds >= 0.
+        bias: To take off, shape (B, 6); `carry` puts the result right to first order where the state's differs.
+        last: Reading at the end, shape (B, 6).
+    """
+    motion = _SUMS(readings[..., :3].contiguous(), readings[..., 3:].contiguous(), dt, bias)
+    arm = dt.sum(-1, keepdim=True) - dt.cumsum(-1) + 0.5 * dt
+    moments = torch.stack([dt.sum(-1), (dt * arm).sum(-1), (dt * arm.square()).sum(-1)], -1)
+    return Interval(motion, moments, last)
+
+
+def carry(state: NavigationState, interval: Interval, densities: Tensor, gravity: float) -> NavigationState:
+    """Move the first 15 numbers of a state over an interval; extras and their covariances only follow along.
+
+    Args:
+        state: At the interval's start.
+        interval: What was read.
+        densities: Variances a second, (B, 4): gyroscope (rad/s)^2/Hz, accelerometer, and the walks of their biases.
+        gravity: m/s^2.
+    """
+    motion = interval.motion.corrected(state.bias)
+    quaternion, velocity, position = motion.predict(state.quaternion, state.velocity, state.position, gravity)
+    turn = so3.matrix(state.quaternion)
+    change = transition(turn, motion, state.covariance.shape[-1])
+    noise = _noise(turn, interval, motion, densities, state.covariance)
+    covariance = change @ state.covariance @ change.mT + noise
+    return state._replace(
+        quaternion=quaternion / quaternion.norm(dim=-1, keepdim=True),
+        velocity=velocity,
+        position=position,
+        covariance=0.5 * (covariance + covariance.mT),
+        reading=interval.reading,
+    )
+
+
+def transition(turn: Tensor, motion: Preintegrated, size: int) -> Tensor:
+    """Return d error at the end / d error at the start, (B, n, n), extras unchanged.
+
+    Args:
+        turn: Attitude at the start as a matrix, (B, 3, 3).
+        motion: At the state's bias.
+        size: Numbers of the error, n.
+
+    Source: Forster et al., TRO 2017, eq. 33 with errors on the right, differentiated.
+    """
+    made = torch.eye(size, dtype=turn.dtype, device=turn.device).repeat(len(turn), 1, 1)
+    rotation, velocity, position = motion.jacobian.split(3, 1)
+    made[:, ROTATION, ROTATION] = so3.matrix(motion.quaternion).mT
+    made[:, ROTATION, BIAS] = rotation
+    made[:, VELOCITY, ROTATION] = -turn @ so3.hat(motion.velocity)
+    made[:, VELOCITY, BIAS] = turn @ velocity
+    made[:, POSITION, ROTATION] = -turn @ so3.hat(motion.position)
+    made[:, POSITION, BIAS] = turn @ position
+    made[:, POSITION, VELOCITY] = torch.diag_embed(motion.duration[:, None].expand(-1, 3))
+    return made
+
+
+def _noise(turn: Tensor, interval: Interval, motion: Preintegrated, densities: Tensor, like: Tensor) -> Tensor:
+    """Return what noise adds over an interval, (B, n, n)."""
+    gyro, force = densities[:, :2, None, None].unbind(1)
+    made = torch.zeros_like(like)
+    place = torch.eye(9, dtype=turn.dtype, device=turn.device).repeat(len(turn), 1, 1)
+    place[:, VELOCITY, VELOCITY] = place[:, POSITION, POSITION] = turn
+    eye = torch.eye(3, dtype=turn.dtype, device=turn.device)
+    first, second, third = interval.moments[:, :, None, None].unbind(1)
+    made[:, :9, :9] = place @ (gyro * motion.covariance) @ place.mT
+    made[:, VELOCITY, VELOCITY] += force * first * eye
+    made[:, VELOCITY, POSITION] += force * second * eye
+    made[:, POSITION, VELOCITY] += force * second * eye
+    made[:, POSITION, POSITION] += force * third * eye
+    _walk(made, place @ motion.jacobian, densities[:, 2:].repeat_interleave(3, 1) * first[..., 0])
+    return made
+
+
+def _walk(made: Tensor, jacobian: Tensor, gained: Tensor) -> None:
+    """Add what the biases walk within the interval, variances gained (B, 6), and what that moves already.
+
+    The Jacobian grows as time to the power of 1 (rotation, velocity) or 2 (position), so the integral of two that grow
+    as i and j is their product at the end over i + j + 1.
+    """
+    power = torch.tensor([1.0] * 6 + [2.0] * 3).to(jacobian)
+    moved = jacobian * gained[:, None]
+    made[:, :9, :9] += moved @ jacobian.mT / (power[:, None] + power + 1)
+    moved = moved / (power[:, None] + 1)
+    made[:, :9, BIAS] = moved
+    made[:, BIAS, :9] = moved.mT
+    made[:, BIAS, BIAS] = torch.diag_embed(gained)
+
+
+def wander(state: NavigationState, elapsed: Tensor, place: slice, settled: Tensor, seconds: float) -> NavigationState:
+    """Let a slow error (Gauss-Markov) decay and be renewed.
+
+    Args:
+        state: Behind `carry` over the same time.
+        elapsed: Seconds, (B,).
+        place: Of the error within the extras.
+        settled: Covariance that it settles at, (B, 3, 3).
+        seconds: Its correlation time.
+    """
+    shrink = torch.exp(-elapsed / seconds)
+    scale = torch.ones_like(state.covariance[:, 0])
+    inside = slice(EXTRA + place.start, EXTRA + place.stop)
+    scale[:, inside] = shrink[:, None]
+    covariance = scale[:, :, None] * state.covariance * scale[:, None, :]
+    covariance[:, inside, inside] += (1 - shrink.square())[:, None, None] * settled
+    return state._replace(extra=state.extra * scale[:, EXTRA:], covariance=covariance)
