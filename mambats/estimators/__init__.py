@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mambats.estimators.attitude import Attitude, Attitudes, AttitudeState
+    from mambats.estimators.extended import ExtendedKalmanFilter
     from mambats.estimators.filter import Filter, FilterState, Seen
     from mambats.estimators.gate import chi_square
     from mambats.estimators.gyro_bias import GyroBias, Rest
@@ -19,24 +20,35 @@ if TYPE_CHECKING:
         WhiteJerk,
         check_covariance,
     )
+    from mambats.estimators.nonlinear import NonlinearFilter, Transition
     from mambats.estimators.run import Run, filter_window
+    from mambats.estimators.sigma import SigmaPoints
+    from mambats.estimators.turn import BearingRange, CoordinatedTurn
+    from mambats.estimators.unscented import UnscentedKalmanFilter
 
 __all__ = [
     "Attitude",
     "AttitudeState",
     "Attitudes",
+    "BearingRange",
     "BlockNoise",
     "ConstantNoise",
+    "CoordinatedTurn",
+    "ExtendedKalmanFilter",
     "Filter",
     "FilterState",
     "GyroBias",
     "Motion",
     "Noise",
+    "NonlinearFilter",
     "RandomWalk",
     "Rest",
     "Run",
     "Seen",
     "Sensor",
+    "SigmaPoints",
+    "Transition",
+    "UnscentedKalmanFilter",
     "WhiteAcceleration",
     "WhiteJerk",
     "check_covariance",
@@ -48,18 +60,25 @@ _HOMES = {
     "Attitude": "attitude",
     "AttitudeState": "attitude",
     "Attitudes": "attitude",
+    "BearingRange": "turn",
     "BlockNoise": "noise",
     "ConstantNoise": "noise",
+    "CoordinatedTurn": "turn",
+    "ExtendedKalmanFilter": "extended",
     "Filter": "filter",
     "FilterState": "filter",
     "GyroBias": "gyro_bias",
     "Motion": "models",
     "Noise": "models",
+    "NonlinearFilter": "nonlinear",
     "RandomWalk": "noise",
     "Rest": "gyro_bias",
     "Run": "run",
     "Seen": "filter",
     "Sensor": "models",
+    "SigmaPoints": "sigma",
+    "Transition": "nonlinear",
+    "UnscentedKalmanFilter": "unscented",
     "WhiteAcceleration": "noise",
     "WhiteJerk": "noise",
     "check_covariance": "noise",
