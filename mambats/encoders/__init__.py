@@ -5,7 +5,15 @@ from collections.abc import Callable
 from mambats.encoders.bidirectional import BidirectionalEncoder, NotCausalError
 from mambats.encoders.captured import CapturedStep
 from mambats.encoders.causal import CausalEncoder, CausalState
-from mambats.encoders.features import FeatureExtractor, ImuEncoder, PillarEncoder, PointGrid, VoxelEncoder
+from mambats.encoders.features import (
+    FeatureExtractor,
+    ImageEncoder,
+    ImuEncoder,
+    ObjectEncoder,
+    PillarEncoder,
+    PointGrid,
+    VoxelEncoder,
+)
 from mambats.encoders.patch import PatchEncoder, PatchState
 from mambats.mixers import MIXERS
 from mambats.protocols import Encoder
@@ -17,8 +25,10 @@ __all__ = [
     "CausalEncoder",
     "CausalState",
     "FeatureExtractor",
+    "ImageEncoder",
     "ImuEncoder",
     "NotCausalError",
+    "ObjectEncoder",
     "PatchEncoder",
     "PatchState",
     "PillarEncoder",

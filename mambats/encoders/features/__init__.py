@@ -11,15 +11,20 @@ from mambats.encoders.features.curve import (
 )
 from mambats.encoders.features.extractor import FeatureExtractor
 from mambats.encoders.features.grid import PointGrid
+from mambats.encoders.features.image import ImageEncoder
 from mambats.encoders.features.imu import ImuEncoder, ImuState
+from mambats.encoders.features.objects import ObjectEncoder, ObjectTokens
 from mambats.encoders.features.pillars import PillarEncoder
 from mambats.encoders.features.serialised import VoxelEncoder
 
 __all__ = [
     "ORDERS",
     "FeatureExtractor",
+    "ImageEncoder",
     "ImuEncoder",
     "ImuState",
+    "ObjectEncoder",
+    "ObjectTokens",
     "Order",
     "PillarEncoder",
     "PointGrid",
