@@ -14,6 +14,7 @@ from mambats.encoders.features import (
     PointGrid,
     VoxelEncoder,
 )
+from mambats.encoders.fusion import EventFusion, Shared, StreamFusion
 from mambats.encoders.patch import PatchEncoder, PatchState
 from mambats.mixers import MIXERS
 from mambats.protocols import Encoder
@@ -24,6 +25,7 @@ __all__ = [
     "CapturedStep",
     "CausalEncoder",
     "CausalState",
+    "EventFusion",
     "FeatureExtractor",
     "ImageEncoder",
     "ImuEncoder",
@@ -31,6 +33,8 @@ __all__ = [
     "ObjectEncoder",
     "PatchEncoder",
     "PatchState",
+    "Shared",
+    "StreamFusion",
     "PillarEncoder",
     "PointGrid",
     "VoxelEncoder",

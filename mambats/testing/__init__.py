@@ -2,6 +2,7 @@
 
 from mambats.testing.compare import TOLERANCE, agree, require
 from mambats.testing.encoder import check_absent_values, check_encoder, check_refusals, check_removed, check_trivial
+from mambats.testing.fusion import check_fusion_encoder
 from mambats.testing.mixer import (
     check_gaps,
     check_halved_gaps,
@@ -11,6 +12,7 @@ from mambats.testing.mixer import (
     check_row_mask,
 )
 from mambats.testing.rows import Rows, draw_rows
+from mambats.testing.sensor_rows import Streams, draw_streams
 from mambats.testing.sequence import (
     agree_states,
     check_batch_order,
@@ -27,6 +29,7 @@ from mambats.testing.state import flatten_state, map_state, restore_state
 __all__ = [
     "TOLERANCE",
     "Rows",
+    "Streams",
     "agree",
     "agree_states",
     "check_absent_values",
@@ -34,6 +37,7 @@ __all__ = [
     "check_chunks",
     "check_empty",
     "check_encoder",
+    "check_fusion_encoder",
     "check_gaps",
     "check_halved_gaps",
     "check_lookahead",
@@ -49,6 +53,7 @@ __all__ = [
     "check_steps",
     "check_trivial",
     "draw_rows",
+    "draw_streams",
     "flatten_state",
     "map_state",
     "require",

@@ -3,15 +3,32 @@
 import pytest
 import torch
 
-from mambats.encoders.fusion import EventFusion
+from mambats.encoders.fusion import EventFusion, Shared, StreamFusion
 from mambats.mixers import MIXERS
-from mambats.testing.fusion import check_fusion_encoder
+from mambats.testing import check_fusion_encoder
 
 STREAMS = {"imu": 2, "gnss": 3, "ask": 0}
+MIXER = MIXERS["mamba"]
+ENCODERS = {
+    "event": lambda: EventFusion(STREAMS, 5, 2, period_ns=10_000_000, mixer=MIXER),
+    "stream": lambda: StreamFusion(STREAMS, 5, 2, period_ns=10_000_000, mixer=MIXERS["mamba_hold"]),
+    "stream_shared": lambda: StreamFusion(STREAMS, 4, 1, period_ns=10_000_000, mixer=Shared(MIXER)),
+    "stream_alone": lambda: StreamFusion({"imu": 2}, 4, 1, period_ns=10_000_000, mixer=MIXER),
+}
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_event_fusion(dtype):
-    check_fusion_encoder(
-        lambda: EventFusion(STREAMS, 5, 2, period_ns=10_000_000, mixer=MIXERS["mamba"]), batch=2, rows=6, dtype=dtype
-    )
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_law(name):
+    check_fusion_encoder(ENCODERS[name], batch=2, rows=5, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_law_in_float32(name):
+    check_fusion_encoder(ENCODERS[name], seed=1, batch=2, rows=4, dtype=torch.float32)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_law_on_a_gpu(name, monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what torch asks for before cuBLAS is repeatable
+    check_fusion_encoder(ENCODERS[name], batch=2, rows=5, dtype=torch.float32, device="cuda")
