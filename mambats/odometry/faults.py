@@ -66,7 +66,7 @@ class Fault:
         if self.stream not in window.streams:
             raise ValueError(f"the window has no stream {self.stream!r}, it has {sorted(window.streams)}.")
         rows = window.streams[self.stream]
-        size = torch.full((len(window),), self.size, device=rows.stamps.device)
+        size = torch.full((len(window),), self.size, dtype=torch.float64, device=rows.stamps.device)
         begin = torch.full_like(size, self.begin)
         return _with(window, self.stream, apply(rows, self.stream, self.kind, size, begin, window.length_ns, generator))
 
@@ -91,7 +91,7 @@ class RandomFaults:
         """Return the window with at most one fault a series; the generator is on the CPU."""
         batch, names, kinds = len(window), list(window.streams), get_args(Kind)
         device = window.starts.device
-        healthy, late, begin, amount = torch.rand((4, batch), generator=generator).to(device)
+        healthy, late, begin, amount = torch.rand((4, batch), generator=generator, dtype=torch.float64).to(device)
         choice = torch.randint(len(names) * len(kinds), (batch,), generator=generator).to(device)
         choice = torch.where(healthy < self.healthy, -1, choice)
         begin = torch.where(late < self.throughout, 0.0, begin)
@@ -118,14 +118,14 @@ def apply(
     rows: SensorRows, stream: str, kind: Kind, size: Tensor, begin: Tensor, length_ns: int, generator: torch.Generator
 ) -> SensorRows:
     """Return the rows of one stream with a fault whose size and beginning (B,) differ from series to series."""
-    after = rows.stamps >= (begin.double() * length_ns)[:, None]
+    after = rows.stamps >= (begin * length_ns)[:, None]
     match kind:
         case "off":
             return _kept(rows, rows.mask & ~after)
         case "stuck":
             return replace(rows, values=_held(rows, after))
         case "delayed":
-            late = replace(rows, stamps=rows.stamps + (size.double() * 1e9).round().long()[:, None])
+            late = replace(rows, stamps=rows.stamps + (size * 1e9).round().long()[:, None])
             return _kept(late, late.mask & (late.stamps <= length_ns))
         case "miscalibrated":
             return replace(rows, values=_turned(rows, stream, torch.deg2rad(size), generator))
@@ -146,7 +146,9 @@ def _turned(rows: SensorRows, stream: str, angle: Tensor, generator: torch.Gener
     if stream == "wheel":
         return rows.values * torch.stack([turn[:, 0, 0], turn[:, 2, 2]], -1)[:, None]
     if stream not in _VECTORS:
-        raise ValueError(f"do not know how the columns of {stream!r} turn: known are {', '.join([*_VECTORS, 'wheel'])}.")
+        raise ValueError(
+            f"do not know how the columns of {stream!r} turn: known are {', '.join([*_VECTORS, 'wheel'])}."
+        )
     first = rows.mask.int().argmax(1)[:, None, None].expand(-1, 1, rows.values.shape[2])
     centre = rows.values.gather(1, first) if stream == "gnss" else torch.zeros_like(rows.values[:, :1])
     parts = [(rows.values - centre)[..., at : at + 3] @ turn.mT for at in _VECTORS[stream]]

@@ -1,0 +1,65 @@
+"""The head of odometry: how far to believe each candidate, a correction, and the shape of what is left unknown."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mambats.odometry.navigation import SIZE
+
+#: What an output of 1 moves: rad, m/s, m.
+UNIT = (0.02,) * 3 + (0.1,) * 3 + (0.5,) * 3
+#: The logarithm of a standard deviation's change is bounded: a factor of 55 either way.
+REACH = 4.0
+
+
+class Belief(NamedTuple):
+    """What a head says of C candidates; any leading axes."""
+
+    weights: Tensor  #: (..., C), sum 1
+    shift: Tensor  #: (..., 9)
+    factor: Tensor  #: (..., 9, 9) lower triangular, positive diagonal
+
+
+class BeliefHead(nn.Module):
+    """Turn tokens into weights of candidates, a shift of their mean and a reshaping of their covariance.
+
+    Freshly made it believes the first candidate (by `trust`, in nats over the others) and changes nothing.
+
+    Args:
+        width: Of a token.
+        candidates: How many, C.
+        trust: How far the first is ahead before training.
+    """
+
+    def __init__(self, width: int, candidates: int, trust: float = 4.0) -> None:
+        super().__init__()
+        self.width, self.candidates, self.trust = width, candidates, trust
+        self.inner = nn.Linear(width, width)
+        self.outer = nn.Linear(width, candidates + SIZE + SIZE * (SIZE + 1) // 2)
+        nn.init.zeros_(self.outer.weight)
+        nn.init.zeros_(self.outer.bias)
+        # A table of standard deviations that validation sets right after training, see `Navigator.calibrate`.
+        self.register_buffer("log_scale", torch.zeros(SIZE))
+        self.log_scale: Tensor
+
+    def forward(self, token: Tensor, there: Tensor) -> Belief:
+        """Read tokens (..., width).
+
+        Args:
+            token: Of the query stream.
+            there: Which candidates exist, shape (..., C) bool; if none does, the first is taken.
+        """
+        out = self.outer(token + nn.functional.silu(self.inner(token)))
+        logits, shift, diagonal, lower = out.split([self.candidates, SIZE, SIZE, SIZE * (SIZE - 1) // 2], -1)
+        first = torch.zeros(self.candidates, dtype=token.dtype, device=token.device)
+        first[0] = self.trust
+        none = ~there.any(-1, keepdim=True)
+        logits = (logits + first).masked_fill(~(there | none), -torch.inf)
+        size = REACH * torch.tanh(diagonal / REACH)
+        rows, columns = torch.tril_indices(SIZE, SIZE, -1, device=token.device)
+        factor = torch.diag_embed(torch.exp(size))
+        factor[..., rows, columns] = 0.3 * lower
+        return Belief(logits.softmax(-1), shift * shift.new_tensor(UNIT), factor)
