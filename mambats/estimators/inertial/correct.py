@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mambats.estimators.gate import chi_square
-from mambats.estimators.inertial.state import BIAS, EXTRA, POSITION, ROTATION, VELOCITY, NavigationState, keep
+from mambats.estimators.inertial.state import BIAS, EXTRA, POSITION, ROTATION, VELOCITY, NavigationState, keep, settled
 from mambats.preprocess.imu import so3
 from mambats.protocols import Innovation
 
@@ -20,7 +20,7 @@ class Gate:
     """Which measurements are believed.
 
     A measurement beyond the chi-square bound is left out. After `patience` of them in a row from one stream the filter
-    takes itself for wrong: the covariance is widened by nis / m, so that the next such measurement passes.
+    takes itself for wrong: the covariance is widened until such a residual is common, so that the next one passes.
 
     Args:
         probability: That a measurement of a consistent filter passes; 1 lets all through.
@@ -79,15 +79,17 @@ def correct(
     inside = nis <= gate.bound(size)
     used = mask & inside
     gain = torch.cholesky_solve(cross.mT, factor).mT
-    corrected = _inject(state, (gain @ residual[..., None])[..., 0])
+    corrected = inject(state, (gain @ residual[..., None])[..., 0])
     keeping = torch.eye(rows.shape[-1], dtype=rows.dtype, device=rows.device) - gain @ rows
     covariance = keeping @ state.covariance @ keeping.mT + gain @ noise @ gain.mT
-    corrected = corrected._replace(covariance=0.5 * (covariance + covariance.mT))
-    made = _count(keep(used, corrected, state), nis, mask, used, gate, stream, size)
+    corrected = corrected._replace(covariance=settled(covariance))
+    # Widened by so much, each number of the residual lies within its deviation however large the noise.
+    share = (spread.diagonal(dim1=-2, dim2=-1) / (rows @ cross).diagonal(dim1=-2, dim2=-1)).amax(-1)
+    made = _count(keep(used, corrected, state), nis / size * share, mask & ~used, used, gate.patience, stream)
     return made, Innovation(residual, spread, nis, likelihood, used)
 
 
-def _inject(state: NavigationState, error: Tensor) -> NavigationState:
+def inject(state: NavigationState, error: Tensor) -> NavigationState:
     """Move the state by an error (B, n); the covariance's turn by half the error of rotation is left out."""
     quaternion = so3.product(state.quaternion, so3.exponential(error[:, ROTATION]))
     return state._replace(
@@ -100,13 +102,13 @@ def _inject(state: NavigationState, error: Tensor) -> NavigationState:
 
 
 def _count(
-    state: NavigationState, nis: Tensor, mask: Tensor, used: Tensor, gate: Gate, stream: int, size: int
+    state: NavigationState, excess: Tensor, refused: Tensor, used: Tensor, patience: int, stream: int
 ) -> NavigationState:
-    """Count rejections in a row, and widen the covariance where patience is at its end."""
-    count = torch.where(used, 0.0, state.rejected[:, stream] + (mask & ~used))
-    tired = count >= gate.patience
-    # Bounded: a reading of 1e30 must not make the covariance useless for ever.
-    factor = torch.where(tired, (nis.detach() / size).clamp(1.0, 1e6), 1.0)
+    """Count rejections in a row, and widen the covariance by the excess where patience is at its end."""
+    count = torch.where(used, 0.0, state.rejected[:, stream] + refused)
+    tired = count >= patience
+    factor = torch.where(tired, excess.detach().clamp_min(1.0), 1.0)
     rejected = state.rejected.clone()
     rejected[:, stream] = torch.where(tired, 0.0, count)
-    return state._replace(covariance=state.covariance * factor[:, None, None], rejected=rejected)
+    covariance = torch.where(tired[:, None, None], settled(state.covariance * factor[:, None, None]), state.covariance)
+    return state._replace(covariance=covariance, rejected=rejected)

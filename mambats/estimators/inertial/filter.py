@@ -42,8 +42,8 @@ class InertialFilter(Estimator):
         gate: Which measurements to believe.
         start: Deviations of `init_state`.
         wander_seconds: Correlation time of the slow error.
-        wheel_period: Seconds over which `run` averages rows of the wheel, or None for each row by itself. The yaw rate
-            of the gyroscope is averaged over the same rows, and the speed taken as that much older.
+        wheel_period: Seconds over which `run` averages rows of `wheel` and `rolling`, or None for each row by itself.
+            The gyroscope is averaged over the same rows, and the speed taken as that much older.
 
     Raises:
         ValueError: If `noise` lacks `imu`, or a name or size is unknown.
@@ -237,7 +237,8 @@ class InertialFilter(Estimator):
         needs_rows(rows, self.streams, length_ns)
         state = self.init_state(len(rows["imu"].values)) if state is None else state
         rows = {name: rows[name] for name in sorted(rows, key=[*self._order, *rows].index)}
-        average = {} if self.wheel_period is None else {"wheel": round(self.wheel_period * 1e9)}
+        period = None if self.wheel_period is None else round(self.wheel_period * 1e9)
+        average = {} if period is None else {"wheel": period, "rolling": period}
         with torch.no_grad() if not rows["imu"].values.requires_grad else torch.enable_grad():
             return state, plan(rows, length_ns, state, average)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mambats.estimators.inertial.state import BIAS, EXTRA, POSITION, ROTATION, VELOCITY, NavigationState
+from mambats.estimators.inertial.state import BIAS, EXTRA, POSITION, ROTATION, VELOCITY, NavigationState, settled
 from mambats.preprocess.imu import Preintegrated, Preintegration, so3
 
 #: Covariance of unit gyroscope noise alone: densities come in later, so that they can be learned.
@@ -18,7 +18,7 @@ class Interval(NamedTuple):
     """What the inertial unit said between two moments."""
 
     motion: Preintegrated  #: at some bias; its covariance is that of a gyroscope of density 1 and nothing else
-    moments: Tensor  #: (B, 3) sums over samples of dt, dt times arm, dt times arm^2; arm: from mid-sample to the end, s
+    moments: Tensor  #: (B, 3) integrals over time of 1, of the time left and of its square
     reading: Tensor  #: (B, 6) at the end
 
 
@@ -33,7 +33,7 @@ def sum_readings(readings: Tensor, dt: Tensor, bias: Tensor, last: Tensor) -> In
     """
     motion = _SUMS(readings[..., :3].contiguous(), readings[..., 3:].contiguous(), dt, bias)
     arm = dt.sum(-1, keepdim=True) - dt.cumsum(-1) + 0.5 * dt
-    moments = torch.stack([dt.sum(-1), (dt * arm).sum(-1), (dt * arm.square()).sum(-1)], -1)
+    moments = torch.stack([dt.sum(-1), (dt * arm).sum(-1), (dt * (arm.square() + dt.square() / 12)).sum(-1)], -1)
     return Interval(motion, moments, last)
 
 
@@ -56,7 +56,7 @@ def carry(state: NavigationState, interval: Interval, densities: Tensor, gravity
         quaternion=quaternion / quaternion.norm(dim=-1, keepdim=True),
         velocity=velocity,
         position=position,
-        covariance=0.5 * (covariance + covariance.mT),
+        covariance=settled(covariance),
         reading=interval.reading,
     )
 
@@ -115,14 +115,14 @@ def _walk(made: Tensor, jacobian: Tensor, gained: Tensor) -> None:
     made[:, BIAS, BIAS] = torch.diag_embed(gained)
 
 
-def wander(state: NavigationState, elapsed: Tensor, place: slice, settled: Tensor, seconds: float) -> NavigationState:
+def wander(state: NavigationState, elapsed: Tensor, place: slice, level: Tensor, seconds: float) -> NavigationState:
     """Let a slow error (Gauss-Markov) decay and be renewed.
 
     Args:
         state: Behind `carry` over the same time.
         elapsed: Seconds, (B,).
         place: Of the error within the extras.
-        settled: Covariance that it settles at, (B, 3, 3).
+        level: Covariance that it settles at, (B, 3, 3).
         seconds: Its correlation time.
     """
     shrink = torch.exp(-elapsed / seconds)
@@ -130,5 +130,5 @@ def wander(state: NavigationState, elapsed: Tensor, place: slice, settled: Tenso
     inside = slice(EXTRA + place.start, EXTRA + place.stop)
     scale[:, inside] = shrink[:, None]
     covariance = scale[:, :, None] * state.covariance * scale[:, None, :]
-    covariance[:, inside, inside] += (1 - shrink.square())[:, None, None] * settled
+    covariance[:, inside, inside] += (1 - shrink.square())[:, None, None] * level
     return state._replace(extra=state.extra * scale[:, EXTRA:], covariance=covariance)

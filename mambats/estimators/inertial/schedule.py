@@ -134,7 +134,7 @@ def plan(
     held = _Held.of(rows["imu"], state)
     streams = {name: _collect(one, held, average.get(name), state) for name, one in rows.items() if name != "imu"}
     stamps, mask = _moments([one[0] for one in streams.values()], length_ns, state)
-    end = torch.full_like(stamps[:, :1], length_ns)
+    end = stamps.new_full((len(stamps), 1), length_ns)
     edges = torch.cat([torch.zeros_like(end), stamps, end], 1)
     made = {name: _place(*one, stamps, mask) for name, one in streams.items() if rows[name].values.shape[-1]}
     return Schedule(stamps, mask, held.intervals(edges, state.bias.detach()), made)

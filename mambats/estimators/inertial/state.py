@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mambats.protocols import Innovation
 
@@ -64,3 +64,22 @@ def keep(chosen: Tensor, new: NavigationState, old: NavigationState) -> Navigati
     """Return the new state in rows where `chosen` (B,) holds and the old one, to the bit, elsewhere."""
     pairs = zip(new, old, strict=True)
     return NavigationState(*(torch.where(chosen.view(-1, *[1] * (a.ndim - 1)), a, b) for a, b in pairs))
+
+
+#: Largest standard deviations: rad, m/s, m, rad/s, m/s^2, extras. Beyond them a linear error says nothing, and an hour
+#: without a reading would leave float32 no digits for the rest.
+_BOUNDS = (2.0, 1e3, 1e6, 1.0, 10.0, 1e3)
+
+
+def settled(covariance: Tensor) -> Tensor:
+    """Return a covariance (B, n, n) made symmetric, within bounds, and positive definite in spite of rounding.
+
+    Rounding of Joseph's form is of some units in the last place of the diagonal: as much is added to it.
+    """
+    made = 0.5 * (covariance + covariance.mT)
+    diagonal = made.diagonal(dim1=-2, dim2=-1)
+    bounds = torch.tensor([bound for bound in _BOUNDS[:5] for _ in range(3)]).to(made)
+    bounds = nn.functional.pad(bounds, (0, made.shape[-1] - EXTRA), value=_BOUNDS[5])
+    shrink = (bounds.square() / diagonal.clamp_min(torch.finfo(made.dtype).tiny)).clamp_max(1.0).sqrt()
+    made = shrink[:, :, None] * made * shrink[:, None, :]
+    return made + torch.diag_embed(16 * torch.finfo(made.dtype).eps * made.diagonal(dim1=-2, dim2=-1))

@@ -23,9 +23,16 @@ def by_events(model, rows, length_ns, state):
     return states, state
 
 
+def apart(state, other):
+    """Largest difference of two states in standard deviations."""
+    deviation = other.covariance.diagonal(dim1=-2, dim2=-1).sqrt()[:, 3:15]
+    parts = (state.velocity - other.velocity, state.position - other.position, state.bias - other.bias)
+    return float((torch.cat(parts, -1) / deviation).abs().max())
+
+
 @pytest.mark.parametrize("offset", [0.0, 0.0013])
 def test_run_equals_events(offset):
-    made, rows, length = drive(clocks={"gnss": (offset, 50)}, seconds=3.0)
+    made, rows, length = drive(batch=2, clocks={"gnss": (offset, 50)}, seconds=1.0)
     settings = dict(latency=0.1, mounts={"gnss": (0.3, 0.1, 0.5), "wheel": (0.1, 0, 0)}, gate=Gate(1.0))
     model = navigator("gnss", "wheel", "scale", "wander", **settings)
     start = started(model, made.motion)
@@ -33,16 +40,14 @@ def test_run_equals_events(offset):
         track, end = model.run(rows, length, start)
         states, last = by_events(model, rows, length, start)
     assert track.mask.all() and track.position.shape[1] == len(states)
-    deviation = last.covariance.diagonal(dim1=-2, dim2=-1).sqrt()
-    difference = torch.cat([end.velocity - last.velocity, end.position - last.position, end.bias - last.bias], -1)
-    # The bias that is learned in the window enters the sums to first order: this much of a standard deviation.
-    assert (difference / deviation[:, 3:15]).abs().max() < 2e-2
+    # A bias that is learned in the window enters the sums to first order; 3e-5 measured.
+    assert apart(end, last) < 1e-3
     middle = len(states) // 2
     assert (track.position[:, middle] - states[middle].position).abs().max() < 1e-4
 
 
 def test_run_equals_events_to_rounding_where_the_bias_is_known():
-    made, rows, length = drive(seconds=2.0, imu="ideal")
+    made, rows, length = drive(batch=2, seconds=0.6, imu="ideal")
     model = navigator("gnss", "wheel", gate=Gate(1.0))
     with torch.no_grad():
         model.noises["imu"].log_density[2:] = -40.0
@@ -56,7 +61,7 @@ def test_run_equals_events_to_rounding_where_the_bias_is_known():
 
 
 def test_windows_in_turn_equal_one():
-    made, rows, length = drive(seconds=2.0)
+    made, rows, length = drive(batch=2, seconds=1.0)
     model, half = navigator("gnss", "wheel", gate=Gate(1.0)), length // 2
 
     def cut(r, begin, end):
@@ -68,8 +73,7 @@ def test_windows_in_turn_equal_one():
         first = {n: cut(r, -1, half) for n, r in rows.items()}
         _, middle = model.run(first, half, start)
         _, end = model.run({n: cut(r, half, length) for n, r in rows.items()}, half, middle)
-    for a, b in zip(end, whole, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+    assert apart(end, whole) < 1e-3
 
 
 @pytest.mark.parametrize(("kind", "limit"), [("robot", 0.02), ("drone", 0.1)])
@@ -99,7 +103,7 @@ def test_own_clocks_and_shared_ones_agree():
 
 
 def test_averaged_wheel_is_near_each_row():
-    made, rows, length = drive(seconds=6.0)
+    made, rows, length = drive(batch=2, seed=4, seconds=3.0)
     names, gate = ("gnss", "wheel", "rolling", "scale", "wander"), Gate(1.0)
     rolled = rows["wheel"]
     rows["rolling"] = type(rolled)(torch.zeros_like(rolled.values), rolled.mask, rolled.gaps, rolled.stamps)
@@ -107,6 +111,8 @@ def test_averaged_wheel_is_near_each_row():
     with torch.no_grad():
         _, each = navigator(*names, gate=gate).run(rows, length, start)
         track, mean = navigator(*names, gate=gate, wheel_period=0.1).run(rows, length, start)
+    assert track.position.shape[1] <= 45
+
     assert (each.position - mean.position).norm(dim=-1).max() < 0.05
 
 
