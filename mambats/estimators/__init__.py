@@ -6,7 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mambats.estimators.attitude import Attitude, Attitudes, AttitudeState
+    from mambats.estimators.attitude import Attitude, AttitudeState, Attitudes
+    from mambats.estimators.cloud import ParticleState
     from mambats.estimators.extended import ExtendedKalmanFilter
     from mambats.estimators.filter import Filter, FilterState, Seen
     from mambats.estimators.gate import chi_square
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         check_covariance,
     )
     from mambats.estimators.nonlinear import NonlinearFilter, Transition
+    from mambats.estimators.particle import ParticleFilter
     from mambats.estimators.run import Run, filter_window
     from mambats.estimators.sigma import SigmaPoints
     from mambats.estimators.turn import BearingRange, CoordinatedTurn
@@ -41,6 +43,8 @@ __all__ = [
     "Motion",
     "Noise",
     "NonlinearFilter",
+    "ParticleFilter",
+    "ParticleState",
     "RandomWalk",
     "Rest",
     "Run",
@@ -71,6 +75,8 @@ _HOMES = {
     "Motion": "models",
     "Noise": "models",
     "NonlinearFilter": "nonlinear",
+    "ParticleFilter": "particle",
+    "ParticleState": "cloud",
     "RandomWalk": "noise",
     "Rest": "gyro_bias",
     "Run": "run",

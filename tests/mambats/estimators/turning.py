@@ -61,9 +61,8 @@ def drive(filter_, batch, steps, seconds=1.0, seed=0):
         return (root @ torch.randn(*root.shape[:-1], 1, generator=g, dtype=torch.float64))[..., 0]
 
     with torch.no_grad():
-        state, sensor = filter_.init_state(batch), next(iter(filter_.sensors.values()))
-        elapsed = torch.full((batch,), seconds, dtype=torch.float64)
-        x, states, values = state.mean + noise(state.covariance), [], []
+        sensor, elapsed = next(iter(filter_.sensors.values())), torch.full((batch,), seconds, dtype=torch.float64)
+        x, states, values = filter_._mean + noise(filter_.start(elapsed)), [], []
         for _ in range(steps):
             x = filter_.motion(x, elapsed) + noise(filter_.motion.noise(elapsed))
             states.append(x)
@@ -99,10 +98,11 @@ def window(values, stream, seconds=1.0, kept=None):
 def linear(filter_, values, seconds=1.0):
     """The Kalman filter of a linear model and what it smooths to, by its equations, from a filter's own models."""
     elapsed = torch.full((len(values),), seconds, dtype=values.dtype)
-    state, sensor = filter_.init_state(len(values)), next(iter(filter_.sensors.values()))
-    F, H = filter_.motion.jacobian(state.mean, elapsed), sensor.jacobian(state.mean)
+    sensor, mean, covariance = next(iter(filter_.sensors.values())), filter_._mean, filter_.start(elapsed)
+    mean = mean.expand(len(values), -1)
+    F, H = filter_.motion.jacobian(mean, elapsed), sensor.jacobian(mean)
     Q, R = filter_.motion.noise(elapsed), sensor.noise(elapsed)
-    made, predicted, mean, covariance = [], [], state.mean, state.covariance
+    made, predicted = [], []
     for value in values.unbind(1):
         mean, covariance = (F @ mean[..., None])[..., 0], F @ covariance @ F.mT + Q
         predicted.append((mean, covariance))
