@@ -12,6 +12,7 @@ from mambats.estimators.inertial.errors import SIZES, extras_of, needs_noises, n
 from mambats.estimators.inertial.motion import Interval, carry, sum_readings, wander
 from mambats.estimators.inertial.schedule import Readings, Schedule, plan
 from mambats.estimators.inertial.sensors import MEASURED, MODELS, View
+from mambats.estimators.inertial.smooth import Passed, smoothed
 from mambats.estimators.inertial.start import Start
 from mambats.estimators.inertial.state import EXTRA, NavigationState, NavigationTrack, keep, needs_floats
 from mambats.estimators.inertial.track import Track
@@ -116,7 +117,7 @@ class InertialFilter(Estimator):
         if not bool((length > 1e-6).all()):
             raise ValueError("a quaternion is zero: give x y z w of length 1.")
         quaternion = quaternion / length
-        variances = torch.tensor((deviations or self._start).numbers).to(velocity).square()
+        variances = velocity.new_tensor((deviations or self._start).numbers).square()
         tilts = so3.matrix(quaternion).mT @ torch.diag(variances[:3]) @ so3.matrix(quaternion)
         covariance = torch.zeros(batch, self.size, self.size).to(velocity)
         covariance[:, :EXTRA, :EXTRA] = torch.diag(variances)
@@ -124,7 +125,7 @@ class InertialFilter(Estimator):
         for name, place in self.extras.items():
             inside = slice(EXTRA + place.start, EXTRA + place.stop)
             covariance[:, inside, inside] = self._noise(name, batch).to(velocity)
-        up = torch.tensor([0.0, 0.0, self.gravity]).to(velocity).expand(batch, 3)
+        up = velocity.new_tensor([0.0, 0.0, self.gravity]).expand(batch, 3)
         resting = torch.cat([velocity.new_zeros(batch, 3), so3.rotate(so3.conjugate(quaternion), up)], -1) + bias
         extra, rejected = (velocity.new_zeros(batch, n) for n in (self.size - EXTRA, len(self._order)))
         return NavigationState(quaternion, velocity, position, bias, extra, covariance, resting, rejected)
@@ -140,13 +141,20 @@ class InertialFilter(Estimator):
 
     def advance(self, state: NavigationState, interval: Interval, *, scale: Tensor | None = None) -> NavigationState:
         """Move on over an interval; bodies for which it has no length stay as they are, but for the reading."""
+        return self.pass_over(state, interval, scale=scale)[0]
+
+    def pass_over(
+        self, state: NavigationState, interval: Interval, *, scale: Tensor | None = None
+    ) -> tuple[NavigationState, Tensor]:
+        """Move on as `advance` does; return d error at the end / d error at the start, (B, n, n), too."""
         elapsed = interval.motion.duration
         densities = self._noise("imu", len(elapsed), scale).diagonal(dim1=-2, dim2=-1).to(elapsed)
-        moved = carry(state, interval, densities, self.gravity)
+        moved, change = carry(state, interval, densities, self.gravity)
         if (place := self.extras.get("wander")) is not None:
-            settled = self._noise("wander", len(elapsed)).to(elapsed)
-            moved = wander(moved, elapsed, place, settled, self.wander_seconds)
-        return keep(elapsed > 0, moved, state)._replace(reading=interval.reading)
+            level = self._noise("wander", len(elapsed)).to(elapsed)
+            moved, factor = wander(moved, elapsed, place, level, self.wander_seconds)
+            change = factor[:, :, None] * change
+        return keep(elapsed > 0, moved, state)._replace(reading=interval.reading), change
 
     def update(
         self,
@@ -222,13 +230,41 @@ class InertialFilter(Estimator):
         state, schedule = self.schedule(rows, length_ns, state)
         track = Track()
         for k, interval in enumerate(schedule.intervals[:-1]):
-            state = self.advance(state, interval)
-            for name, readings in schedule.streams.items():
-                if readings.busy[k]:
-                    state, innovation = self.take(state, name, readings, k)
-                    track.note(name, k, innovation)
-            track.add(state)
+            state = self._moment(self.advance(state, interval), schedule, k, track)
         return track.close(schedule), self.advance(state, schedule.intervals[-1])
+
+    def smooth(
+        self,
+        rows: Mapping[str, SensorRows],
+        length_ns: int,
+        state: NavigationState | None = None,
+        lag: float | None = None,
+    ) -> NavigationTrack:
+        """Estimate each moment by what was measured until `lag` seconds after it; None takes the whole window.
+
+        Args:
+            rows: As of `run`.
+            length_ns: Of the window.
+            state: At the window's start.
+            lag: Seconds; where bodies have clocks of their own, the least of them.
+        """
+        state, schedule = self.schedule(rows, length_ns, state)
+        track, passed = Track(), list[Passed]()
+        for k, interval in enumerate(schedule.intervals[:-1]):
+            predicted, change = self.pass_over(state, interval)
+            after = self._moment(predicted, schedule, k, track)
+            passed.append(Passed(state, predicted, state.covariance @ change.mT, after))
+            state = after
+        return track.close(schedule, smoothed(passed, schedule.stamps, lag))
+
+    def _moment(self, state: NavigationState, schedule: Schedule, k: int, track: Track) -> NavigationState:
+        """Take all that was measured at moment k."""
+        for name, readings in schedule.streams.items():
+            if readings.busy[k]:
+                state, innovation = self.take(state, name, readings, k)
+                track.note(name, k, innovation)
+        track.add(state)
+        return state
 
     def schedule(
         self, rows: Mapping[str, SensorRows], length_ns: int, state: NavigationState | None

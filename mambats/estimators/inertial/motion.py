@@ -37,8 +37,12 @@ def sum_readings(readings: Tensor, dt: Tensor, bias: Tensor, last: Tensor) -> In
     return Interval(motion, moments, last)
 
 
-def carry(state: NavigationState, interval: Interval, densities: Tensor, gravity: float) -> NavigationState:
+def carry(
+    state: NavigationState, interval: Interval, densities: Tensor, gravity: float
+) -> tuple[NavigationState, Tensor]:
     """Move the first 15 numbers of a state over an interval; extras and their covariances only follow along.
+
+    Returns the state and d error at the end / d error at the start, (B, n, n).
 
     Args:
         state: At the interval's start.
@@ -52,13 +56,14 @@ def carry(state: NavigationState, interval: Interval, densities: Tensor, gravity
     change = transition(turn, motion, state.covariance.shape[-1])
     noise = _noise(turn, interval, motion, densities, state.covariance)
     covariance = change @ state.covariance @ change.mT + noise
-    return state._replace(
+    moved = state._replace(
         quaternion=quaternion / quaternion.norm(dim=-1, keepdim=True),
         velocity=velocity,
         position=position,
         covariance=settled(covariance),
         reading=interval.reading,
     )
+    return moved, change
 
 
 def transition(turn: Tensor, motion: Preintegrated, size: int) -> Tensor:
@@ -115,8 +120,10 @@ def _walk(made: Tensor, jacobian: Tensor, gained: Tensor) -> None:
     made[:, BIAS, BIAS] = torch.diag_embed(gained)
 
 
-def wander(state: NavigationState, elapsed: Tensor, place: slice, level: Tensor, seconds: float) -> NavigationState:
-    """Let a slow error (Gauss-Markov) decay and be renewed.
+def wander(
+    state: NavigationState, elapsed: Tensor, place: slice, level: Tensor, seconds: float
+) -> tuple[NavigationState, Tensor]:
+    """Let a slow error (Gauss-Markov) decay and be renewed; return the factors on the error, (B, n), too.
 
     Args:
         state: Behind `carry` over the same time.
@@ -131,4 +138,4 @@ def wander(state: NavigationState, elapsed: Tensor, place: slice, level: Tensor,
     scale[:, inside] = shrink[:, None]
     covariance = scale[:, :, None] * state.covariance * scale[:, None, :]
     covariance[:, inside, inside] += (1 - shrink.square())[:, None, None] * level
-    return state._replace(extra=state.extra * scale[:, EXTRA:], covariance=covariance)
+    return state._replace(extra=state.extra * scale[:, EXTRA:], covariance=covariance), scale

@@ -40,11 +40,27 @@ def apart(one: NavigationState, other: NavigationState) -> Tensor:
     )  # fmt: skip
 
 
-def smooth_back(passed: list[Passed]) -> list[NavigationState]:
-    """Return the states of moments 0 to K - 1, smoothed by all K intervals that follow; the last one is the filter's.
+def smoothed(passed: list[Passed], stamps: Tensor, lag: float | None) -> list[NavigationState]:
+    """Return the states of K moments with what was measured until `lag` seconds after each (None: to the end).
 
     Args:
-        passed: Of K intervals that follow one another; the first starts at moment 0.
+        passed: The interval before each moment and the moment itself.
+        stamps: Of the moments, shape (B, K) int64 nanoseconds.
+        lag: Seconds, or None.
+    """
+    if lag is None:
+        return _back(passed[1:]) if len(passed) > 1 else [one.after for one in passed]
+    made, last = list[NavigationState](), 0
+    for k in range(len(passed)):
+        while last + 1 < len(passed) and bool((stamps[:, last + 1] - stamps[:, k] <= lag * 1e9).all()):
+            last += 1
+        last = max(last, k)
+        made.append(_back(passed[k + 1 : last + 1])[0] if last > k else passed[k].after)
+    return made
+
+
+def _back(passed: list[Passed]) -> list[NavigationState]:
+    """Return the states before the first interval, and behind each: all but the last by what follows.
 
     Source: Rauch, Tung and Striebel, AIAA Journal 3, 1965; differences of states on the manifold.
     """
@@ -59,4 +75,3 @@ def smooth_back(passed: list[Passed]) -> list[NavigationState]:
         later = inject(one.before, error)._replace(covariance=covariance)
         made.append(later)
     return made[::-1]
-

@@ -24,11 +24,14 @@ class Track:
         """Note what a stream told at moment k."""
         self._innovations.setdefault(stream, {})[k] = innovation
 
-    def close(self, schedule: Schedule) -> NavigationTrack:
-        """Return all of it; moments at which a stream told nothing are filled with an innovation of zero."""
+    def close(self, schedule: Schedule, states: list[NavigationState] | None = None) -> NavigationTrack:
+        """Return all of it, or other states with the same innovations.
+
+        Moments at which a stream told nothing are filled with an innovation of zero.
+        """
         if not self._states:
             raise ValueError("there is no moment in the window: give a stream of no channels to ask for states.")
-        parts = NavigationState(*(torch.stack(part, 1) for part in zip(*self._states, strict=True)))
+        parts = NavigationState(*(torch.stack(part, 1) for part in zip(*(states or self._states), strict=True)))
         told = {name: _stack(made, len(self._states)) for name, made in self._innovations.items()}
         return NavigationTrack(schedule.stamps, schedule.mask, *parts[:6], told)
 

@@ -56,7 +56,7 @@ class Preintegrated(NamedTuple):
         Source: Forster et al., TRO 2017, eq. 33.
         """
         time = self.duration[:, None]
-        fall = torch.tensor([0.0, 0.0, -gravity]).to(velocity)
+        fall = velocity.new_tensor([0.0, 0.0, -gravity])
         turned = so3.product(quaternion, self.quaternion)
         gained = so3.rotate(quaternion, self.velocity)
         moved = so3.rotate(quaternion, self.position)

@@ -72,7 +72,7 @@ def test_equals_gtsam():
     for row in samples[0]:
         made.integrateMeasurement(row[3:].numpy(), row[:3].numpy(), 0.005)
         state, _ = model.update(state, "imu", row[None])
-        state = model.predict(state, torch.tensor([0.005]).double())
+        state = model.predict(state, torch.full((1,), 0.005, dtype=torch.float64))
     x, y, z, w = turn[0].tolist()
     pose = gtsam.Pose3(gtsam.Rot3.Quaternion(w, x, y, z), [0.0, 0.0, 0.0])
     there = made.predict(gtsam.NavState(pose, [1.0, 2.0, 3.0]), gtsam.imuBias.ConstantBias())
