@@ -14,7 +14,7 @@ from mambats.encoders.features import (
     PointGrid,
     VoxelEncoder,
 )
-from mambats.encoders.fusion import EventFusion, Shared, StreamFusion
+from mambats.encoders.fusion import ConcatenationFusion, EstimateFusion, EventFusion, Shared, StreamFusion
 from mambats.encoders.patch import PatchEncoder, PatchState
 from mambats.mixers import MIXERS
 from mambats.protocols import Encoder
@@ -25,6 +25,8 @@ __all__ = [
     "CapturedStep",
     "CausalEncoder",
     "CausalState",
+    "ConcatenationFusion",
+    "EstimateFusion",
     "EventFusion",
     "FeatureExtractor",
     "ImageEncoder",

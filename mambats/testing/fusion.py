@@ -52,7 +52,7 @@ def check_fusion_encoder(
     check_fusion_absent_values(encoder, given)
     check_fusion_lookahead(encoder, given)
     check_fusion_refusals(encoder, given)
-    for window in (given, given.without(last)):
+    for window in (given, given.without(last)) if len(encoder.streams) > 1 else (given,):
         check_fusion_batch_order(encoder, window)
         check_fusion_repeatable(encoder, window)
         check_fusion_empty(encoder, window)
@@ -152,14 +152,15 @@ def check_fusion_lookahead(encoder: FusionEncoder, given: Streams) -> None:
         dtype=next(iter(given.rows.values())).values.dtype, device=next(iter(given.rows.values())).mask.device,
     )  # fmt: skip
     ahead = int(encoder.lookahead * 1e9)
-    moments = sorted({int(v) for rows in given.rows.values() for v in rows.stamps[rows.mask]})
-    for stamp in moments:
-        for number, name in enumerate(given.rows if ahead == 0 else list(given.rows)[-1:]):
+    for stamp in sorted({int(v) for rows in given.rows.values() for v in rows.stamps[rows.mask]}):
+        for number, (name, own) in enumerate(given.rows.items()):
+            if not bool((own.mask & (own.stamps == stamp)).any()):
+                continue
             changed, seen = dict(given.rows), dict[str, Tensor]()
             for place, (stream, rows) in enumerate(given.rows.items()):
-                first = stamp + ahead + (1 if ahead or place <= number else 0)
-                later = rows.stamps >= first
-                seen[stream] = rows.stamps <= stamp if ahead or place <= number else rows.stamps < stamp
+                earlier = ahead > 0 or place <= number  # of equal stamps
+                later = rows.stamps >= stamp + ahead + int(earlier)
+                seen[stream] = rows.stamps < stamp + int(earlier)
                 strange = other.rows[stream]
                 values = torch.where(later.unsqueeze(2), 10 * strange.values + 3, rows.values)
                 changed[stream] = replace(rows, values=values, mask=torch.where(later, strange.mask, rows.mask))

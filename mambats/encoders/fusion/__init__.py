@@ -1,7 +1,35 @@
 """Encoders of several streams with clocks of their own."""
 
+from mambats.encoders.fusion.concatenation import ConcatenationFusion, ConcatenationState
+from mambats.encoders.fusion.estimate import EstimateFusion
 from mambats.encoders.fusion.event import EventFusion, EventState
+from mambats.encoders.fusion.exchange import (
+    EXCHANGES,
+    ConcatenatedSettings,
+    CrossScanSettings,
+    Exchange,
+    ExchangeSettings,
+    GatedHoldSettings,
+    HiddenGateSettings,
+)
+from mambats.encoders.fusion.lanes import LaneState
 from mambats.encoders.fusion.scans import Shared
 from mambats.encoders.fusion.stream import StreamFusion
 
-__all__ = ["EventFusion", "EventState", "Shared", "StreamFusion"]
+__all__ = [
+    "EXCHANGES",
+    "ConcatenatedSettings",
+    "ConcatenationFusion",
+    "ConcatenationState",
+    "CrossScanSettings",
+    "EstimateFusion",
+    "EventFusion",
+    "EventState",
+    "Exchange",
+    "ExchangeSettings",
+    "GatedHoldSettings",
+    "HiddenGateSettings",
+    "LaneState",
+    "Shared",
+    "StreamFusion",
+]

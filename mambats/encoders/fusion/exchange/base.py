@@ -42,7 +42,7 @@ class Exchange(nn.Module, ABC):
 
     @abstractmethod
     def weigh(self, stream: int, normal: Tensor, heard: Heard) -> Tensor:
-        """Return how much each other stream counts, then its own, in [0, 1], shape (..., S); 0 where nothing was heard."""
+        """Return how much each other stream counts, then its own, in [0, 1], shape (..., S); 0 where none was heard."""
 
     def init_state(self, batch: int) -> State:
         """Return what one stream's exchange remembers before any token; most remember nothing."""
