@@ -6,12 +6,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mambats.estimators.attitude import Attitude, AttitudeState, Attitudes
+    from mambats.estimators.attitude import Attitude, Attitudes, AttitudeState
     from mambats.estimators.cloud import ParticleState
     from mambats.estimators.extended import ExtendedKalmanFilter
     from mambats.estimators.filter import Filter, FilterState, Seen
     from mambats.estimators.gate import chi_square
     from mambats.estimators.gyro_bias import GyroBias, Rest
+    from mambats.estimators.late import Arrival, LateBuffer
     from mambats.estimators.models import Motion, Noise, Sensor
     from mambats.estimators.noise import (
         BlockNoise,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from mambats.estimators.unscented import UnscentedKalmanFilter
 
 __all__ = [
+    "Arrival",
     "Attitude",
     "AttitudeState",
     "Attitudes",
@@ -40,6 +42,7 @@ __all__ = [
     "Filter",
     "FilterState",
     "GyroBias",
+    "LateBuffer",
     "Motion",
     "Noise",
     "NonlinearFilter",
@@ -61,6 +64,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Arrival": "late",
     "Attitude": "attitude",
     "AttitudeState": "attitude",
     "Attitudes": "attitude",
@@ -72,6 +76,7 @@ _HOMES = {
     "Filter": "filter",
     "FilterState": "filter",
     "GyroBias": "gyro_bias",
+    "LateBuffer": "late",
     "Motion": "models",
     "Noise": "models",
     "NonlinearFilter": "nonlinear",
