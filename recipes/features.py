@@ -1,0 +1,299 @@
+"""Show what each feature extractor is worth: train with it, without a part of it, and with what is simpler.
+
+    python recipes/features.py points --seeds 0 1 2 [--device cuda] [--count 2000] [--epochs 20] [--out FILE.json]
+    python recipes/features.py images | imu | objects
+
+Every seed draws its own training drives, weights and held-out drives from the simulated worlds. Printed: root mean
+square error of each target on held-out drives, mean and deviation over seeds. All rows are online: nothing is read that
+lies after the moment asked about. `mean` answers the training mean; it is what anything must beat.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+
+import torch
+from torch import Tensor, nn
+
+from mambats.encoders import CausalEncoder, ImageEncoder, ImuEncoder, ObjectEncoder, PillarEncoder, VoxelEncoder
+from mambats.encoders.features import PointGrid
+from mambats.encoders.features.curve import Order
+from mambats.encoders.features.imu import rotation_vector
+from mambats.mixers import MambaSettings
+from mambats.preprocess.imu import Preintegration
+from mambats.series import SensorRows
+from mambats_datasets.synthetic import examples
+from mambats_datasets.synthetic.examples import Examples
+
+WIDTH = 32
+MIXER = MambaSettings(state_size=8)
+BATCH = 64
+SECOND = 1_000_000_000
+
+
+class Answer(nn.Module):
+    """An extractor with a small head for k targets."""
+
+    def __init__(self, extractor: nn.Module, targets: int) -> None:
+        super().__init__()
+        self.extractor = extractor
+        self.head = nn.Sequential(nn.Linear(WIDTH, 2 * WIDTH), nn.SiLU(), nn.Linear(2 * WIDTH, targets))
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Answer from the inputs of a batch of examples."""
+        return self.head(self.extractor(*inputs))
+
+
+class PointSet(nn.Module):
+    """Points without a grid: each through a small network, mean and maximum over all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(5, 2 * WIDTH), nn.SiLU(), nn.Linear(2 * WIDTH, WIDTH), nn.SiLU())
+        self.outer = nn.Linear(2 * WIDTH, WIDTH)
+
+    def forward(self, points: Tensor) -> Tensor:
+        """Return a token (N, WIDTH) of points (N, P, 5)."""
+        there = points.isfinite().all(-1, keepdim=True)
+        scale = points.new_tensor([16, 16, 4, 1, 1])
+        token = self.inner(torch.where(there, points, torch.zeros_like(points)) / scale) * there
+        return self.outer(torch.cat([token.sum(1) / there.sum(1).clamp_min(1), token.amax(1)], -1))
+
+
+class Samples(nn.Module):
+    """Tokens of an IMU at a steady pace, read by a causal encoder; the last one answers."""
+
+    def __init__(self, imu: ImuEncoder) -> None:
+        super().__init__()
+        self.imu = imu
+        self.sequence = CausalEncoder(WIDTH, WIDTH, 2, mixer=MIXER)
+
+    def forward(self, values: Tensor, stamps: Tensor) -> Tensor:
+        """Return a token (N, WIDTH) of samples (N, T, 6) at stamps (N, T)."""
+        there = torch.ones_like(stamps, dtype=torch.bool)
+        rows = SensorRows(values, there, torch.ones_like(values[..., 0]), stamps)
+        tokens = self.imu.encode_rows(rows, SECOND)
+        return self.sequence(tokens.values, tokens.gaps, mask=tokens.mask)[0][:, -1]
+
+
+class EverySample(nn.Module):
+    """No tokens: the causal encoder reads all samples (brought to one size) as they come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sequence = CausalEncoder(6, WIDTH, 2, mixer=MIXER)
+
+    def forward(self, values: Tensor, stamps: Tensor) -> Tensor:
+        """Return a token (N, WIDTH) of samples (N, T, 6)."""
+        return self.sequence(values / values.new_tensor([1, 1, 1, 10, 10, 10]))[0][:, -1]
+
+
+def point_models() -> dict[str, Callable[[], nn.Module]]:
+    """Pillars and voxels in several orders, and without grid or mixing."""
+    flat = PointGrid((-24, -24, -2.4), (24, 24, 2.4), (1, 1, 4.8))
+    cubes = PointGrid((-24, -24, -2.4), (24, 24, 2.4), (1, 1, 1.2))
+
+    def voxels(*orders: Order, layers: int = 2, distance: bool = True) -> Callable[[], nn.Module]:
+        return lambda: VoxelEncoder(5, WIDTH, layers, cubes, orders, MIXER, None, distance)
+
+    return {
+        "pillars": lambda: PillarEncoder(5, WIDTH, flat),
+        "pillars, no convolutions": lambda: PillarEncoder(5, WIDTH, flat, layers=0),
+        "voxels, hilbert + hilbert_yx": voxels("hilbert", "hilbert_yx"),
+        "voxels, hilbert": voxels("hilbert"),
+        "voxels, morton + morton_yx": voxels("morton", "morton_yx"),
+        "voxels, morton": voxels("morton"),
+        "voxels, hilbert + morton": voxels("hilbert", "morton"),
+        "voxels, raster": voxels("raster"),
+        "voxels, hilbert, no distances": voxels("hilbert", "hilbert_yx", distance=False),
+        "voxels, no mixing": voxels("raster", layers=0),
+        "point set, no grid": PointSet,
+    }
+
+
+def image_models() -> dict[str, Callable[[], nn.Module]]:
+    """The picture encoder, and without its parts."""
+
+    def image(pool: str = "mean", order: str = "raster", layers: int = 3) -> ImageEncoder:
+        return ImageEncoder(6, WIDTH, layers, (32, 48), 8, pool, order, MIXER)  # type: ignore[arg-type]
+
+    def no_places() -> ImageEncoder:
+        made = image()
+        made.place.requires_grad_(False).zero_()
+        return made
+
+    return {
+        "mean": image,
+        "class token": lambda: image("class"),
+        "hilbert": lambda: image("mean", "hilbert"),
+        "no places": no_places,
+        "no mixing": lambda: image(layers=0),
+    }
+
+
+def imu_models() -> dict[str, Callable[[], nn.Module]]:
+    """Tokens at 10 Hz of each kind, and no tokens."""
+
+    def tokens(preintegrated: bool = False, learned: bool = False, mean: bool = False) -> Callable[[], nn.Module]:
+        def make() -> nn.Module:
+            encoder = CausalEncoder(6, WIDTH // 2, 1, mixer=MIXER) if learned else None
+            noise = Preintegration() if preintegrated else None
+            return Samples(ImuEncoder(WIDTH, SECOND // 10, noise, encoder, mean, room=24))
+
+        return make
+
+    return {
+        "preintegrated + learned": tokens(preintegrated=True, learned=True),
+        "preintegrated": tokens(preintegrated=True),
+        "learned": tokens(learned=True),
+        "mean sample": tokens(mean=True),
+        "every sample, no tokens": EverySample,
+    }
+
+
+def object_models() -> dict[str, Callable[[], nn.Module]]:
+    """All parts, and all but one."""
+    parts = ("position", "velocity", "size", "yaw", "score", "class", "appearance")
+    channels = (*examples.COLUMNS, *(f"a{i}" for i in range(examples.LOOKS)))
+
+    def objects(without: str) -> Callable[[], nn.Module]:
+        kept = [part for part in parts if part != without]
+        return lambda: ObjectEncoder(channels, WIDTH, kept, classes=8)  # type: ignore[arg-type]
+
+    return {"all parts": objects(""), **{f"no {part}": objects(part) for part in parts}}
+
+
+@dataclass(frozen=True)
+class Show:
+    """One table: where examples come from, which models are compared, and how long they train."""
+
+    draw: Callable[[int, torch.Generator], Examples]
+    models: Callable[[], dict[str, Callable[[], nn.Module]]]
+    count: int
+    epochs: int
+
+
+SHOWS = {
+    "points": Show(examples.sweep_pairs, point_models, 4000, 30),
+    "images": Show(examples.picture_pairs, image_models, 4000, 30),
+    "imu": Show(examples.inertial_windows, imu_models, 4000, 30),
+    "objects": Show(examples.object_tables, object_models, 8000, 20),
+}
+
+
+def main() -> None:
+    """Read the arguments, train every model on every seed, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("show", choices=SHOWS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--count", type=int, help="training examples a seed")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", nargs="+", help="names of models")
+    parser.add_argument("--out", type=Path, help="where to write the errors as JSON")
+    given = parser.parse_args()
+    show = SHOWS[given.show]
+    count, epochs = given.count or show.count, given.epochs or show.epochs
+    models = {name: make for name, make in show.models().items() if given.only is None or name in given.only}
+    scores: dict[str, list[list[float]]] = {}
+    names: tuple[str, ...] = ()
+    for seed in given.seeds:
+        train, test = (draw(show, seed, part, size, given.device) for part, size in ((0, count), (1, 1000)))
+        names = train.names
+        for name, error in baselines(given.show, train, test).items():
+            scores.setdefault(name, []).append(error)
+        for name, make in models.items():
+            start = time.perf_counter()
+            scores.setdefault(name, []).append(fit(make, train, test, epochs, seed))
+            print(f"# seed {seed}, {name}: {scores[name][-1]} in {time.perf_counter() - start:.0f} s", flush=True)
+    print(f"{given.show}, {count} examples, {epochs} epochs, seeds {given.seeds}, {given.device}; RMSE, online")
+    print(table(scores, names))
+    if given.out:
+        given.out.write_text(json.dumps({"show": given.show, "count": count, "epochs": epochs, "targets": names,
+                                         "seeds": given.seeds, "rmse": scores}, indent=1))  # fmt: skip
+
+
+def draw(show: Show, seed: int, part: int, count: int, device: str) -> Examples:
+    """Draw examples in batches, so that memory stays small; parts of a seed share no drive."""
+    generator = torch.Generator(device).manual_seed(2 * seed + part + 1)
+    made = [show.draw(min(256, count - begin), generator) for begin in range(0, count, 256)]
+    columns = zip(*(one.inputs for one in made), strict=True)
+    inputs = tuple(stack(column) for column in columns)
+    return Examples(inputs, torch.cat([one.target for one in made]), made[0].names)
+
+
+def stack(parts: Sequence[Tensor]) -> Tensor:
+    """Put batches behind one another, padded to the longest table."""
+    if parts[0].ndim < 3:
+        return torch.cat(list(parts))
+    most = max(part.shape[1] for part in parts)
+    pad = [0, 0] * (parts[0].ndim - 2)
+    return torch.cat([nn.functional.pad(part, [*pad, 0, most - part.shape[1]]) for part in parts])
+
+
+def baselines(show: str, train: Examples, test: Examples) -> dict[str, list[float]]:
+    """Errors of what learns nothing: the training mean, and for an IMU the sum of its samples."""
+    made = {"mean": rmse(train.target.mean(0).expand_as(test.target), test.target)}
+    if show == "imu":
+        values, stamps = (part.double() for part in test.inputs)
+        ends = torch.nn.functional.pad(stamps[:, 1:], (0, 1), value=SECOND)
+        begins = torch.cat([torch.zeros_like(stamps[:, :1]), stamps[:, 1:]], 1)
+        whole = Preintegration()(values[..., :3], values[..., 3:], (ends - begins).clamp_min(0) / SECOND)
+        made["strapdown"] = rmse(torch.cat([rotation_vector(whole.quaternion), whole.velocity], -1), test.target)
+    return made
+
+
+def rmse(answer: Tensor, target: Tensor) -> list[float]:
+    """Return the root mean square error of each target."""
+    return (answer - target).square().mean(0).sqrt().tolist()
+
+
+def fit(make: Callable[[], nn.Module], train: Examples, test: Examples, epochs: int, seed: int) -> list[float]:
+    """Train on scaled targets and return the errors on the test examples."""
+    torch.manual_seed(seed)
+    centre, scale = train.target.mean(0), train.target.std(0)
+    model = Answer(make(), train.target.shape[1]).to(train.target.device)
+    steps = max(1, epochs * (len(train.target) // BATCH))
+    optimiser = torch.optim.AdamW(model.parameters(), 3e-3, weight_decay=0.01)
+    warm = max(1, steps // 10)
+    rate = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: min((step + 1) / warm, (1 + math.cos(math.pi * min(1.0, step / steps))) / 2)
+    )
+    for _ in range(epochs):
+        for rows in torch.randperm(len(train.target)).to(train.target.device).split(BATCH):
+            if len(rows) < BATCH:
+                continue
+            answer = model(*(part[rows] for part in train.inputs))
+            loss = nn.functional.smooth_l1_loss(answer, (train.target[rows] - centre) / scale)
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            rate.step()
+    model.eval()
+    with torch.no_grad():
+        every = torch.arange(len(test.target), device=test.target.device).split(BATCH)
+        answer = torch.cat([model(*(part[rows] for part in test.inputs)) for rows in every])
+    return rmse(answer * scale + centre, test.target)
+
+
+def table(scores: dict[str, list[list[float]]], names: tuple[str, ...]) -> str:
+    """Lay out mean and deviation over seeds of every error."""
+    lines = [["model", *names]]
+    for name, seeds in scores.items():
+        spreads = [stdev(column) if len(column) > 1 else 0.0 for column in zip(*seeds, strict=True)]
+        cells = [f"{mean(c):.3f} ± {s:.3f}" for c, s in zip(zip(*seeds, strict=True), spreads, strict=True)]
+        lines.append([name, *cells])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join(" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+
+
+if __name__ == "__main__":
+    main()
