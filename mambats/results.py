@@ -29,6 +29,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
 #: Order of the known metrics in a table; others follow as they come.
 _ORDER = ("mse", "mae", "mase", "smape", "crps")
 _COVERAGE = "coverage_"
+#: End of the names of metrics of which more is better.
+_SHARE_RIGHT = "accuracy"
 
 
 class ResultsError(ValueError):
@@ -194,7 +196,8 @@ def table(rows: Iterable[Row], *, markdown: bool = False) -> str:
     """Show rows as text: models down, metrics across, one part for each set of windows.
 
     Only what was scored on the same windows stands in one part. Several seeds give mean ± standard deviation. The
-    best of a metric is marked with * (bold in Markdown): the lowest, for coverage the nearest to its level.
+    best of a metric is marked with * (bold in Markdown): the lowest, for coverage the nearest to its level, for
+    accuracy the highest.
 
     Args:
         rows: What to show, in the order in which models first appear.
@@ -243,7 +246,7 @@ def _best(metric: str, found: Sequence[Sequence[float]]) -> float | None:
     level = metric.removeprefix(_COVERAGE)
     if level != metric and level.replace(".", "", 1).isdigit():
         return min(means, key=lambda mean: abs(mean - float(level) / 100))
-    return min(means)
+    return max(means) if metric.endswith(_SHARE_RIGHT) else min(means)
 
 
 def _cell(values: Sequence[float], best: float | None, markdown: bool) -> str:
