@@ -58,7 +58,7 @@ class ClassifyReport(Callback):
         self.rows = []
         for model, stated in contestants.items():
             self.rows += rows_of(
-                {metric: score(stated, label) for metric, score in SCORES.items()},
+                {metric: SCORES[metric](stated, label) for metric in metrics_of(stated)},
                 model=model,
                 source=data.name,
                 split="test",
@@ -81,6 +81,12 @@ class ClassifyReport(Callback):
         shown = names or tuple(str(each) for each in range(len(counts)))
         path = self.folder / "pictures" / "confusion.png"
         print(f"pictures: {draw_confusion(counts, shown, path, title=f'{self.name}, {source}')}")
+
+
+def metrics_of(probability: Tensor) -> list[str]:
+    """Return the metrics that mean something: one that always states 0 or 1 has no calibration to judge."""
+    sure = bool(((probability == 0) | (probability == 1)).all())
+    return [metric for metric in SCORES if not sure or metric.endswith("accuracy")]
 
 
 def gathered(parts: list[tuple[Tensor, Tensor]], processes: int) -> list[tuple[Tensor, Tensor]]:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from mambats.classify.model import Classifier
 from mambats.data.cases import CaseBatch
 from mambats.data.cases_border import CasesBorder
+from mambats.data.cases_file import CasesFile
 from mambats.recipe import describe, rebuild, with_setting
 from mambats.task import Optimiser, Stage, Task
 
@@ -138,6 +139,11 @@ class ClassifyTask(Task):
         from mambats.classify.report import ClassifyReport
 
         return ClassifyReport(name, folder)
+
+    def prediction_file(self, path: Path) -> CasesFile:
+        """Return the callback that writes a line a case: the probability of each class."""
+        names = self.classes or tuple(str(each) for each in range(self.model.classes))
+        return CasesFile(path, names)
 
 
 def label_of(batch: CaseBatch, classes: int) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mambats.data.cases import CaseBatch
 from mambats.data.cases_border import CasesBorder
+from mambats.data.cases_file import CasesFile
 from mambats.recipe import describe, rebuild, with_setting
 from mambats.regress.conformal import needed_stretch
 from mambats.regress.cuts import Cuts
@@ -123,6 +124,10 @@ class RegressTask(Task):
         from mambats.regress.report import RegressReport
 
         return RegressReport(name, folder)
+
+    def prediction_file(self, path: Path) -> CasesFile:
+        """Return the callback that writes a line a row: point and interval."""
+        return CasesFile(path, ("estimate", "low", "high"))
 
     def asked_rows(self, target: Tensor, case: int) -> Tensor:
         """Return the rows at which a case that ran to its end is asked, from its truth (T,)."""
