@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from mambats.estimators.filter import Filter, FilterState, Seen
     from mambats.estimators.gate import chi_square
     from mambats.estimators.gyro_bias import GyroBias, Rest
+    from mambats.estimators.inertial import Gate, InertialFilter, NavigationState, NavigationTrack, Start, centred
     from mambats.estimators.late import Arrival, LateBuffer
+    from mambats.estimators.learned import LearnedNoise, LearnedState, surprise
     from mambats.estimators.models import Motion, Noise, Sensor
     from mambats.estimators.noise import (
         BlockNoise,
@@ -41,9 +43,15 @@ __all__ = [
     "ExtendedKalmanFilter",
     "Filter",
     "FilterState",
+    "Gate",
     "GyroBias",
+    "InertialFilter",
     "LateBuffer",
+    "LearnedNoise",
+    "LearnedState",
     "Motion",
+    "NavigationState",
+    "NavigationTrack",
     "Noise",
     "NonlinearFilter",
     "ParticleFilter",
@@ -54,13 +62,16 @@ __all__ = [
     "Seen",
     "Sensor",
     "SigmaPoints",
+    "Start",
     "Transition",
     "UnscentedKalmanFilter",
     "WhiteAcceleration",
     "WhiteJerk",
+    "centred",
     "check_covariance",
     "chi_square",
     "filter_window",
+    "surprise",
 ]
 
 _HOMES = {
@@ -75,9 +86,15 @@ _HOMES = {
     "ExtendedKalmanFilter": "extended",
     "Filter": "filter",
     "FilterState": "filter",
+    "Gate": "inertial",
     "GyroBias": "gyro_bias",
+    "InertialFilter": "inertial",
     "LateBuffer": "late",
+    "LearnedNoise": "learned",
+    "LearnedState": "learned",
     "Motion": "models",
+    "NavigationState": "inertial",
+    "NavigationTrack": "inertial",
     "Noise": "models",
     "NonlinearFilter": "nonlinear",
     "ParticleFilter": "particle",
@@ -88,13 +105,16 @@ _HOMES = {
     "Seen": "filter",
     "Sensor": "models",
     "SigmaPoints": "sigma",
+    "Start": "inertial",
     "Transition": "nonlinear",
     "UnscentedKalmanFilter": "unscented",
     "WhiteAcceleration": "noise",
     "WhiteJerk": "noise",
+    "centred": "inertial",
     "check_covariance": "noise",
     "chi_square": "gate",
     "filter_window": "run",
+    "surprise": "learned",
 }
 
 
