@@ -101,7 +101,7 @@ def point_models() -> dict[str, Callable[[], nn.Module]]:
     cubes = PointGrid((-24, -24, -2.4), (24, 24, 2.4), (1, 1, 1.2))
 
     def voxels(*orders: Order, layers: int = 2, distance: bool = True) -> Callable[[], nn.Module]:
-        return lambda: VoxelEncoder(5, WIDTH, layers, cubes, orders, MIXER, None, distance)
+        return lambda: VoxelEncoder(5, WIDTH, layers, cubes, orders, MIXER, 640, distance)
 
     return {
         "pillars": lambda: PillarEncoder(5, WIDTH, flat),
@@ -130,7 +130,7 @@ def image_models() -> dict[str, Callable[[], nn.Module]]:
         return made
 
     return {
-        "mean": image,
+        "patches, mean": image,
         "class token": lambda: image("class"),
         "hilbert": lambda: image("mean", "hilbert"),
         "no places": no_places,
@@ -247,7 +247,30 @@ def baselines(show: str, train: Examples, test: Examples) -> dict[str, list[floa
         begins = torch.cat([torch.zeros_like(stamps[:, :1]), stamps[:, 1:]], 1)
         whole = Preintegration()(values[..., :3], values[..., 3:], (ends - begins).clamp_min(0) / SECOND)
         made["strapdown"] = rmse(torch.cat([rotation_vector(whole.quaternion), whole.velocity], -1), test.target)
+    if show == "points":
+        some = min(200, len(test.target))  # 0.3 s each on one core
+        answers = [register(points) for points in test.inputs[0][:some]]
+        made[f"registration ({some} drives)"] = rmse(torch.stack(answers), test.target[:some])
     return made
+
+
+def register(points: Tensor) -> Tensor:
+    """Lay one sweep onto the other by search: the forward speed and yaw rate that bring most points together.
+
+    Classical, no training: turns in steps of 0.02 rad and shifts in steps of 0.05 m, flat, nearest points, ground out.
+    """
+    there = points.isfinite().all(-1) & (points[:, 2] > -1) & (points[:, :2].norm(dim=-1) < 25)
+    first, second = (points[there & (points[:, 4] == sweep)][:, :2] for sweep in (0, 1))
+    turns, shifts = torch.linspace(-0.2, 0.2, 21).to(points), torch.linspace(0, 0.6, 13).to(points)
+    if not len(first) * len(second):
+        return torch.stack([shifts.mean() / examples.APART, turns.mean()])
+    turned = torch.stack([turns.cos(), turns.sin(), -turns.sin(), turns.cos()], -1).view(-1, 2, 2)
+    close = list[Tensor]()
+    for back in turned:
+        moved = (second @ back).expand(len(shifts), -1, -1) + nn.functional.pad(shifts[:, None], (0, 1))[:, None]
+        close.append((-(torch.cdist(moved, first.expand(len(shifts), -1, -1)).amin(2) / 0.15).square()).exp().sum(1))
+    best = torch.stack(close).flatten().argmax()
+    return torch.stack([shifts[best % len(shifts)], turns[best // len(shifts)]]) / examples.APART
 
 
 def rmse(answer: Tensor, target: Tensor) -> list[float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -18,7 +17,7 @@ APART = 0.3  # s between two sweeps or pictures: a robot at 1 m/s moves 0.3 m, a
 LIDAR = Lidar(rings=8, columns=120, elevation=(-0.12, 0.08))
 CAMERA = Camera(width=48, height=32)
 LOOKS = 8  # numbers of an appearance vector
-NEAR, SOON = 20.0, 3.0  # m, s
+NEAR, SOON = 20.0, 1.0  # m, s
 EGO_MOTION = ("speed [m/s]", "yaw rate [rad/s]")
 COLUMNS = ("x", "y", "z", "l", "w", "h", "yaw", "vx", "vy", "vz", "score", "class")
 
@@ -90,7 +89,7 @@ def object_tables(count: int, generator: torch.Generator) -> Examples:
 
     Inputs: tables (N, M, 20): columns `COLUMNS` and a0 to a7, and counts (N,). Velocity is relative to the robot
     (deviation 0.3 m/s); appearance is that of the object with noise. One object looks as the operator does: it is the
-    one to follow. False boxes have velocities and looks of their own.
+    one to follow, and asked is where it will be in a second. False boxes have velocities and looks of their own.
     """
     robots = SimulatedRobots("robot", series=1, duration=0.2, sensors=("imu",))
     worlds = StreetWorlds(robots, layout=Layout(objects=16), detector=Detector(clutter=3.0), sensors=())
@@ -112,17 +111,15 @@ def object_tables(count: int, generator: torch.Generator) -> Examples:
 
 
 def _answers(found: Detections, true: Tensor, speed: Tensor, operator: Tensor) -> tuple[Tensor, tuple[str, ...]]:
-    """Counts near the robot, the closest approach soon, and where the operator is, of what was detected and is true."""
+    """Counts near the robot, and where the operator will be, of what was detected and is true."""
     flat = found.box[..., :2]
     near = true & (flat.norm(dim=-1) < NEAR)
     people = near & (found.kind == LABELS.index("pedestrian"))
-    rate = speed[..., :2].square().sum(-1).clamp_min(1e-6)
-    when = (-(flat * speed[..., :2]).sum(-1) / rate).clamp(0, SOON)
-    closest = (flat + speed[..., :2] * when[..., None]).norm(dim=-1).masked_fill(~true, 3 * NEAR).amin(-1)
-    where = flat.gather(1, operator[:, None, None].expand(-1, 1, 2))[:, 0]
+    soon = flat + speed[..., :2] * SOON
+    where = soon.gather(1, operator[:, None, None].expand(-1, 1, 2))[:, 0]
     where = torch.where(true.any(-1, keepdim=True), where, torch.zeros_like(where))
-    columns = (near.sum(-1), people.sum(-1), closest.clamp_max(3 * NEAR), where[:, 0], where[:, 1])
-    names = ("near [1]", "people near [1]", "closest in 3 s [m]", "operator x [m]", "operator y [m]")
+    columns = (near.sum(-1), people.sum(-1), where[:, 0], where[:, 1])
+    names = ("near [1]", "people near [1]", "operator x [m]", "operator y [m]")
     return torch.stack([column.double() for column in columns], -1).float(), names
 
 
@@ -132,7 +129,7 @@ def _looks(found: Detections, generator: torch.Generator) -> tuple[Tensor, Tenso
     looks = torch.randn((*shape, LOOKS), generator=generator, device=generator.device)
     draw = torch.rand(shape, generator=generator, device=generator.device).masked_fill(found.identity < 0, -1.0)
     operator = draw.argmax(-1)
-    known = looks.new_tensor([1.0, -1.0] * (LOOKS // 2)) * math.sqrt(1.0)
+    known = looks.new_tensor([1.0, -1.0] * (LOOKS // 2))
     own = (found.identity >= 0) & (torch.arange(shape[1], device=operator.device) == operator[:, None])
     noise = 0.3 * torch.randn((*shape, LOOKS), generator=generator, device=generator.device)
     return torch.where(own[..., None], known + noise, looks), operator
