@@ -14,7 +14,15 @@ from mambats.encoders.features import (
     PointGrid,
     VoxelEncoder,
 )
-from mambats.encoders.fusion import ConcatenationFusion, EstimateFusion, EventFusion, Shared, StreamFusion
+from mambats.encoders.fusion import (
+    BidirectionalEventFusion,
+    BidirectionalStreamFusion,
+    ConcatenationFusion,
+    EstimateFusion,
+    EventFusion,
+    Shared,
+    StreamFusion,
+)
 from mambats.encoders.patch import PatchEncoder, PatchState
 from mambats.mixers import MIXERS
 from mambats.protocols import Encoder
@@ -22,6 +30,8 @@ from mambats.protocols import Encoder
 __all__ = [
     "ENCODERS",
     "BidirectionalEncoder",
+    "BidirectionalEventFusion",
+    "BidirectionalStreamFusion",
     "CapturedStep",
     "CausalEncoder",
     "CausalState",

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mambats.encoders.compact import blank_removed
-from mambats.encoders.embed import Embedding
+from mambats.encoders.causal import CausalEncoder, CausalState
+from mambats.encoders.compact import Clock
 from mambats.encoders.fusion.absence import drop_streams
 from mambats.encoders.fusion.clock import Pauses, StreamClock, run_clock
 from mambats.encoders.fusion.lineup import check_share, check_streams, line_up, pick_events
-from mambats.encoders.fusion.merge import merge
+from mambats.encoders.fusion.merge import embed_side_by_side, event_embeddings, merge, with_own_gap
 from mambats.mixers import Block, MambaSettings, MixerSettings
 from mambats.protocols import Event, FusionEncoder, State
 from mambats.series import SensorRows
@@ -79,25 +79,27 @@ class EventFusion(FusionEncoder):
         self.mixer = mixer
         self.dropout = dropout
         self.stream_dropout = stream_dropout
-        self.embeddings = nn.ModuleList(Embedding(channels, width) for channels in streams.values())
+        self.embeddings = event_embeddings(streams, width)
         self.blocks = nn.ModuleList(Block((mixer or MambaSettings()).build(width), dropout) for _ in range(layers))
         self.norm = nn.RMSNorm(width, eps=1e-5)
+        self._lanes = [
+            self._lane(embedding, channels)
+            for embedding, channels in zip(self.embeddings, streams.values(), strict=True)
+        ]
 
     def forward(
         self, rows: Mapping[str, SensorRows], length_ns: int, *, state: EventState | None = None
     ) -> tuple[dict[str, Tensor], EventState]:
         """Encode a window; see `mambats.protocols.FusionEncoder.forward`."""
-        given = line_up(
-            self.streams, rows, length_ns, self.norm.weight, None if state is None else len(state.clock.since)
-        )
+        batch = None if state is None else len(state.clock.since)
+        given = line_up(self.streams, rows, length_ns, self.norm.weight, batch)
         if self.training and self.stream_dropout:
             given = drop_streams(given, self.stream_dropout)
         if state is None:
             state = self.init_state(given[0].mask.shape[0])
         merged = merge(given, state.clock.newest().stamps()[:, 0])
         pauses, clock = run_clock(state.clock, given, length_ns)
-        token = merged.packing.pack(self._embed(given, pauses))
-        gaps = merged.packing.pack(self._gaps(merged.pauses))
+        token, gaps = embed_side_by_side(self.embeddings, given, pauses, merged, self.period_ns)
         left: list[State] = []
         for block, layer in zip(self.blocks, state.layers, strict=True):
             token, layer = block(token, gaps, cu_seqlens=merged.packing.cu_seqlens, state=layer)
@@ -105,17 +107,6 @@ class EventFusion(FusionEncoder):
         tokens = merged.packing.unpack(self.norm(token)).split(merged.sizes, 1)
         by_name = dict(zip(self.streams, tokens, strict=True))
         return {name: by_name[name] for name in rows}, EventState(clock, tuple(left))
-
-    def _embed(self, rows: tuple[SensorRows, ...], pauses: list[Pauses]) -> Tensor:
-        """Embed every stream by itself, side by side along time: (B, N, width)."""
-        tokens = [
-            embedding(stream.values, self._gaps(between), stream.observed)
-            for embedding, stream, between in zip(self.embeddings, rows, pauses, strict=True)
-        ]
-        return torch.cat(tokens, 1)
-
-    def _gaps(self, pauses: Pauses) -> Tensor:
-        return pauses.gaps(self.period_ns, torch.promote_types(self.norm.weight.dtype, torch.float32))
 
     def init_state(self, batch: int) -> EventState:
         """Return the state before any row, on the device of the parameters."""
@@ -129,15 +120,22 @@ class EventFusion(FusionEncoder):
         clock, layers = state.clock.after(elapsed_ns), state.layers
         tokens: dict[str, Tensor] = {}
         for number, name, event in pick_events(self.streams, events, elapsed_ns, len(clock.since)):
-            own = self._gaps(Pauses(clock.since[:, number], clock.fresh[:, number]))
             newest = clock.newest()
-            gap = self._gaps(Pauses(newest.since[:, 0], newest.fresh[:, 0]))
-            token = self.embeddings[number](event.values, own, event.observed)
-            left: list[State] = []
-            for block, layer in zip(self.blocks, layers, strict=True):
-                token, layer = block.step(token, gap, mask_t=event.mask, state=layer)  # type: ignore[operator]
-                left.append(layer)
-            layers = tuple(left)
-            clock = clock.measured(number, event.mask)
-            tokens[name] = blank_removed(self.norm(token), event.mask)
+            own, gap = self._gaps(clock, number), self._gaps(newest, 0)
+            values, observed = with_own_gap(event.values, event.observed, own)
+            before = CausalState(Clock(torch.zeros_like(gap), torch.zeros_like(newest.fresh[:, 0])), layers)
+            token, after = self._lanes[number].step(values, gap, observed_t=observed, mask_t=event.mask, state=before)
+            layers, clock = after.layers, clock.measured(number, event.mask)
+            tokens[name] = token
         return tokens, EventState(clock, layers)
+
+    def _gaps(self, clock: StreamClock, stream: int) -> Tensor:
+        """Return the time since the last row of a stream, in reference periods."""
+        dtype = torch.promote_types(self.norm.weight.dtype, torch.float32)
+        return Pauses(clock.since[:, stream], clock.fresh[:, stream]).gaps(self.period_ns, dtype)
+
+    def _lane(self, embedding: nn.Module, channels: int) -> CausalEncoder:
+        """View one stream's embedding and the stack as a causal encoder, whose step runs natively where it can."""
+        lane = CausalEncoder(channels + 1, self.width, 1, no_mixer=True)
+        lane.embedding, lane.blocks, lane.norm = embedding, self.blocks, self.norm
+        return lane

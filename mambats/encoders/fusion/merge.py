@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mambats.encoders.compact import Packing
+from mambats.encoders.embed import Embedding, log_gap
 from mambats.encoders.fusion.clock import LAST, Pauses, pauses_in
 from mambats.series import SensorRows
 
@@ -17,11 +18,13 @@ class Merged(NamedTuple):
     """Streams laid side by side along time, (B, N), and how to take them in the order (stamp, stream, row).
 
     Attributes:
+        stamps: Shape (B, N) int64.
         packing: From (B, N) into the order of time, removed rows last, and back.
         pauses: Time since the row before, of whatever stream, shape (B, N).
         sizes: Rows of each stream.
     """
 
+    stamps: Tensor
     packing: Packing
     pauses: Pauses
     sizes: list[int]
@@ -40,7 +43,7 @@ def merge(rows: Sequence[SensorRows], start: Tensor) -> Merged:
     pauses, _ = pauses_in(stamps.gather(1, order), mask.gather(1, order), start)
     back = torch.empty_like(order).scatter(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
     pauses = Pauses(pauses.ns.gather(1, back), pauses.first.gather(1, back))
-    return Merged(in_order(mask, order), pauses, [stream.mask.shape[1] for stream in rows])
+    return Merged(stamps, in_order(mask, order), pauses, [stream.mask.shape[1] for stream in rows])
 
 
 def in_order(mask: Tensor, order: Tensor) -> Packing:
@@ -55,3 +58,29 @@ def in_order(mask: Tensor, order: Tensor) -> Packing:
     flat = (order + rows * torch.arange(batch, device=mask.device).unsqueeze(1)).flatten()[sorted_rows.order]
     place = torch.empty_like(flat).scatter(0, flat, torch.arange(flat.shape[0], device=mask.device))
     return Packing(flat, place, sorted_rows.cu_seqlens, mask)
+
+
+def event_embeddings(streams: Mapping[str, int], width: int) -> nn.ModuleList:
+    """Make the embedding of each stream's rows; a channel more holds the time since the stream's own row before."""
+    return nn.ModuleList(Embedding(channels + 1, width) for channels in streams.values())
+
+
+def with_own_gap(values: Tensor, observed: Tensor | None, own_gap: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Append to values (..., C) the logarithm of the time since the stream's row before, (...) in reference periods."""
+    column = log_gap(own_gap).unsqueeze(-1)
+    if observed is not None:
+        observed = torch.cat([observed, torch.ones_like(column, dtype=torch.bool)], -1)
+    return torch.cat([values, column.to(values.dtype)], -1), observed
+
+
+def embed_side_by_side(
+    embeddings: nn.ModuleList, rows: Sequence[SensorRows], pauses: Sequence[Pauses], merged: Merged, period_ns: int
+) -> tuple[Tensor, Tensor]:
+    """Embed every stream by itself and merge: packed tokens (1, B * N, width) and gaps (1, B * N)."""
+    dtype = torch.promote_types(rows[0].values.dtype, torch.float32)
+    gaps = merged.pauses.gaps(period_ns, dtype)
+    tokens: list[Tensor] = []
+    for embedding, stream, between, gap in zip(embeddings, rows, pauses, gaps.split(merged.sizes, 1), strict=True):
+        values, observed = with_own_gap(stream.values, stream.observed, between.gaps(period_ns, dtype))
+        tokens.append(embedding(values, gap, observed))
+    return merged.packing.pack(torch.cat(tokens, 1)), merged.packing.pack(gaps)

@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from mambats.encoders.fusion import EXCHANGES, ConcatenationFusion, EstimateFusion, EventFusion, Shared, StreamFusion
+from mambats.encoders.fusion import (
+    EXCHANGES,
+    BidirectionalEventFusion,
+    BidirectionalStreamFusion,
+    ConcatenationFusion,
+    EstimateFusion,
+    EventFusion,
+    Shared,
+    StreamFusion,
+)
 from mambats.mixers import MIXERS
 from mambats.testing import check_fusion_encoder
 
@@ -17,6 +26,10 @@ ENCODERS = {
     "estimate": lambda: EstimateFusion(STREAMS, 4, 1, period_ns=PERIOD, mixer=MIXER),
     "concatenation": lambda: ConcatenationFusion(STREAMS, 5, 1, period_ns=PERIOD, clock="gnss", mixer=MIXER),
     "concatenation_grid": lambda: ConcatenationFusion(STREAMS, 5, 1, period_ns=PERIOD, clock="ask", mixer=MIXER),
+    "event_both_ways": lambda: BidirectionalEventFusion(STREAMS, 4, 2, period_ns=PERIOD, mixer=MIXER),
+    "event_ahead": lambda: BidirectionalEventFusion(STREAMS, 4, 2, period_ns=PERIOD, mixer=MIXER, lookahead=0.07),
+    "stream_both_ways": lambda: BidirectionalStreamFusion(STREAMS, 4, 1, period_ns=PERIOD, mixer=MIXER),
+    "stream_ahead": lambda: BidirectionalStreamFusion(STREAMS, 4, 2, period_ns=PERIOD, mixer=MIXER, lookahead=0.07),
 } | {
     f"stream_{name}": lambda exchange=exchange: StreamFusion(
         STREAMS, 4, 2, period_ns=PERIOD, mixer=MIXER, exchange=exchange

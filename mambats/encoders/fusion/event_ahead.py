@@ -1,0 +1,104 @@
+"""Event fusion that reads both ways, as far ahead as `lookahead` allows: for smoothing, offline or at a lag."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NoReturn
+
+from torch import Tensor, nn
+
+from mambats.encoders.bidirectional import BidirectionalBlock
+from mambats.encoders.fusion.absence import drop_streams
+from mambats.encoders.fusion.ahead import check_lookahead, refuse, time_borders
+from mambats.encoders.fusion.clock import StreamClock, run_clock
+from mambats.encoders.fusion.lineup import check_share, check_streams, line_up
+from mambats.encoders.fusion.merge import embed_side_by_side, event_embeddings, merge
+from mambats.mixers import MambaSettings, MixerSettings
+from mambats.protocols import Event, FusionEncoder, State
+from mambats.series import SensorRows
+
+
+class BidirectionalEventFusion(FusionEncoder):
+    """As `EventFusion`, with every layer reading the merged rows forwards and backwards.
+
+    With a look-ahead of L, reverse scans restart at the ends of blocks of time (0, L], (L, 2 L], ... of the window, the
+    same in every layer: a token waits for L seconds at most, at any depth.
+
+    Args:
+        streams: Channels C of each stream by name; 0 for one that only asks.
+        width: Width of the tokens.
+        layers: Number of blocks.
+        period_ns: Nanoseconds that count as a gap of 1.
+        mixer: The mixer of each direction of each block; None is `MambaSettings()`.
+        lookahead: L in seconds; None reads the whole window.
+        dropout: Share of each block's output dropped in training.
+        stream_dropout: Probability that a stream is removed from a series in training (never all of them).
+
+    Raises:
+        ValueError: If a size is below 1, a share outside [0, 1), or L not above 0.
+    """
+
+    causal = False
+
+    def __init__(
+        self,
+        streams: Mapping[str, int],
+        width: int,
+        layers: int,
+        *,
+        period_ns: int,
+        mixer: MixerSettings | None = None,
+        lookahead: float | None = None,
+        dropout: float = 0.0,
+        stream_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_streams(streams, width, layers, period_ns)
+        check_share("dropout", dropout)
+        check_share("stream_dropout", stream_dropout)
+        check_lookahead(lookahead)
+        self.streams = dict(streams)
+        self.width = width
+        self.layers = layers
+        self.period_ns = period_ns
+        self.mixer = mixer
+        self.lookahead = lookahead
+        self.dropout = dropout
+        self.stream_dropout = stream_dropout
+        make = mixer or MambaSettings()
+        self.embeddings = event_embeddings(streams, width)
+        self.blocks = nn.ModuleList(
+            BidirectionalBlock(make.build(width), make.build(width), dropout) for _ in range(layers)
+        )
+        self.norm = nn.RMSNorm(width, eps=1e-5)
+
+    def forward(
+        self, rows: Mapping[str, SensorRows], length_ns: int, *, state: State | None = None
+    ) -> tuple[dict[str, Tensor], None]:
+        """Encode a window; see `mambats.protocols.FusionEncoder.forward`. The state is always None."""
+        if state is not None:
+            refuse(self, self.lookahead, "takes no state")
+        given = line_up(self.streams, rows, length_ns, self.norm.weight, None)
+        if self.training and self.stream_dropout:
+            given = drop_streams(given, self.stream_dropout)
+        clock = StreamClock.start(given[0].mask.shape[0], len(given), self.norm.weight.device)
+        merged = merge(given, clock.newest().stamps()[:, 0])
+        pauses, _ = run_clock(clock, given, length_ns)
+        token, gaps = embed_side_by_side(self.embeddings, given, pauses, merged, self.period_ns)
+        packing = merged.packing
+        borders = time_borders(merged.stamps, packing.mask, packing.cu_seqlens, length_ns, self.lookahead)
+        for block in self.blocks:
+            token = block(token, gaps, borders)
+        tokens = dict(zip(self.streams, packing.unpack(self.norm(token)).split(merged.sizes, 1), strict=True))
+        return {name: tokens[name] for name in rows}, None
+
+    def init_state(self, batch: int) -> None:
+        """Return None: an encoder that reads ahead carries nothing."""
+
+    def step(self, events: Mapping[str, Event], elapsed_ns: Tensor, *, state: State) -> NoReturn:
+        """Refuse: a token needs rows that are not there yet.
+
+        Raises:
+            NotCausalError: Always.
+        """
+        refuse(self, self.lookahead, "cannot step")
