@@ -2,6 +2,7 @@
 
 from mambats.testing.compare import TOLERANCE, agree, require
 from mambats.testing.encoder import check_absent_values, check_encoder, check_refusals, check_removed, check_trivial
+from mambats.testing.estimator import check_covariances, check_estimator, check_run, needs_covariance
 from mambats.testing.fusion import check_fusion_encoder
 from mambats.testing.mixer import (
     check_gaps,
@@ -27,16 +28,18 @@ from mambats.testing.sequence import (
 from mambats.testing.state import flatten_state, map_state, restore_state
 
 __all__ = [
-    "TOLERANCE",
     "Rows",
     "Streams",
+    "TOLERANCE",
     "agree",
     "agree_states",
     "check_absent_values",
     "check_batch_order",
     "check_chunks",
+    "check_covariances",
     "check_empty",
     "check_encoder",
+    "check_estimator",
     "check_fusion_encoder",
     "check_gaps",
     "check_halved_gaps",
@@ -48,6 +51,7 @@ __all__ = [
     "check_repeatable",
     "check_reverse",
     "check_row_mask",
+    "check_run",
     "check_state",
     "check_state_gradients",
     "check_steps",
@@ -56,6 +60,7 @@ __all__ = [
     "draw_streams",
     "flatten_state",
     "map_state",
+    "needs_covariance",
     "require",
     "restore_state",
 ]

@@ -145,4 +145,12 @@ def test_straight_ahead_is_no_special_case():
     moved = motion(x, torch.full((2,), 2.0, dtype=torch.float64))
     assert torch.allclose(moved[0], moved[1], atol=1e-6)
     assert moved[0, :2].tolist() == pytest.approx([BEGIN[0] + 2 * BEGIN[2], BEGIN[1] + 2 * BEGIN[3]])
-    assert torch.isfinite(motion.jacobian(x, torch.full((2,), 2.0, dtype=torch.float64))).all()
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-6, 0.99e-4, 1.01e-4, 0.3, -2.0])
+def test_written_jacobians_are_those_of_automatic_differentiation(rate):
+    filter_ = turning(ExtendedKalmanFilter)
+    x, elapsed = torch.tensor([[*BEGIN[:4], rate]], dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    for model, given in ((filter_.motion, (x, elapsed)), (filter_.sensors["radar"], (x,))):
+        by_hand, automatic = model.jacobian(*given), super(type(model), model).jacobian(*given)
+        assert torch.allclose(by_hand, automatic, rtol=1e-8, atol=1e-8)
