@@ -198,7 +198,8 @@ class CasesDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[CaseBatch]:
         """Yield training batches, in a new order each epoch."""
         cases, seed = self.split("train"), (self.holdout or Holdout()).seed
-        return CaseLoader(cases, WindowSampler(len(cases), self.batch_size, self._share(), shuffle=True, seed=seed))
+        sampler = WindowSampler(len(cases), self.batch_size, self._share(), shuffle=True, seed=seed)
+        return CaseLoader(cases, batch_size=None, sampler=sampler)  # pyright: ignore[reportArgumentType]
 
     def val_dataloader(self) -> DataLoader[CaseBatch]:
         """Yield validation batches, each case once, in order."""
@@ -214,7 +215,8 @@ class CasesDataModule(L.LightningDataModule):
 
     def _evaluation(self, split: str) -> DataLoader[CaseBatch]:
         cases = self.split(split)
-        return CaseLoader(cases, WindowSampler(len(cases), self.eval_batch_size, self._share()))
+        sampler = WindowSampler(len(cases), self.eval_batch_size, self._share())
+        return CaseLoader(cases, batch_size=None, sampler=sampler)  # pyright: ignore[reportArgumentType]
 
     def _read(self, source: Source, where: str) -> tuple[list[Case], tuple[str, ...]]:
         """Return the cases of a source and the names of its classes."""
@@ -232,15 +234,7 @@ class CasesDataModule(L.LightningDataModule):
 
 
 class CaseLoader(DataLoader[CaseBatch]):
-    """A loader whose sampler yields the numbers of whole batches.
-
-    Args:
-        cases: The cases.
-        sampler: Yields numbers of cases, an array a batch.
-    """
-
-    def __init__(self, cases: CaseSet, sampler: WindowSampler) -> None:
-        super().__init__(cases, batch_size=None, sampler=sampler)  # pyright: ignore[reportArgumentType]
+    """A loader whose sampler yields the numbers of whole batches."""
 
     def __iter__(self) -> Iterator[CaseBatch]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Yield batches."""
