@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mambats.estimators.inertial import InertialFilter, NavigationState, NavigationTrack, Start
 from mambats.odometry.navigation import Navigation
+from mambats.odometry.robot import inertial_filter, wheeled_filter
 from mambats.series import SensorRows, SensorWindow
 
 #: What every member does without; the first, that has all, is the filter that the learned model is compared with.
@@ -32,14 +33,23 @@ class FilterBank(nn.Module):
     shape of an inertial unit's readings: level, yaw rate w, and v w across.
 
     Args:
-        inertial: Filter of `imu`, `gnss`, `wheel` and `rolling`.
+        inertial: Filter of `imu`, `gnss`, `wheel` and `rolling`; None for that of a small robot.
         wheeled: The same for wheels in the place of the inertial unit: wider noise of `imu`.
         tick_ns: Nanoseconds between two answers.
     """
 
-    def __init__(self, inertial: InertialFilter, wheeled: InertialFilter, tick_ns: int = 100_000_000) -> None:
+    def __init__(
+        self,
+        inertial: InertialFilter | None = None,
+        wheeled: InertialFilter | None = None,
+        tick_ns: int = 100_000_000,
+    ) -> None:
         super().__init__()
-        self.inertial, self.wheeled, self.tick_ns = inertial.double(), wheeled.double(), tick_ns
+        if tick_ns < 1:
+            raise ValueError(f"tick_ns is {tick_ns}: need nanoseconds, at least 1.")
+        self.inertial = (inertial or inertial_filter()).double()
+        self.wheeled = (wheeled or wheeled_filter()).double()
+        self.tick_ns = tick_ns
         self.requires_grad_(False)
 
     def begin(self, start: Navigation, deviations: Start) -> BankState:
@@ -72,8 +82,10 @@ class FilterBank(nn.Module):
         pseudo = rows | {"imu": unit_of_wheels(rows["wheel"], self.wheeled.gravity)}
         alone, last = self.wheeled.run(pseudo, length_ns, state.blind)
         ticks = rows["query"].stamps
-        members = [part.unflatten(0, (SIGHTED, -1)).movedim(0, 2) for part in _at(track, ticks.repeat(SIGHTED, 1))]
-        others = [part.unsqueeze(2) for part in _at(alone, ticks)]
+        members = [
+            part.unflatten(0, (SIGHTED, -1)).movedim(0, 2) for part in at_moments(track, ticks.repeat(SIGHTED, 1))
+        ]
+        others = [part.unsqueeze(2) for part in at_moments(alone, ticks)]
         return Navigation(*(torch.cat(pair, 2) for pair in zip(members, others, strict=True))), BankState(first, last)
 
 
@@ -116,7 +128,7 @@ def _repeat(rows: SensorRows, blind: tuple[int, ...]) -> SensorRows:
     return SensorRows(values, mask, gaps, stamps, observed)
 
 
-def _at(track: NavigationTrack, stamps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def at_moments(track: NavigationTrack, stamps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Quaternion, velocity, position and covariance (B, T, ...) at stamps that are moments of the track."""
     # By the moments themselves: where a body did not measure, the state was moved on to them all the same.
     place = (torch.searchsorted(track.stamps.contiguous(), stamps.contiguous(), right=True) - 1).clamp_min(0)

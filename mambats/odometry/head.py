@@ -41,9 +41,6 @@ class BeliefHead(nn.Module):
         self.outer = nn.Linear(width, candidates + SIZE + SIZE * (SIZE + 1) // 2)
         nn.init.zeros_(self.outer.weight)
         nn.init.zeros_(self.outer.bias)
-        # A table of standard deviations that validation sets right after training, see `Navigator.calibrate`.
-        self.register_buffer("log_scale", torch.zeros(SIZE))
-        self.log_scale: Tensor
 
     def forward(self, token: Tensor, there: Tensor) -> Belief:
         """Read tokens (..., width).

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from mambats.calibration import nees
 from mambats.estimators.inertial import Start
+from mambats.gaussian import Gaussian
 from mambats.odometry.bank import MEMBERS, BankState, FilterBank, ready
 from mambats.odometry.head import BeliefHead
 from mambats.odometry.mixture import Candidates, candidates, mix, to_world
-from mambats.odometry.navigation import Navigation
+from mambats.odometry.navigation import SIZE, Navigation
+from mambats.odometry.robot import START
 from mambats.odometry.tokens import Memory, channels, remember, tokens
 from mambats.protocols import FusionEncoder, State
 from mambats.series import SensorRows, SensorWindow
@@ -45,8 +49,8 @@ class Navigator(nn.Module):
 
     Args:
         encoder: Reads the streams `Navigator.channels()`.
-        bank: The filters.
-        start: How sure one is of where a run starts.
+        bank: The filters; None for those of a small robot.
+        start: How sure one is of where a run starts; None for `mambats.odometry.robot.START`.
         trust: How far the first filter is ahead before training, nats.
 
     Raises:
@@ -54,14 +58,16 @@ class Navigator(nn.Module):
     """
 
     def __init__(
-        self, encoder: FusionEncoder, bank: FilterBank, start: Start | None = None, trust: float = 4.0
+        self, encoder: FusionEncoder, bank: FilterBank | None = None, start: Start | None = None, trust: float = 4.0
     ) -> None:
         super().__init__()
         if dict(encoder.streams) != self.channels():
             raise ValueError(f"the encoder reads {dict(encoder.streams)}: a navigator shows it {self.channels()}.")
-        self.encoder, self.bank, self.start, self.trust = encoder, bank, start, trust
+        self.encoder, self.bank, self.start, self.trust = encoder, bank or FilterBank(), start, trust
         self.head = BeliefHead(encoder.width, len(MEMBERS), trust)
-        self.deviations = start or Start()
+        self.deviations = start or START
+        self.register_buffer("log_scale", torch.zeros(SIZE))
+        self.log_scale: Tensor
 
     @staticmethod
     def channels() -> dict[str, int]:
@@ -82,8 +88,12 @@ class Navigator(nn.Module):
         return NavigatorState(bank, memory, self.encoder.init_state(batch))
 
     @torch.no_grad()
-    def prepare(self, window: SensorWindow, state: NavigatorState) -> tuple[Prepared, NavigatorState]:
+    def prepare(self, window: SensorWindow, state: NavigatorState) -> tuple[Prepared, Navigation, NavigatorState]:
         """Run the filters over a batch of windows: what does not change while the network is trained.
+
+        Returns:
+            What the network reads, the filters' own estimates (axes (B, T, C)), and the state at the window's end, but
+            for the encoder's.
 
         Raises:
             ValueError: If the window is shorter than a tick.
@@ -96,7 +106,7 @@ class Navigator(nn.Module):
         shown = tokens(rows, found, each, state.memory, self.bank.tick_ns)
         memory = remember(rows, each, state.memory, window.length_ns)
         prepared = Prepared(shown, found, rows["query"].stamps, window.length_ns)
-        return prepared, NavigatorState(bank, memory, state.encoder)
+        return prepared, each, NavigatorState(bank, memory, state.encoder)
 
     def believe(self, rows: Mapping[str, SensorRows], length_ns: int, state: State = None) -> tuple[Tensor, State]:
         """Return the encoder's tokens (B, T, width) at the ticks, and its state."""
@@ -106,11 +116,38 @@ class Navigator(nn.Module):
     def answer(self, token: Tensor, found: Candidates) -> tuple[Tensor, Tensor]:
         """Return mean (..., 9) as difference from the reference and Cholesky factor (..., 9, 9), see `mix`."""
         belief = self.head(token, found.there)
-        return mix(found, belief.weights, belief.shift, belief.factor)
+        mean, root = mix(found, belief.weights, belief.shift, belief.factor)
+        # In training the head shapes the covariance by itself; what validation measured comes on top afterwards.
+        return mean, root if self.training else self.log_scale.exp()[:, None] * root
+
+    @torch.no_grad()
+    def calibrate(self, error: Tensor, root: Tensor) -> None:
+        """Widen or narrow rotation, velocity and position so that each block's mean NEES is 1 per number.
+
+        Args:
+            error: Truth less mean on validation drives, shape (..., 9).
+            root: Cholesky factors that were answered, shape (..., 9, 9).
+        """
+        covariance = root.double() @ root.double().mT
+        for begin in range(0, SIZE, 3):
+            block = Gaussian(
+                torch.zeros_like(error[..., :3]).double(), covariance[..., begin : begin + 3, begin : begin + 3]
+            )
+            self.log_scale[begin : begin + 3] += 0.5 * math.log(
+                float(nees(block, error[..., begin : begin + 3].double()).mean()) / 3
+            )
 
     def forward(self, window: SensorWindow, state: NavigatorState) -> tuple[Navigation, NavigatorState]:
         """Return the estimates (B, T, ...) at every tick of a window, in the world, and the state at its end."""
-        prepared, after = self.prepare(window, state)
-        token, encoder = self.believe(prepared.rows, prepared.length_ns, state.encoder)
-        estimate = to_world(prepared.found, *self.answer(token, prepared.found))
+        prepared, _, after = self.prepare(window, state)
+        estimate, encoder = self._read(prepared, state)
         return estimate, after._replace(encoder=encoder)
+
+    def estimates(self, window: SensorWindow, state: NavigatorState) -> tuple[Navigation, Navigation]:
+        """Return the estimate (B, T, ...) and those of the filters (B, T, C, ...), for a table."""
+        prepared, each, _ = self.prepare(window, state)
+        return self._read(prepared, state)[0], each
+
+    def _read(self, prepared: Prepared, state: NavigatorState) -> tuple[Navigation, State]:
+        token, encoder = self.believe(prepared.rows, prepared.length_ns, state.encoder)
+        return to_world(prepared.found, *self.answer(token, prepared.found)), encoder

@@ -83,7 +83,7 @@ def tokens(
 
 
 def _of_unit(unit: Summary, found: Candidates) -> Tensor:
-    """Mean rates and forces, how much they changed within the tick, and which way is up by the reference: (B, T, 15)."""
+    """Mean rates and forces, how much they changed within the tick, which way is up: (B, T, 15)."""
     scale = unit.mean.new_tensor([0.3] * 3 + [1.0] * 3)
     level = unit.mean - unit.mean.new_tensor([0.0] * 5 + [9.8])
     up = so3.matrix(found.reference.quaternion)[..., 2, :]
@@ -110,7 +110,7 @@ def _of_wheels(wheels: Summary, unit: Summary, found: Candidates) -> Tensor:
 
 
 def _of_state(found: Candidates, memory: Memory, ticks: Tensor) -> Tensor:
-    """How candidates differ and how sure they are, where the robot is heading, how long it has run: (B, T, 18 C + 5)."""
+    """How candidates differ and how sure they are, where the robot heads, its time: (B, T, 18 C + 5)."""
     unit = found.difference.new_tensor(_UNIT)
     deviation = found.covariance.diagonal(dim1=-2, dim2=-1).clamp_min(1e-12).sqrt()
     velocity = found.reference.velocity

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Self
 
@@ -40,6 +40,13 @@ class SensorRows:
         }
         return replace(self, **moved)
 
+    def take(self, index: Sequence[int]) -> Self:
+        """Return the rows of some of the windows, in the order of `index`."""
+        chosen = list(index)
+        return replace(
+            self, **{f.name: value[chosen] for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+        )
+
 
 @dataclass(frozen=True)
 class SensorWindow:
@@ -67,6 +74,17 @@ class SensorWindow:
             truth={name: rows.to(device, non_blocking=non_blocking) for name, rows in self.truth.items()},
             starts=self.starts.to(device, non_blocking=non_blocking),
             recording=self.recording.to(device, non_blocking=non_blocking),
+        )
+
+    def take(self, index: Sequence[int]) -> Self:
+        """Return some of the windows, in the order of `index`."""
+        chosen = list(index)
+        return replace(
+            self,
+            streams={name: rows.take(chosen) for name, rows in self.streams.items()},
+            truth={name: rows.take(chosen) for name, rows in self.truth.items()},
+            starts=self.starts[chosen],
+            recording=self.recording[chosen],
         )
 
     def __len__(self) -> int:

@@ -1,0 +1,161 @@
+"""The Lightning skin of a navigator: filters run once before training, then only the network is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from mambats.checkpoint import check_same_model, write_entry
+from mambats.odometry.drives import Drives
+from mambats.odometry.faults import RandomFaults
+from mambats.odometry.losses import GaussianLoss
+from mambats.odometry.navigation import truth_at
+from mambats.odometry.navigator import Navigator
+from mambats.odometry.report import OdometryReport
+from mambats.odometry.start import drawn_start
+from mambats.series import SensorWindow
+from mambats.task import Optimiser, Stage, Task
+
+#: Drives whose filters run side by side: on one core 64 take hardly longer than 8.
+_CHUNK = 64
+
+
+class OdometryTask(Task):
+    """Train, validate and test a `Navigator` on windows with ground truth (`SensorDataModule`).
+
+    Before the first step the filters run over every training and validation window, each `versions` times with faults
+    and starts drawn anew; training then reads what they said. After each validation the covariance is scaled to what
+    the validation errors were.
+
+    Args:
+        model: The navigator.
+        loss: What is minimised; `GaussianLoss()` where None.
+        optimiser: Optimiser settings.
+        faults: What goes wrong in training and validation; `RandomFaults()` where None.
+        versions: Of each training window.
+        every: Of how many ticks one is trained on.
+        seed: Key of faults and starts.
+    """
+
+    def __init__(
+        self,
+        model: Navigator,
+        loss: GaussianLoss | None = None,
+        optimiser: Optimiser | None = None,
+        faults: RandomFaults | None = None,
+        versions: int = 1,
+        every: int = 4,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(optimiser)
+        if min(versions, every) < 1:
+            raise ValueError(f"versions is {versions}, every {every}: need at least 1.")
+        self.model, self.loss, self.faults = model, loss, faults
+        self.versions, self.every, self.seed = versions, every, seed
+        self.source, self.fingerprint, self.channels = "", "", tuple[str, ...]()
+        self.period_ns: int | None = None
+        self._ready: dict[str, Drives] = {}
+        self._place: dict[str, dict[tuple[int, int], int]] = {}
+        self._judged: list[tuple[Tensor, Tensor]] = []
+
+    @property
+    def criterion(self) -> GaussianLoss:
+        """What is minimised."""
+        return self.loss or GaussianLoss()
+
+    def setup(self, stage: str) -> None:
+        """Note what the data is (Lightning calls this after the data's setup)."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if data is not None and stage == "fit":
+            self.source, self.fingerprint = data.name, data.fingerprint
+            self.channels, self.period_ns = data.channels, data.period_ns
+
+    def on_fit_start(self) -> None:
+        """Run the filters over all windows."""
+        data: Any = self.trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        for number, (split, versions) in enumerate((("train", self.versions), ("val", 1))):
+            windows = data.windows(split)
+            keys = zip(windows.recording.tolist(), windows.starts.tolist(), strict=True)
+            self._place[split] = {key: place for place, key in enumerate(keys)}
+            parts = [self._drives(windows, self.seed + 1000 * number + v) for v in range(versions)]
+            self._ready[split] = Drives.joined(parts)
+
+    def on_fit_end(self) -> None:
+        """Let go of them."""
+        self._ready = {}
+
+    def _drives(self, windows: SensorWindow, seed: int) -> Drives:
+        """Filter all windows, with faults drawn from a key of its own."""
+        generator = torch.Generator().manual_seed(seed)
+        faulty = (self.faults or RandomFaults())(windows, generator)
+        parts = list[Drives]()
+        for begin in range(0, len(faulty), _CHUNK):
+            part = cut(faulty, begin, begin + _CHUNK).to(self.device)
+            state = self.model.init_state(drawn_start(part, self.model.deviations, generator))
+            prepared, _, _ = self.model.prepare(part, state)
+            parts.append(Drives.of(prepared, truth_at(part.truth, prepared.stamps), self.every))
+        return Drives.joined(parts)
+
+    def shared_step(self, batch: SensorWindow, stage: Stage) -> Tensor:
+        """Return the loss of a batch, on what the filters said of its windows before."""
+        drives = self._drawn(batch, stage)
+        token, _ = self.model.believe(drives.rows, drives.length_ns)
+        mean, root = self.model.answer(token[:, drives.at], drives.found)
+        loss = self.criterion(mean, root, drives.target)
+        self.log(f"{stage}_loss", loss, prog_bar=True, batch_size=len(batch))
+        if stage == "val":
+            error = drives.target - mean
+            miss = error[..., 6:].square().sum(-1).mean().sqrt()
+            self.log("val_position", miss, prog_bar=True, batch_size=len(batch))
+            self._judged.append((error, root))
+        return loss
+
+    def _drawn(self, batch: SensorWindow, stage: Stage) -> Drives:
+        """Find the windows of a batch among the drives made ready; in training, one of their versions each."""
+        if stage not in self._ready:
+            return self._drives(batch, self.seed + 1000)
+        places = self._place[stage]
+        found = [places[key] for key in zip(batch.recording.tolist(), batch.starts.tolist(), strict=True)]
+        which = torch.tensor(found)
+        if stage == "train":
+            which = which + len(places) * torch.randint(self.versions, which.shape)
+        return self._ready[stage].take(which.to(self.device))
+
+    def on_validation_epoch_start(self) -> None:
+        """Validate the covariance as the network shapes it."""
+        self.model.log_scale.zero_()
+        self._judged = []
+
+    def on_validation_epoch_end(self) -> None:
+        """Scale the covariance to the validation errors."""
+        error, root = (torch.cat(part) for part in zip(*self._judged, strict=True))
+        self.model.calibrate(error, root)
+        self._judged = []
+
+    def test_step(self, batch: SensorWindow, batch_idx: int) -> None:
+        """Do nothing: the report lets everyone estimate the batch."""
+
+    def report(self, name: str, folder: Path) -> Callback:
+        """Return what writes the table and pictures of a test."""
+        return OdometryReport(name, folder, self.seed)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write the recipe beside the tensors, as plain values."""
+        if self.period_ns is None:
+            raise ValueError("the task has seen no data, so there is nothing to save: fit it first.")
+        write_entry(checkpoint, self, self.channels, self.period_ns, source=self.source, fingerprint=self.fingerprint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another model."""
+        entry = check_same_model(checkpoint, self)
+        self.channels, self.period_ns = tuple(entry.channels), entry.period_ns
+        self.source, self.fingerprint = entry.source, entry.fingerprint
+
+
+def cut(window: SensorWindow, begin: int, end: int) -> SensorWindow:
+    """Return windows `begin` to `end` (not included) of a batch."""
+    return window.take(range(begin, min(end, len(window))))
