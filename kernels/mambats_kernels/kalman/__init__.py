@@ -1,6 +1,7 @@
 """Kalman filters over a batch of small states: predict, update, and both in one call."""
 
 from mambats_kernels.kalman.op import kalman_predict, kalman_step, kalman_update
+from mambats_kernels.kalman.prepared import PreparedKalman
 from mambats_kernels.kalman.reference import Update
 
-__all__ = ["Update", "kalman_predict", "kalman_step", "kalman_update"]
+__all__ = ["PreparedKalman", "Update", "kalman_predict", "kalman_step", "kalman_update"]

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from mambats_kernels.kalman import reference
 from mambats_kernels.kalman.arguments import check_predict, check_update
+from mambats_kernels.kalman.native import native_predict, native_update, takes
 from mambats_kernels.kalman.reference import Update
 
 
@@ -27,6 +28,8 @@ def kalman_predict(x: Tensor, P: Tensor, F: Tensor, Q: Tensor, *, mask: Tensor |
         ValueError: If a shape, dtype or device does not fit.
     """
     check_predict(x, P, F, Q, mask)
+    if takes(x, (P, F, Q), (x.shape[1],)):
+        return native_predict(x, P, F, Q, mask)
     return reference.kalman_predict(x, P, F, Q, mask=mask)
 
 
@@ -63,6 +66,8 @@ def kalman_update(
     Source: Bar-Shalom, Li and Kirubarajan, Estimation with Applications to Tracking and Navigation, 2001, section 5.2.
     """
     check_update(x, P, z, H, R, mask, gate)
+    if takes(x, (P, z, H, R), (x.shape[1], z.shape[1])):
+        return native_update(x, P, z, (None, None, H, R), mask, gate)
     return reference.kalman_update(x, P, z, H, R, mask=mask, gate=gate)
 
 
@@ -103,4 +108,6 @@ def kalman_step(
     """
     check_predict(x, P, F, Q, None)
     check_update(x, P, z, H, R, mask, gate)
+    if takes(x, (P, z, F, Q, H, R), (x.shape[1], z.shape[1])):
+        return native_update(x, P, z, (F, Q, H, R), mask, gate)
     return reference.kalman_step(x, P, z, F, Q, H, R, mask=mask, gate=gate)

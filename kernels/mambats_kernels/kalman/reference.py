@@ -37,34 +37,38 @@ class Update(NamedTuple):
 
 
 def raise_pivots(matrix: Tensor) -> Tensor:
-    """Return a symmetric matrix (..., n, n) with as little added to its diagonal as keeps it positive definite.
+    """Return a symmetric matrix (..., n, n) with as much added to its diagonal as keeps it positive definite.
 
-    A pivot of its LDL' factors below 4 n eps of its diagonal cell is lost in rounding: it is raised to that. What is
-    added counts as a constant in gradients. A matrix that is well conditioned comes back to the bit.
+    Where a pivot of its LDL' factors is below 1000 n eps of its diagonal cell, rounding may have made it indefinite:
+    pivots are raised to 4 n eps and each diagonal cell by as much. Else the matrix comes back to the bit. What is added
+    is of the size of rounding, and a constant in gradients.
 
-    Source: Gill, Murray and Wright, Practical Optimization, 1981, section 4.4.2.2 (modified Cholesky factors).
+    Source: Gill, Murray and Wright, Practical Optimization, 1981, section 4.4.2.2 (modified Cholesky factors), with a
+        bound for each column of its own.
     """
-    n = matrix.shape[-1]
     with torch.no_grad():
         kind = torch.finfo(matrix.dtype)
         diagonal = matrix.diagonal(dim1=-2, dim2=-1)
-        floor = (diagonal * (4 * n * kind.eps)).clamp_min(kind.tiny)
-        if untraced():  # else values must not be looked at
-            factor, failed = torch.linalg.cholesky_ex(matrix)
-            if bool(((factor.diagonal(dim1=-2, dim2=-1).square() >= floor).all(-1) & (failed == 0)).all()):
-                return matrix
-        added = _missing_from_pivots(matrix, floor)
+        floor = (diagonal * (4 * matrix.shape[-1] * kind.eps)).clamp_min(kind.tiny)
+        factor, failed = torch.linalg.cholesky_ex(matrix)
+        sound = (factor.diagonal(dim1=-2, dim2=-1).square() >= 250 * floor).all(-1) & (failed == 0)
+        if untraced() and bool(sound.all()):  # else values must not be looked at
+            return matrix
+        added = torch.where(sound.unsqueeze(-1), 0.0, _missing_from_pivots(matrix, floor) + floor)
     return matrix + torch.diag_embed(added)
 
 
 def _missing_from_pivots(matrix: Tensor, floor: Tensor) -> Tensor:
-    """What each pivot lacks, shape (..., n), where those before it were raised."""
+    """What must be added to each diagonal cell, shape (..., n), that none after it falls below its floor."""
     left, added = matrix, list[Tensor]()
     for j in range(matrix.shape[-1]):
-        pivot = left[..., 0, 0]
+        pivot, column = left[..., 0, 0], left[..., 1:, 0]
         raised = torch.maximum(pivot, floor[..., j])
+        if column.shape[-1]:
+            later = left.diagonal(dim1=-2, dim2=-1)[..., 1:]
+            room = torch.maximum(later - floor[..., j + 1 :], floor[..., j + 1 :])
+            raised = torch.maximum(raised, (column.square() / room).amax(-1))
         added.append(raised - pivot)
-        column = left[..., 1:, 0]
         left = left[..., 1:, 1:] - column.unsqueeze(-1) * column.unsqueeze(-2) / raised[..., None, None]
     return torch.stack(added, -1)
 
@@ -103,7 +107,7 @@ def kalman_update(
     white = torch.linalg.solve_triangular(factor, residual.unsqueeze(-1), upper=False).squeeze(-1)
     nis, count = white.square().sum(-1), known.sum(-1)
     log_root = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    log_likelihood = -0.5 * (nis + count * _LOG_2_PI) - log_root
+    log_likelihood = -0.5 * (nis + count.to(nis) * _LOG_2_PI) - log_root
     used = count > 0
     if gate is not None:
         used = used & (nis <= gate.to(nis)[count])

@@ -6,6 +6,7 @@ from pathlib import Path
 from mambats_kernels.native.build import LIBRARY
 from mambats_kernels.native.conv import Conv
 from mambats_kernels.native.imu import Imu
+from mambats_kernels.native.kalman import Kalman
 from mambats_kernels.native.scan import Scan
 from mambats_kernels.native.stack import Stack
 
@@ -14,6 +15,7 @@ _BLOCKS: dict[str, tuple[type[ctypes.Structure], tuple[str, ...]]] = {
     "mambats_scan_size": (Scan, ("mambats_scan_forward", "mambats_scan_backward")),
     "mambats_conv_size": (Conv, ("mambats_conv_forward", "mambats_conv_backward")),
     "mambats_imu_size": (Imu, ("mambats_imu_forward",)),
+    "mambats_kalman_size": (Kalman, ("mambats_kalman_forward",)),
     "mambats_stack_size": (Stack, ("mambats_stack_derive",)),
 }
 
@@ -30,6 +32,8 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
             for name in names:
                 function = getattr(found, name)
                 function.argtypes, function.restype = [ctypes.POINTER(block)], ctypes.c_int
+        found.mambats_kalman_step.argtypes = [ctypes.POINTER(Kalman), ctypes.c_int64, *[ctypes.c_void_p] * 6]
+        found.mambats_kalman_step.restype = ctypes.c_int
         found.mambats_stack_floats.argtypes, found.mambats_stack_floats.restype = (
             [ctypes.POINTER(Stack)],
             ctypes.c_int64,

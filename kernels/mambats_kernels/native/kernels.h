@@ -2,6 +2,7 @@
 #pragma once
 #include "conv.h"
 #include "imu.h"
+#include "kalman.h"
 #include "scan.h"
 #include "stack.h"
 
@@ -19,6 +20,9 @@ struct MambatsKernels {
     int64_t (*imu_lanes)(const MambatsImu &);  // intervals of a tile
     int64_t (*imu_scratch)();
     void (*imu_tile)(const MambatsImu &, int64_t first, float *scratch);
+    int64_t (*kalman_lanes)(const MambatsKalman &);  // filters of a tile
+    int64_t (*kalman_scratch)(const MambatsKalman &);
+    void (*kalman_tile)(const MambatsKalman &, int64_t first, float *scratch);
 };
 
 namespace mambats {

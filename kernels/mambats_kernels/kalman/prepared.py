@@ -1,0 +1,88 @@
+"""A Kalman step whose matrices are bound once: what a loop over single measurements calls."""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from mambats_kernels import native
+from mambats_kernels.eager import plain
+from mambats_kernels.kalman.arguments import check_predict, check_update
+from mambats_kernels.kalman.native import takes
+from mambats_kernels.kalman.op import kalman_step
+from mambats_kernels.native.kalman import Kalman
+from mambats_kernels.native.scan import address
+
+
+class PreparedKalman:
+    """Predict and update by matrices that stay, without looking at them again.
+
+    Numbers are those of `kalman_step`, which also takes over where gradients are asked, tensors lie elsewhere, or the
+    native library is missing. Several threads may call one object.
+
+    Args:
+        F: Transition, shape (n, n).
+        Q: Covariance of what the move adds, shape (n, n).
+        H: What is measured, shape (m, n).
+        R: Covariance of the measurement's error, shape (m, m).
+        gate: As in `kalman_update`, shape (m + 1,), or None.
+
+    Raises:
+        ValueError: If shapes, dtypes or devices do not fit together.
+
+    Example:
+        step = PreparedKalman(F, Q, H, R)
+        for z in measured:  # (T, B, m)
+            x, P = step(x, P, z)
+    """
+
+    def __init__(self, F: Tensor, Q: Tensor, H: Tensor, R: Tensor, gate: Tensor | None = None) -> None:
+        if F.dim() != 2 or Q.dim() != 2 or H.dim() != 2 or R.dim() != 2:
+            raise ValueError("F, Q, H and R must have two axes here: with one matrix a row, call kalman_step.")
+        n, m = F.shape[0], H.shape[0]
+        x, P = F.new_zeros(1, n), F.new_zeros(1, n, n)
+        check_predict(x, P, F, Q, None)
+        check_update(x, P, F.new_zeros(1, m), H, R, None, gate)
+        self.model, self.gate = (F, Q, H, R), gate
+        self._dtype, self._n, self._m = F.dtype, n, m
+        self._held = [v.detach().clone() for v in self.model] + ([] if gate is None else [gate.to(F).clone()])
+        self._block = None
+        if takes(x, self.model, (n, m)):
+            addresses = [v.data_ptr() for v in self._held]
+            made = Kalman(0, n, m, torch.get_num_threads(), F.dtype == torch.float64, True)
+            made.f, made.q, made.h, made.r = addresses[:4]
+            made.gate = addresses[4] if gate is not None else None
+            self._block = ctypes.byref(made)
+
+    def __call__(self, x: Tensor, P: Tensor, z: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return means (B, n) and covariances (B, n, n) after a move and a measurement.
+
+        Args:
+            x: Means, shape (B, n).
+            P: Covariances, shape (B, n, n).
+            z: Measured, shape (B, m); NaN where not.
+            mask: Rows that measured, shape (B,) bool; None for all.
+        """
+        n, batch = self._n, len(x)
+        if (
+            self._block is None
+            or not plain((x, P, z, mask))
+            or not (x.dtype == P.dtype == z.dtype == self._dtype)
+            or not (x.shape == (batch, n) and P.shape == (batch, n, n) and z.shape == (batch, self._m))
+            or not (
+                x.is_contiguous() and P.is_contiguous() and z.is_contiguous() and x.is_cpu and P.is_cpu and z.is_cpu
+            )
+            or (mask is not None and (mask.dtype != torch.bool or mask.shape != (batch,) or not mask.is_contiguous()))
+        ):
+            made = kalman_step(x, P, z, *self.model, mask=mask, gate=self.gate)
+            return made.mean, made.covariance
+        mean, covariance = torch.empty_like(x), torch.empty_like(P)
+        library = native.library
+        if library is None or library.mambats_kalman_step(
+            self._block, batch, x.data_ptr(), P.data_ptr(), z.data_ptr(), address(mask), mean.data_ptr(),
+            covariance.data_ptr(),
+        ):  # fmt: skip
+            raise MemoryError("mambats_kalman_step found no memory for its buffers: give fewer rows.")
+        return mean, covariance

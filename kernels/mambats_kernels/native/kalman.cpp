@@ -1,0 +1,34 @@
+// The host side of Kalman filters: tiles of as many filters as a register has lanes, on threads.
+#include "kalman.h"
+
+#include "kernels.h"
+#include "work.h"
+
+using namespace mambats;
+
+namespace {
+constexpr int64_t WORTH_A_THREAD = 1 << 21;  // multiplications: half a millisecond or more
+}
+
+// Gives 0, or 1 if memory was short.
+MAMBATS_EXPORT int mambats_kalman_forward(const MambatsKalman *kalman) {
+    const MambatsKalman &s = *kalman;
+    const MambatsKernels &chosen = kernels();
+    const int64_t lanes = chosen.kalman_lanes(s), tiles = (s.rows + lanes - 1) / lanes;
+    const int64_t work = s.rows * s.states * s.states * (s.states + 3 * s.measured);
+    const int64_t threads = std::max<int64_t>(1, std::min(s.threads, work / WORTH_A_THREAD));
+    return on_threads(threads, tiles, chosen.kalman_scratch(s), [&](int64_t tile, float *scratch) {
+        chosen.kalman_tile(s, tile * lanes, scratch);
+    }) ? 0 : 1;
+}
+
+// The same for a block that is prepared once and shared: what changes from call to call comes beside it.
+MAMBATS_EXPORT int mambats_kalman_step(const MambatsKalman *prepared, int64_t rows, const void *x, const void *p,
+                                       const void *z, const void *mask, void *mean, void *covariance) {
+    MambatsKalman s = *prepared;
+    s.rows = rows, s.x = x, s.p = p, s.z = z, s.mask = static_cast<const uint8_t *>(mask);
+    s.mean = mean, s.covariance = covariance;
+    return mambats_kalman_forward(&s);
+}
+
+MAMBATS_EXPORT int mambats_kalman_size() { return int(sizeof(MambatsKalman)); }
