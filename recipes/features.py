@@ -194,6 +194,7 @@ def main() -> None:
     parser.add_argument("show", choices=SHOWS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--count", type=int, help="training examples a seed")
+    parser.add_argument("--held-out", type=int, default=1000, help="held-out examples a seed")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", nargs="+", help="names of models")
@@ -205,7 +206,7 @@ def main() -> None:
     scores: dict[str, list[list[float]]] = {}
     names: tuple[str, ...] = ()
     for seed in given.seeds:
-        train, test = (draw(show, seed, part, size, given.device) for part, size in ((0, count), (1, 1000)))
+        train, test = (draw(show, seed, part, size, given.device) for part, size in ((0, count), (1, given.held_out)))
         names = train.names
         for name, error in baselines(given.show, train, test).items():
             scores.setdefault(name, []).append(error)

@@ -206,3 +206,21 @@ def test_a_gpu_gives_the_same_and_is_not_waited_for(kind: str) -> None:
     finally:
         torch.cuda.set_sync_debug_mode("default")
     torch.testing.assert_close(made.cpu(), top, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_runs_on_a_gpu_are_bit_equal(kind: str) -> None:
+    model, (points, counts) = build(kind).float().cuda(), sweeps(40, 0, 17)
+    points, counts = points.float().cuda(), counts.cuda()
+    torch.use_deterministic_algorithms(True)
+    try:
+        runs = []
+        for _ in range(2):
+            model.zero_grad()
+            made = model(points, counts)
+            made.square().sum().backward()
+            runs.append([made.detach(), *(p.grad for p in model.parameters())])
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
