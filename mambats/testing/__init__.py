@@ -28,9 +28,9 @@ from mambats.testing.sequence import (
 from mambats.testing.state import flatten_state, map_state, restore_state
 
 __all__ = [
+    "TOLERANCE",
     "Rows",
     "Streams",
-    "TOLERANCE",
     "agree",
     "agree_states",
     "check_absent_values",

@@ -79,17 +79,17 @@ def test_the_probability_is_that_of_sampling():
     radius, size = torch.full((12,), 1.5, dtype=torch.float64), torch.tensor([[4.5, 1.8]], dtype=torch.float64)
     yaw = torch.rand(12, generator=g, dtype=torch.float64) * 6
     boxes = Boxes(size.expand(12, 2), 0.8 * size.expand(12, 2), yaw)
-    noise = torch.randn(20000, 4, generator=g, dtype=torch.float64)
+    noise = torch.randn(5000, 4, generator=g, dtype=torch.float64)
     for shape in (Discs(radius), boxes):
         made = time_to_collision(bodies, shape, 3.0)
         assert ((made.probability > 0.05) & (made.probability < 0.95)).sum() >= 3
         for k in range(12):
             drawn = bodies.mean[k] + noise @ torch.linalg.cholesky(bodies.covariance[k] + 1e-9 * torch.eye(4)).mT
             one = Discs(radius[k]) if isinstance(shape, Discs) else Boxes(boxes.own[k], boxes.other[k], yaw[k])
-            sure = Gaussian(drawn, torch.zeros(20000, 4, 4, dtype=torch.float64))
+            sure = Gaussian(drawn, torch.zeros(5000, 4, 4, dtype=torch.float64))
             share = (time_to_collision(sure, one, 3.0, velocities=1, nodes=1).time <= 3).double().mean()
-            # Four standard errors of 20,000 draws, and the lattice's 0.005.
-            assert made.probability[k].item() == pytest.approx(share.item(), abs=0.014 + 0.005)
+            # Four standard errors of 5,000 draws, and the lattice's 0.005.
+            assert made.probability[k].item() == pytest.approx(share.item(), abs=0.028 + 0.005)
 
 
 def test_more_error_makes_the_sure_doubtful_and_gradients_flow():

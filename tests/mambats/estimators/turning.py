@@ -25,6 +25,10 @@ class Straight(Motion):
     def forward(self, x, elapsed):
         return torch.cat([x[:, :2] + elapsed[:, None] * x[:, 2:], x[:, 2:]], -1)
 
+    def jacobian(self, x, elapsed):
+        eye = torch.eye(4).to(x)
+        return eye + elapsed[:, None, None] * torch.nn.functional.pad(eye[:2, :2], (2, 0, 0, 2))
+
 
 class Places(Sensor):
     """The place; or less of it."""
@@ -35,6 +39,9 @@ class Places(Sensor):
 
     def forward(self, x):
         return x[:, : self.size]
+
+    def jacobian(self, x):
+        return torch.eye(4)[: self.size].to(x).expand(len(x), -1, -1)
 
 
 def straight(build, **changes):
