@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mambats.data import Case, CaseSet, CasesDataModule, DataError, Holdout
+from mambats.data import Case, CasesDataModule, CaseSet, DataError, Holdout
 from mambats.scale import Scaler
 from mambats.series import Recording, Stream
 

@@ -1,4 +1,4 @@
-"""A regressor answers row by row what it answers at once; its intervals hold what they say; scores are the published."""
+"""A regressor answers row by row what it answers at once; intervals hold what they say; scores are the published."""
 
 import math
 
