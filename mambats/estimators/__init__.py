@@ -10,9 +10,12 @@ if TYPE_CHECKING:
     from mambats.estimators.cloud import ParticleState
     from mambats.estimators.extended import ExtendedKalmanFilter
     from mambats.estimators.filter import Filter, FilterState, Seen
+    from mambats.estimators.fit import Fit, fit_noise
     from mambats.estimators.gate import chi_square
     from mambats.estimators.gyro_bias import GyroBias, Rest
     from mambats.estimators.inertial import Gate, InertialFilter, NavigationState, NavigationTrack, Start, centred
+    from mambats.estimators.information import fuse_independent, intersect_covariances
+    from mambats.estimators.kalman import KalmanFilter, LinearMotion, LinearSensor, StepMotion
     from mambats.estimators.late import Arrival, LateBuffer
     from mambats.estimators.learned import LearnedNoise, LearnedState, surprise
     from mambats.estimators.models import Motion, Noise, Sensor
@@ -43,12 +46,16 @@ __all__ = [
     "ExtendedKalmanFilter",
     "Filter",
     "FilterState",
+    "Fit",
     "Gate",
     "GyroBias",
     "InertialFilter",
+    "KalmanFilter",
     "LateBuffer",
     "LearnedNoise",
     "LearnedState",
+    "LinearMotion",
+    "LinearSensor",
     "Motion",
     "NavigationState",
     "NavigationTrack",
@@ -63,6 +70,7 @@ __all__ = [
     "Sensor",
     "SigmaPoints",
     "Start",
+    "StepMotion",
     "Transition",
     "UnscentedKalmanFilter",
     "WhiteAcceleration",
@@ -71,6 +79,9 @@ __all__ = [
     "check_covariance",
     "chi_square",
     "filter_window",
+    "fit_noise",
+    "fuse_independent",
+    "intersect_covariances",
     "surprise",
 ]
 
@@ -86,12 +97,16 @@ _HOMES = {
     "ExtendedKalmanFilter": "extended",
     "Filter": "filter",
     "FilterState": "filter",
+    "Fit": "fit",
     "Gate": "inertial",
     "GyroBias": "gyro_bias",
     "InertialFilter": "inertial",
+    "KalmanFilter": "kalman",
     "LateBuffer": "late",
     "LearnedNoise": "learned",
     "LearnedState": "learned",
+    "LinearMotion": "kalman",
+    "LinearSensor": "kalman",
     "Motion": "models",
     "NavigationState": "inertial",
     "NavigationTrack": "inertial",
@@ -106,6 +121,7 @@ _HOMES = {
     "Sensor": "models",
     "SigmaPoints": "sigma",
     "Start": "inertial",
+    "StepMotion": "kalman",
     "Transition": "nonlinear",
     "UnscentedKalmanFilter": "unscented",
     "WhiteAcceleration": "noise",
@@ -114,6 +130,9 @@ _HOMES = {
     "check_covariance": "noise",
     "chi_square": "gate",
     "filter_window": "run",
+    "fit_noise": "fit",
+    "fuse_independent": "information",
+    "intersect_covariances": "information",
     "surprise": "learned",
 }
 

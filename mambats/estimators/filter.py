@@ -138,7 +138,7 @@ class Filter(Estimator):
             seen.matrix,
             own if seen.noise is None else own + seen.noise,
             mask=mask,
-            gate=None if self.gate is None else getattr(self, f"_gate_{stream}").to(value),
+            gate=self._threshold(stream, value),
         )
         told = Innovation(made.residual, made.innovation, made.nis, made.log_likelihood, made.used)
         return _choose(made.used, self._correct(state, made.mean, made.covariance), state), told
@@ -177,6 +177,10 @@ class Filter(Estimator):
         for name, sensor in self.sensors.items():
             if sensor.noise.size != sensor.size:
                 raise ValueError(f"the noise of sensor {name!r} is of {sensor.noise.size} numbers, not {sensor.size}.")
+
+    def _threshold(self, stream: str, like: Tensor) -> Tensor | None:
+        """The gate of a stream by how many numbers were measured, in the dtype of `like`."""
+        return None if self.gate is None else getattr(self, f"_gate_{stream}").to(like)
 
     def _sensor(self, stream: str, value: Tensor, batch: int) -> Sensor:
         if stream not in self.streams:
