@@ -80,7 +80,10 @@ def degrade(checkpoint: Path, config: Path | None = None, *, drives: int = 64, s
 
 def _data_of(recipe: Path, checkpoint: Path) -> tuple[Any, str]:
     """Build the data module that a recipe names; return it with the recipe's name."""
-    from mambats.recipe import load_recipe, rebuild
+    from jsonargparse import ArgumentParser
+    from lightning.pytorch import LightningDataModule
+
+    from mambats.recipe import load_recipe
 
     if not recipe.is_file():
         raise UsageError(
@@ -89,7 +92,9 @@ def _data_of(recipe: Path, checkpoint: Path) -> tuple[Any, str]:
     content = load_recipe(recipe)
     if not isinstance(content.get("data"), dict):
         raise UsageError(f"{recipe} names no data: give a recipe with a `data` section.")
-    data = rebuild(content["data"])
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(LightningDataModule, "data")
+    data = parser.instantiate_classes(parser.parse_object({"data": content["data"]})).data
     if not hasattr(data, "windows"):
         raise UsageError(f"{recipe}: {type(data).__name__} gives no windows of sensors: take a SensorDataModule.")
     return data, str(content.get("name") or "navigator")
