@@ -350,7 +350,7 @@ def check_fusion_refusals(encoder: FusionEncoder, given: Streams) -> None:
     turned = replace(rows, stamps=rows.stamps.flip(1).sort(1, descending=True).values, mask=torch.ones_like(rows.mask))
     late = replace(rows, stamps=rows.stamps + given.length_ns + 1, mask=torch.ones_like(rows.mask))
     length = given.length_ns
-    refuses("an unknown stream", lambda: encoder({"no such stream": rows}, length))
+    refuses("an unknown stream", lambda: encoder({**given.rows, "no such stream": rows}, length))
     refuses("wrong channels", lambda: encoder({name: wide}, length))
     refuses("a window of neither rows nor state", lambda: encoder({}, length))
     if rows.mask.device.type == "cpu":

@@ -12,8 +12,9 @@ from torch import Tensor
 from mambats.protocols import Event, FusionEncoder
 from mambats.series import SensorRows
 
-# Stamps are drawn from this many instants, so that streams often share one.
-INSTANTS = 40
+# Stamps are drawn from the first 16 of these instants, so that streams often share one, windows can be cut at one (at
+# thirds), and time is left at the end.
+INSTANTS = 18
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def draw_streams(
     *,
     batch: int = 3,
     rows: int = 7,
-    length_ns: int = 400_000_000,
+    length_ns: int = 180_000_000,
     kept: float = 0.7,
     dtype: torch.dtype = torch.float64,
     device: torch.device | str = "cpu",
@@ -119,7 +120,7 @@ def draw_streams(
     drawn: dict[str, SensorRows] = {}
     for number, (name, channels) in enumerate(streams.items()):
         count = max(rows - 2 * number, 1) if rows else 0
-        instants = torch.randint(1, INSTANTS + 1, (batch, count), generator=g).sort(1).values
+        instants = torch.randint(1, INSTANTS - 1, (batch, count), generator=g).sort(1).values
         stamps = instants * (length_ns // INSTANTS)
         values = torch.randn((batch, count, channels), generator=g, dtype=torch.float64).to(dtype)
         mask = torch.rand((batch, count), generator=g) < kept

@@ -45,6 +45,10 @@ class StreamClock(NamedTuple):
             fresh[:, stream] &= ~mask
         return StreamClock(since, fresh)
 
+    def pick(self, streams: Tensor) -> StreamClock:
+        """Return the clock of some streams by their numbers."""
+        return StreamClock(self.since.index_select(1, streams), self.fresh.index_select(1, streams))
+
     def newest(self) -> StreamClock:
         """Return the clock of all streams taken together, shape (B, 1)."""
         since = self.since.masked_fill(self.fresh, LAST).amin(1, keepdim=True)

@@ -37,9 +37,9 @@ class Hearing(nn.Module):
         super().__init__()
         self.exchange = exchange
         self.streams = streams
-        self.norm = nn.RMSNorm(width, eps=1e-5)
-        columns = torch.tensor(others(streams), dtype=torch.int64).view(streams, streams - 1)
-        self.register_buffer("_others", columns, persistent=False)
+        # On a CPU torch computes this norm in one go, and RMSNorm in eight: a step has one a layer.
+        self.norm = nn.LayerNorm(width)
+        self.register_buffer("_others", others(streams), persistent=False)
         self.register_buffer("_own", torch.eye(streams, dtype=torch.bool).unsqueeze(-1), persistent=False)
 
     def init_state(self, batch: int) -> HearingState:
@@ -80,7 +80,7 @@ class Hearing(nn.Module):
         said = rows.index_select(0, plan.last.flatten()).unflatten(0, plan.last.shape)
         read = rows.index_select(0, plan.heard.flatten()).unflatten(0, plan.heard.shape).unsqueeze(0)
         parts = zip(*(part.split(plan.sizes, 1) for part in (read, *plan.ages)), strict=True)
-        return normal, said, [Heard(words, Ages(log, found)) for words, log, found in parts]
+        return normal, said, [Heard(words, Ages(found, row)) for words, found, row in parts]
 
     def step(
         self, stream: int, token: Tensor, ages: Ages, gap_t: Tensor, mask_t: Tensor | None, state: HearingState

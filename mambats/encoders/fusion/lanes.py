@@ -80,7 +80,7 @@ class LaneEncoder(FusionEncoder):
         self.scans = nn.ModuleList(StreamBlocks(count, width, mixer, dropout) for _ in range(layers))
         self.hearings = nn.ModuleList()
         self.norm = nn.RMSNorm(width, eps=1e-5)
-        self._others = others(count)
+        self.register_buffer("_others", others(count), persistent=False)
 
     def forward(
         self, rows: Mapping[str, SensorRows], length_ns: int, *, state: LaneState | None = None
@@ -166,8 +166,8 @@ class LaneEncoder(FusionEncoder):
         for stream, name, event in pick_events(self.streams, events, elapsed_ns, len(clock.since)):
             pause = Pauses(clock.since[:, stream], clock.fresh[:, stream])
             gap = pause.gaps(self.period_ns, self._dtype())
-            away = self._others[stream]
-            ages = Ages.of(clock.since[:, away], ~clock.fresh[:, away], self.period_ns, self._dtype())
+            away = clock.pick(self._others[stream])
+            ages = Ages.of(away.since, ~away.fresh, self.period_ns, self._dtype())
             token = self.embeddings[stream](event.values, gap, event.observed)
             for depth, scan in enumerate(self.scans):
                 token, scans[depth] = scan.step(stream, token, gap, event.mask, scans[depth])  # type: ignore[operator]

@@ -24,17 +24,25 @@ class Ages(NamedTuple):
     """How old the last token of every other stream is.
 
     Attributes:
-        log: log(1 + age in reference periods), shape (..., S-1); 0 where there is none.
         found: Whether there is one, shape (..., S-1) bool.
+        row: log(1 + age in reference periods), 0 where there is none, and then 1 where there is none: what a matrix
+            can read, shape (..., 2 (S-1)).
     """
 
-    log: Tensor
     found: Tensor
+    row: Tensor
+
+    @property
+    def log(self) -> Tensor:
+        """Return the logarithms of 1 + age in reference periods, shape (..., S-1); 0 where there is none."""
+        return self.row[..., : self.found.shape[-1]]
 
     @staticmethod
     def of(ns: Tensor, found: Tensor, period_ns: int, dtype: torch.dtype) -> Ages:
         """Measure ages of `ns` nanoseconds, int64."""
-        return Ages((ns.masked_fill(~found, 0).double() / period_ns).log1p().to(dtype), found)
+        absent = ~found
+        log = (ns.masked_fill(absent, 0).double() / period_ns).log1p()
+        return Ages(found, torch.cat([log, absent], -1).to(dtype))
 
 
 class Plan(NamedTuple):
@@ -46,7 +54,7 @@ class Plan(NamedTuple):
         borders: Of all sequences of all streams; each stream's tail is a sequence too.
         gaps: Time since the row before of the same stream, in reference periods, shape (1, L).
         heard: Row of the table that each token reads of each other stream, shape (L, S-1).
-        ages: Of what is read, shape (1, L, S-1).
+        ages: Of what is read, for each of the L tokens.
         last: Row of the table with the last that each stream said, shape (B, S).
         clock: At the end of the window.
     """
@@ -85,9 +93,10 @@ class Plan(NamedTuple):
         return [packing.unpack(part) for packing, part in zip(self.packings, parts, strict=True)]
 
 
-def others(streams: int) -> list[list[int]]:
-    """Return for each stream the numbers of all others."""
-    return [[source for source in range(streams) if source != target] for target in range(streams)]
+def others(streams: int) -> Tensor:
+    """Return for each stream the numbers of all others, shape (S, S-1) int64."""
+    every = [[source for source in range(streams) if source != target] for target in range(streams)]
+    return torch.tensor(every, dtype=torch.int64).view(streams, streams - 1)
 
 
 def _starts(packings: Sequence[Packing]) -> list[int]:
@@ -134,7 +143,7 @@ def _listen(
         age = torch.where(held.index == 0, stamps - start, held.age)
         found.append((table.gather(1, held.index), age, held.found))
     heard, ns, there = (torch.stack(parts, 2).split(sizes, 1) for parts in zip(*found, strict=True))
-    chosen = others(len(rows))
+    chosen = others(len(rows)).tolist()
 
     def pack(parts: Sequence[Tensor]) -> Tensor:
         each = zip(packings, parts, chosen, strict=True)

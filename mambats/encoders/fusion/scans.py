@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mambats.encoders.fusion.native_block import NativeBlock
 from mambats.encoders.fusion.plan import Plan
 from mambats.mixers import Block, Mamba, MambaSettings, MambaState, MixerSettings
 from mambats.protocols import Mixer, State
@@ -54,6 +55,7 @@ class StreamBlocks(nn.Module):
             mine: Any = block
             if isinstance(mine.mixer, Mamba):
                 mine.mixer.A_log, mine.mixer.D = first.mixer.A_log, first.mixer.D
+        self._native = [NativeBlock(block) for block in self.blocks]  # type: ignore[arg-type]
 
     def init_state(self, batch: int) -> tuple[State, ...]:
         """Return the state of each stream before any token."""
@@ -83,7 +85,10 @@ class StreamBlocks(nn.Module):
         self, stream: int, token: Tensor, gap_t: Tensor, mask_t: Tensor | None, states: tuple[State, ...]
     ) -> tuple[Tensor, tuple[State, ...]]:
         """Take one token (B, D) of a stream."""
-        token, left = self._block(stream).step(token, gap_t, mask_t=mask_t, state=states[stream])
+        done = self._native[0 if self.shared else stream].step(token, gap_t, mask_t, states[stream])
+        if done is None:
+            done = self._block(stream).step(token, gap_t, mask_t=mask_t, state=states[stream])
+        token, left = done
         return token, (*states[:stream], left, *states[stream + 1 :])
 
 

@@ -42,8 +42,7 @@ class Concatenated(Exchange):
 
     def hear(self, stream: int, token: Tensor, normal: Tensor, heard: Heard) -> Tensor:
         """Add what the matrix makes of everything."""
-        ages, found = heard.ages
-        row = [normal, heard.said.flatten(-2), ages.to(normal.dtype), (~found).to(normal.dtype)]
+        row = [normal, heard.said.flatten(-2), heard.ages.row.to(normal.dtype)]
         return token + self.joins[stream](torch.cat(row, -1))
 
     def weigh(self, stream: int, normal: Tensor, heard: Heard) -> Tensor:

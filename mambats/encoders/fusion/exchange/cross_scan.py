@@ -97,8 +97,8 @@ class CrossScan(Exchange):
 
     def weigh(self, stream: int, normal: Tensor, heard: Heard) -> Tensor:
         """Return the weights of the mean; they sum to 1."""
-        lane, (ages, found) = self._lane(stream), heard.ages
-        logit = lane.trust[:-1] + lane.fade * ages.to(lane.fade.dtype)
+        lane, found = self._lane(stream), heard.ages.found
+        logit = lane.trust[:-1] + lane.fade * heard.ages.log.to(lane.fade.dtype)
         own = lane.trust[-1].expand((*logit.shape[:-1], 1))
         return torch.cat([logit.masked_fill(~found, float("-inf")), own], -1).softmax(-1)
 

@@ -49,17 +49,15 @@ class GatedHold(Exchange):
 
     def weigh(self, stream: int, normal: Tensor, heard: Heard) -> Tensor:
         """Return the gates, and 1 for the token's own stream."""
-        gates = self.gates(stream, normal, heard)
+        gates = self.gates(stream, normal, heard) * heard.ages.found
         return torch.cat([gates, torch.ones_like(normal[..., :1])], -1)
 
     def gates(self, stream: int, normal: Tensor, heard: Heard) -> Tensor:
-        """Return the gate of each other stream, shape (..., S-1)."""
+        """Return the gate of each other stream, shape (..., S-1); any number where there is nothing to let in."""
         logit = self.asks[stream](normal) + (heard.said * self.keys[stream]).sum(-1)
-        logit = torch.addcmul(logit, heard.ages.log.to(logit.dtype), self.fade[stream].to(logit.dtype))
-        return torch.where(heard.ages.found, logit.sigmoid(), torch.zeros_like(logit))
+        return torch.addcmul(logit, heard.ages.log.to(logit.dtype), self.fade[stream].to(logit.dtype)).sigmoid()
 
     def hear(self, stream: int, token: Tensor, normal: Tensor, heard: Heard) -> Tensor:
         """Add what was heard, and how old it is."""
         gates = self.gates(stream, normal, heard)
-        context = torch.cat([heard.ages.log.to(token.dtype), (~heard.ages.found).to(token.dtype)], -1)
-        return token + (gates.unsqueeze(-1) * heard.said).sum(-2) + self.contexts[stream](context)
+        return token + (gates.unsqueeze(-1) * heard.said).sum(-2) + self.contexts[stream](heard.ages.row)

@@ -49,8 +49,7 @@ class HiddenGate(Exchange):
 
     def hear(self, stream: int, token: Tensor, normal: Tensor, heard: Heard) -> Tensor:
         """Add the gated sum of states."""
-        ages, found = heard.ages
-        gate = self.asks[stream](torch.cat([normal, ages.to(normal.dtype), (~found).to(normal.dtype)], -1))
+        gate = self.asks[stream](torch.cat([normal, heard.ages.row.to(normal.dtype)], -1))
         return token + self.outputs[stream]((self.say(stream, normal) + heard.said.sum(-2)) * F.silu(gate))
 
     def weigh(self, stream: int, normal: Tensor, heard: Heard) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mambats.encoders.fusion.exchange.base import Exchange, ExchangeSettings, Heard
+from mambats.encoders.fusion.plan import others
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,7 @@ class Precision(Exchange):
         self.out = nn.Linear(2 * width, width)
         measures = [stream not in settings.asking for stream in range(streams)]
         self.register_buffer("_measures", torch.tensor(measures), persistent=False)
-        sources = [[source for source in range(streams) if source != target] for target in range(streams)]
-        columns = torch.tensor(sources, dtype=torch.int64).view(streams, streams - 1)
-        self.register_buffer("_others", columns, persistent=False)
+        self.register_buffer("_others", others(streams), persistent=False)
 
     def say(self, stream: int, normal: Tensor) -> Tensor:
         """Return mean and log precision, shape (..., 2 D)."""
@@ -74,7 +73,7 @@ class Precision(Exchange):
         """Return means and precisions now, of the others and then the stream itself, shape (..., S, D)."""
         said = torch.cat([heard.said, self.say(stream, normal).unsqueeze(-2)], -2)
         means, log_precision = said.chunk(2, -1)
-        ages, found = heard.ages
+        found, ages = heard.ages.found, heard.ages.log
         own = torch.zeros_like(ages[..., :1])
         periods = torch.cat([ages, own], -1).expm1().unsqueeze(-1).to(said.dtype)
         # Bounded, so that neither a variance nor a precision overflows: e^15 is 3e6.
