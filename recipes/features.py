@@ -34,7 +34,7 @@ from mambats_datasets.synthetic.examples import Examples
 
 WIDTH = 32
 MIXER = MambaSettings(state_size=8)
-BATCH = 64
+BATCH = 128
 SECOND = 1_000_000_000
 
 
@@ -79,7 +79,7 @@ class Samples(nn.Module):
         """Return a token (N, WIDTH) of samples (N, T, 6) at stamps (N, T)."""
         there = torch.ones_like(stamps, dtype=torch.bool)
         rows = SensorRows(values, there, torch.ones_like(values[..., 0]), stamps)
-        tokens = self.imu.encode_rows(rows, SECOND)
+        tokens = self.imu.encode_rows(rows, 2 * SECOND)
         return self.sequence(tokens.values, tokens.gaps, mask=tokens.mask)[0][:, -1]
 
 
@@ -139,23 +139,19 @@ def image_models() -> dict[str, Callable[[], nn.Module]]:
 
 
 def imu_models() -> dict[str, Callable[[], nn.Module]]:
-    """Tokens at 10 Hz of each kind, and no tokens."""
+    """Tokens of each kind at 2 and at 10 Hz, and no tokens."""
 
-    def tokens(preintegrated: bool = False, learned: bool = False, mean: bool = False) -> Callable[[], nn.Module]:
+    def tokens(rate: int, kinds: str) -> Callable[[], nn.Module]:
         def make() -> nn.Module:
-            encoder = CausalEncoder(6, WIDTH // 2, 1, mixer=MIXER) if learned else None
-            noise = Preintegration() if preintegrated else None
-            return Samples(ImuEncoder(WIDTH, SECOND // 10, noise, encoder, mean, room=24))
+            encoder = CausalEncoder(6, WIDTH // 2, 1, mixer=MIXER) if "learned" in kinds else None
+            noise = Preintegration() if "preintegrated" in kinds else None
+            return Samples(ImuEncoder(WIDTH, SECOND // rate, noise, encoder, "mean" in kinds, room=200 // rate + 4))
 
         return make
 
-    return {
-        "preintegrated + learned": tokens(preintegrated=True, learned=True),
-        "preintegrated": tokens(preintegrated=True),
-        "learned": tokens(learned=True),
-        "mean sample": tokens(mean=True),
-        "every sample, no tokens": EverySample,
-    }
+    kinds = ("preintegrated + learned", "preintegrated", "learned", "mean sample")
+    made = {f"{kind}, {rate} Hz": tokens(rate, kind) for rate in (2, 10) for kind in kinds}
+    return {**made, "every sample, no tokens": EverySample}
 
 
 def object_models() -> dict[str, Callable[[], nn.Module]]:
@@ -207,7 +203,7 @@ def main() -> None:
     names: tuple[str, ...] = ()
     for seed in given.seeds:
         train, test = (draw(show, seed, part, size, given.device) for part, size in ((0, count), (1, given.held_out)))
-        names = train.names
+        names = tuple(dict.fromkeys(train.names))
         for name, error in baselines(given.show, train, test).items():
             scores.setdefault(name, []).append(error)
         for name, make in models.items():
@@ -241,17 +237,18 @@ def stack(parts: Sequence[Tensor]) -> Tensor:
 
 def baselines(show: str, train: Examples, test: Examples) -> dict[str, list[float]]:
     """Errors of what learns nothing: the training mean, and for an IMU the sum of its samples."""
-    made = {"mean": rmse(train.target.mean(0).expand_as(test.target), test.target)}
+    made = {"mean": rmse(train.target.mean(0).expand_as(test.target), test.target, test.names)}
     if show == "imu":
         values, stamps = (part.double() for part in test.inputs)
-        ends = torch.nn.functional.pad(stamps[:, 1:], (0, 1), value=SECOND)
+        ends = torch.nn.functional.pad(stamps[:, 1:], (0, 1), value=2 * SECOND)
         begins = torch.cat([torch.zeros_like(stamps[:, :1]), stamps[:, 1:]], 1)
         whole = Preintegration()(values[..., :3], values[..., 3:], (ends - begins).clamp_min(0) / SECOND)
-        made["strapdown"] = rmse(torch.cat([rotation_vector(whole.quaternion), whole.velocity], -1), test.target)
+        sums = torch.cat([rotation_vector(whole.quaternion), whole.velocity, whole.position], -1)
+        made["strapdown"] = rmse(sums, test.target, test.names)
     if show == "points":
         some = min(200, len(test.target))  # 0.3 s each on one core
         answers = [register(points) for points in test.inputs[0][:some]]
-        made[f"registration ({some} drives)"] = rmse(torch.stack(answers), test.target[:some])
+        made[f"registration ({some} drives)"] = rmse(torch.stack(answers), test.target[:some], test.names)
     return made
 
 
@@ -274,9 +271,12 @@ def register(points: Tensor) -> Tensor:
     return torch.stack([shifts[best % len(shifts)], turns[best // len(shifts)]]) / examples.APART
 
 
-def rmse(answer: Tensor, target: Tensor) -> list[float]:
-    """Return the root mean square error of each target."""
-    return (answer - target).square().mean(0).sqrt().tolist()
+def rmse(answer: Tensor, target: Tensor, names: tuple[str, ...]) -> list[float]:
+    """Return the root mean square error of each target; of a vector, that of its length."""
+    squares = (answer - target).square().mean(0).tolist()
+    return [
+        math.sqrt(sum(s for s, own in zip(squares, names, strict=True) if own == name)) for name in dict.fromkeys(names)
+    ]
 
 
 def fit(make: Callable[[], nn.Module], train: Examples, test: Examples, epochs: int, seed: int) -> list[float]:
@@ -305,7 +305,7 @@ def fit(make: Callable[[], nn.Module], train: Examples, test: Examples, epochs: 
     with torch.no_grad():
         every = torch.arange(len(test.target), device=test.target.device).split(BATCH)
         answer = torch.cat([model(*(part[rows] for part in test.inputs)) for rows in every])
-    return rmse(answer * scale + centre, test.target)
+    return rmse(answer * scale + centre, test.target, test.names)
 
 
 def table(scores: dict[str, list[list[float]]], names: tuple[str, ...]) -> str:

@@ -6,6 +6,7 @@ from mambats.encoders.bidirectional import BidirectionalEncoder, NotCausalError
 from mambats.encoders.captured import CapturedStep
 from mambats.encoders.causal import CausalEncoder, CausalState
 from mambats.encoders.features import (
+    ExtractingFusion,
     FeatureExtractor,
     ImageEncoder,
     ImuEncoder,
@@ -38,6 +39,7 @@ __all__ = [
     "ConcatenationFusion",
     "EstimateFusion",
     "EventFusion",
+    "ExtractingFusion",
     "FeatureExtractor",
     "ImageEncoder",
     "ImuEncoder",

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mambats_datasets.synthetic.motion import Motion, compose, unrotate
+from mambats.encoders.features.imu import rotation_vector
+from mambats_datasets.synthetic.motion import GRAVITY, Motion, compose, unrotate
 from mambats_datasets.synthetic.robot import SimulatedRobots
 from mambats_datasets.synthetic.trajectory import Trajectory, random_trajectory
 from mambats_datasets.synthetic.world import Camera, Detections, Detector, Layout, Lidar, StreetWorlds
@@ -28,7 +29,7 @@ class Examples(NamedTuple):
     Attributes:
         inputs: Tensors of N rows each.
         target: Shape (N, k), float32.
-        names: Of the k targets, with units.
+        names: Of the k targets, with units; numbers of one name are a vector's.
     """
 
     inputs: tuple[Tensor, ...]
@@ -60,11 +61,11 @@ def picture_pairs(count: int, generator: torch.Generator) -> Examples:
 
 
 def inertial_windows(
-    count: int, generator: torch.Generator, *, kind: str = "hand", duration: float = 1.0, imu: str = "consumer"
+    count: int, generator: torch.Generator, *, kind: str = "hand", duration: float = 2.0, imu: str = "consumer"
 ) -> Examples:
-    """One second of a held device's IMU; how it turned and what velocity it gained, as seen from where it began.
+    """Two seconds of a held device's IMU; how it turned, what velocity it gained and how far it moved by that.
 
-    Gained velocity is that of a free fall's observer (without gravity taken off): what an IMU can know.
+    All as seen from where it began, and without gravity taken off, as preintegration has it: what an IMU can know.
     Inputs: samples (N, T, 6) float32 and stamps (N, T) int64 nanoseconds after the beginning.
     """
     robots = SimulatedRobots(kind, series=1, duration=duration + 0.1, imu=imu, sensors=("imu",))
@@ -75,13 +76,13 @@ def inertial_windows(
     times = torch.tensor([0.0, duration], dtype=torch.float64, device=generator.device).expand(count, 2)
     motion = drives.trajectory(times)
     first, last = motion.quaternion[:, 0], motion.quaternion[:, 1]
-    turn = compose(first * first.new_tensor([-1, -1, -1, 1]), last)
-    turn = turn * torch.where(turn[:, 3:] < 0, -1.0, 1.0)
-    vector = 2 * turn[:, :3] * (torch.atan2(turn[:, :3].norm(dim=-1), turn[:, 3]) / turn[:, :3].norm(dim=-1))[:, None]
-    fall = vector.new_tensor([0, 0, 9.80665 * duration])
-    gained = unrotate(first[:, None], (motion.velocity[:, 1:] - motion.velocity[:, :1] + fall))[:, 0]
-    names = ("turn x [rad]", "turn y [rad]", "turn z [rad]", "gain x [m/s]", "gain y [m/s]", "gain z [m/s]")
-    return Examples((reading.values[:, inside].float(), stamps), torch.cat([vector, gained], -1).float(), names)
+    turn = rotation_vector(compose(first * first.new_tensor([-1, -1, -1, 1]), last))
+    up = turn.new_tensor([0, 0, GRAVITY])
+    begun, moved = motion.velocity[:, 0], motion.position[:, 1] - motion.position[:, 0]
+    gained = unrotate(first[:, None], (motion.velocity[:, 1] - begun + up * duration)[:, None])[:, 0]
+    moved = unrotate(first[:, None], (moved - begun * duration + up * duration**2 / 2)[:, None])[:, 0]
+    names = ("turn [rad]",) * 3 + ("velocity [m/s]",) * 3 + ("way [m]",) * 3
+    return Examples((reading.values[:, inside].float(), stamps), torch.cat([turn, gained, moved], -1).float(), names)
 
 
 def object_tables(count: int, generator: torch.Generator) -> Examples:
@@ -119,7 +120,7 @@ def _answers(found: Detections, true: Tensor, speed: Tensor, operator: Tensor) -
     where = soon.gather(1, operator[:, None, None].expand(-1, 1, 2))[:, 0]
     where = torch.where(true.any(-1, keepdim=True), where, torch.zeros_like(where))
     columns = (near.sum(-1), people.sum(-1), where[:, 0], where[:, 1])
-    names = ("near [1]", "people near [1]", "operator x [m]", "operator y [m]")
+    names = ("near [1]", "people near [1]", "operator [m]", "operator [m]")
     return torch.stack([column.double() for column in columns], -1).float(), names
 
 

@@ -10,6 +10,7 @@ from mambats.encoders.features.curve import (
     morton_encode,
 )
 from mambats.encoders.features.extractor import FeatureExtractor
+from mambats.encoders.features.fusion import ExtractingFusion, ExtractingState
 from mambats.encoders.features.grid import PointGrid
 from mambats.encoders.features.image import ImageEncoder
 from mambats.encoders.features.imu import ImuEncoder, ImuState
@@ -19,6 +20,8 @@ from mambats.encoders.features.serialised import VoxelEncoder
 
 __all__ = [
     "ORDERS",
+    "ExtractingFusion",
+    "ExtractingState",
     "FeatureExtractor",
     "ImageEncoder",
     "ImuEncoder",

@@ -8,6 +8,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from mambats.encoders.compact import blank_removed
+from mambats.protocols import State
 from mambats.series import SensorRows
 
 
@@ -16,6 +17,8 @@ class FeatureExtractor(nn.Module, ABC):
 
     #: Channels of what comes out: what the fusion encoder's `streams` says of this stream.
     width: int
+    #: Whether each row becomes its own token, at its own stamp.
+    row_by_row: bool = True
 
     @abstractmethod
     def encode_rows(self, rows: SensorRows, length_ns: int) -> SensorRows:
@@ -25,6 +28,18 @@ class FeatureExtractor(nn.Module, ABC):
             rows: Of the stream, as a window has them.
             length_ns: Of the window.
         """
+
+    def carry_rows(self, rows: SensorRows, length_ns: int, state: State) -> tuple[SensorRows, State]:
+        """Return the rows of `encode_rows` in a window after others, and what is carried on."""
+        return self.encode_rows(rows, length_ns), state
+
+    def pass_time(self, length_ns: int, state: State) -> State:
+        """Return the state after a window in which the stream was not given."""
+        return state
+
+    def init_state(self, batch: int) -> State:
+        """Return the state before any row: nothing, where each row becomes its own token."""
+        return ()
 
 
 def with_tokens(rows: SensorRows, tokens: Tensor) -> SensorRows:

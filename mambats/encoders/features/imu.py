@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mambats.encoders.features.extractor import FeatureExtractor
-from mambats.encoders.features.interval import Dealt, deal, put_first, take
+from mambats.encoders.features.interval import NONE, Dealt, deal, put_first, take
 from mambats.preprocess.imu import Preintegrated, Preintegration
 from mambats.protocols import Encoder, State
 from mambats.series import SensorRows
@@ -26,13 +26,13 @@ class ImuState(NamedTuple):
         sample: Last sample, shape (B, 6).
         age: Nanoseconds from it to the window's end, shape (B,) int64; -1 where there is none.
         token: Of the encoder at that sample, shape (B, D); D is 0 without an encoder.
-        encoder: State of the encoder, or None.
+        encoder: State of the encoder; empty without one.
     """
 
     sample: Tensor
     age: Tensor
     token: Tensor
-    encoder: State | None
+    encoder: State
 
 
 class ImuEncoder(FeatureExtractor):
@@ -51,6 +51,7 @@ class ImuEncoder(FeatureExtractor):
         mean: Whether to read the mean sample.
         longest: Seconds that a sample holds at most: over a longer pause nothing is claimed.
         room: Samples in a period at most; None counts, for which a GPU is waited for.
+        sample_ns: Nanoseconds between samples that count as a gap of 1 to the encoder: 200 Hz.
 
     Raises:
         ValueError: If nothing is left to read, the encoder is not causal or of other channels, or a number too small.
@@ -59,9 +60,13 @@ class ImuEncoder(FeatureExtractor):
         encoder = ImuEncoder(32, 100_000_000, Preintegration(), CausalEncoder(6, 16, 1))
         tokens = encoder.encode_rows(window.streams["imu"], window.length_ns)  # at 10 Hz
 
+    Online, give it windows of whole periods, one of one period say, with the state carried.
+
     Source: C. Forster et al., IEEE TRO 2017 (preintegration); M. Brossard et al., AI-IMU, 2020 (learned from raw
     samples).
     """
+
+    row_by_row = False
 
     def __init__(
         self,
@@ -72,11 +77,13 @@ class ImuEncoder(FeatureExtractor):
         mean: bool = False,
         longest: float = 0.1,
         room: int | None = None,
+        sample_ns: int = 5_000_000,
     ) -> None:
         super().__init__()
-        if min(width, period_ns) < 1 or not longest > 0 or (room is not None and room < 1):
+        if min(width, period_ns, sample_ns) < 1 or not longest > 0 or (room is not None and room < 1):
             raise ValueError(
-                f"width is {width}, period_ns {period_ns}, longest {longest} s, room {room}: need above 0."
+                f"width is {width}, period_ns {period_ns}, longest {longest} s, room {room}, sample_ns {sample_ns}: "
+                "need above 0."
             )
         if preintegration is None and encoder is None and not mean:
             raise ValueError("there is nothing to read: give a preintegration, an encoder, or mean=True.")
@@ -89,6 +96,7 @@ class ImuEncoder(FeatureExtractor):
         self.mean = mean
         self.longest = longest
         self.room = room
+        self.sample_ns = sample_ns
         self.learned = 0 if encoder is None else encoder.width
         self.head = nn.Linear(MOTION * (preintegration is not None) + MEAN * mean + self.learned, width)
 
@@ -96,10 +104,18 @@ class ImuEncoder(FeatureExtractor):
         """Return the tokens of a window on its own; see `FeatureExtractor.encode_rows`."""
         return self(rows, length_ns)[0]
 
+    def carry_rows(self, rows: SensorRows, length_ns: int, state: State) -> tuple[SensorRows, ImuState]:
+        """Encode a window after others; see `forward`."""
+        return self(rows, length_ns, state)
+
+    def pass_time(self, length_ns: int, state: State) -> State:
+        """Let a window without samples pass."""
+        return state._replace(age=torch.where(state.age < 0, state.age, state.age + length_ns))
+
     def init_state(self, batch: int) -> ImuState:
         """Return the state before any sample, on the device of the parameters."""
         zeros = self.head.weight.new_zeros
-        inner = None if self.encoder is None else self.encoder.init_state(batch)
+        inner = () if self.encoder is None else self.encoder.init_state(batch)
         age = torch.full((batch,), NONE_YET, device=self.head.weight.device)
         return ImuState(zeros(batch, 6), age, zeros(batch, self.learned), inner)
 
@@ -124,7 +140,7 @@ class ImuEncoder(FeatureExtractor):
         samples = torch.cat([state.sample.unsqueeze(1).to(rows.values), take(rows.values, order)], 1)
         # What was carried stands before the rows; where nothing was, its stamp is so early that it never holds.
         stamps = torch.cat([torch.where(state.age < 0, -(10**17), -state.age).unsqueeze(1), stamps], 1)
-        learned, inner = self._learn(rows, order, state)
+        learned, inner = self._learn(samples, stamps, state)
         dealt = deal(stamps, self.period_ns, length_ns // self.period_ns, round(self.longest * 1e9), self.room)
         covered = dealt.held.sum(-1) > 0
         token = self.head(torch.cat(self._read(samples, learned, dealt), -1))
@@ -135,13 +151,15 @@ class ImuEncoder(FeatureExtractor):
         left = ImuState(take(samples, last)[:, 0], age, take(learned, last)[:, 0], inner)
         return _at_ticks(token, covered, self.period_ns), left
 
-    def _learn(self, rows: SensorRows, order: Tensor, state: ImuState) -> tuple[Tensor, State | None]:
-        """Return the encoder's tokens (B, 1 + T, D), the carried one first, and its state."""
+    def _learn(self, samples: Tensor, stamps: Tensor, state: ImuState) -> tuple[Tensor, State]:
+        """Return the encoder's tokens at samples (B, 1 + T, 6), the carried one first, and its state."""
         carried = state.token.unsqueeze(1)
         if self.encoder is None:
-            return carried.expand(-1, order.shape[1] + 1, -1), None
-        made, inner = self.encoder(_in_gravities(rows.values), rows.gaps, mask=rows.mask, state=state.encoder)
-        return torch.cat([carried.to(made), take(made, order)], 1), inner
+            return carried.expand(-1, samples.shape[1], -1), ()
+        there = stamps[:, 1:] < NONE
+        gaps = torch.where(there, stamps.diff(dim=1), torch.zeros_like(stamps[:, 1:])) / self.sample_ns
+        made, inner = self.encoder(_in_gravities(samples[:, 1:]), gaps, mask=there, state=state.encoder)
+        return torch.cat([carried.to(made), made], 1), inner
 
     def _read(self, samples: Tensor, learned: Tensor, dealt: Dealt) -> list[Tensor]:
         """Return what a token reads of each interval, (B, K, n) each."""

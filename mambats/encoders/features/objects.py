@@ -48,7 +48,7 @@ class ObjectEncoder(FeatureExtractor):
     Position counts as fractions of `reach`, with range and bearing; size as logarithms; yaw as sine and cosine; a class
     is looked up; identity (a tracker's number) becomes a fixed code of its own; appearance (columns a0, a1, ...: what a
     re-identification network says) is brought to unit length.
-    Values that are not finite are 0 in their part.
+    Values that are not finite are 0 in their part; a row of none but those is not there.
 
     Args:
         channels: Names of the table's columns: x y z [m], vx vy vz [m/s], l w h [m], yaw [rad], score, class,
@@ -166,12 +166,13 @@ class ObjectEncoder(FeatureExtractor):
                 f"table is {table.dtype} of shape {tuple(table.shape)}: need floats of shape (..., M, "
                 f"{len(self.channels)}), columns {self.channels}."
             )
-        there = torch.ones(table.shape[:-1], dtype=torch.bool, device=table.device) if mask is None else mask
         for name, given, need in (("counts", counts, table.shape[:-2]), ("mask", mask, table.shape[:-1])):
             if given is not None and given.shape != need:
                 raise ValueError(
                     f"{name} has shape {tuple(given.shape)}, table {tuple(table.shape)}: need {tuple(need)}."
                 )
+        there = table.isfinite().any(-1)
+        there = there if mask is None else there & mask
         if counts is None:
             return there
         return there & (torch.arange(table.shape[-2], device=table.device) < counts.unsqueeze(-1))
