@@ -29,8 +29,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
 #: Order of the known metrics in a table; others follow as they come.
 _ORDER = ("mse", "mae", "mase", "smape", "crps")
 _COVERAGE = "coverage_"
-#: End of the names of metrics of which more is better.
-_SHARE_RIGHT = "accuracy"
+#: Words in the names of metrics of which more is better.
+_MORE_IS_BETTER = {"accuracy", "f1", "auc", "vus", "nab"}
 
 
 class ResultsError(ValueError):
@@ -197,7 +197,7 @@ def table(rows: Iterable[Row], *, markdown: bool = False) -> str:
 
     Only what was scored on the same windows stands in one part. Several seeds give mean ± standard deviation. The
     best of a metric is marked with * (bold in Markdown): the lowest, for coverage the nearest to its level, for
-    accuracy the highest.
+    accuracy, F1, areas under curves and NAB's score the highest.
 
     Args:
         rows: What to show, in the order in which models first appear.
@@ -246,7 +246,7 @@ def _best(metric: str, found: Sequence[Sequence[float]]) -> float | None:
     level = metric.removeprefix(_COVERAGE)
     if level != metric and level.replace(".", "", 1).isdigit():
         return min(means, key=lambda mean: abs(mean - float(level) / 100))
-    return max(means) if metric.endswith(_SHARE_RIGHT) else min(means)
+    return min(means) if _MORE_IS_BETTER.isdisjoint(metric.split("_")) else max(means)
 
 
 def _cell(values: Sequence[float], best: float | None, markdown: bool) -> str:

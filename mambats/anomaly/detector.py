@@ -39,10 +39,11 @@ class Detector(nn.Module):
     Args:
         scorer: `ForecastError` (online) or `Reconstruction` (offline).
         calibration: How surprises become scores; None is `RunningCalibration()`.
-        threshold: Score from which on a row raises an alarm, in deviations of the past.
+        threshold: Score from which on a row raises an alarm, in deviations of the past; 4.26 is a chance of 1e-5 for
+            normal scores, as the anomaly likelihood has it.
     """
 
-    def __init__(self, scorer: Scorer, calibration: RunningCalibration | None = None, threshold: float = 5.0) -> None:
+    def __init__(self, scorer: Scorer, calibration: RunningCalibration | None = None, threshold: float = 4.26) -> None:
         super().__init__()
         self.scorer, self.calibration, self.threshold = scorer, calibration, threshold
         self.running = calibration or RunningCalibration()

@@ -38,16 +38,16 @@ def draw_series(judged: Judged, surprise: Surprise, path: Path, threshold: float
     value.fill_between(when, low, high, color=COLOURS[5], alpha=0.5, linewidth=0, label="expected, 90 %")
     value.plot(when, measured, color="black", linewidth=0.5, label="measured")
     span = np.nanmax(measured) - np.nanmin(measured)
-    value.set_ylim(np.nanmin(measured) - 0.15 * span, np.nanmax(measured) + 0.15 * span)
+    value.set_ylim(np.nanmin(measured) - 0.1 * span, np.nanmax(measured) + 0.35 * span)  # room for the legend
     score.plot(when, judged.score.numpy(), color=COLOURS[0], linewidth=0.6)
     score.axhline(threshold, color=COLOURS[1], linestyle="--", linewidth=1, label=f"threshold {threshold:g}")
     _mark(value, score, judged, when, measured)
     value.set_title(f"{series.name}: {title}")
     value.set_ylabel("value")
     score.set_ylabel("score [deviations]")
-    score.set_ylim(min(-3.0, float(judged.score.min())), max(8.0, float(judged.score[series.begin :].max()) * 1.1))
+    score.set_ylim(min(-3.0, float(judged.score.min())), max(8.0, float(judged.score[series.begin :].max()) * 1.25))
     for axes in (value, score):
-        axes.legend(loc="upper left", ncols=4, fontsize=8, framealpha=0.9)
+        axes.legend(loc="upper left", ncols=6, fontsize=8, framealpha=0.9)
         axes.margins(x=0)
     return save(figure, path)
 

@@ -16,7 +16,7 @@ from mambats.anomaly.calibration import RunningCalibration
 from mambats.anomaly.data import LabelledSeries
 from mambats.anomaly.detector import Detected, Detector
 from mambats.anomaly.picture import draw_series
-from mambats.anomaly.scoreboard import Judged, named_scores, series_scores
+from mambats.anomaly.scoreboard import Judged, corpus_scores, series_scores
 from mambats.results import Mode, Row, rows_of, table, write_results
 
 
@@ -77,9 +77,13 @@ class Report(Callback):
     def _rows(self, mode: Mode, data: Any) -> list[Row]:
         """Return one row a detector and metric, over the corpus and for each series."""
         rows: list[Row] = []
-        for name, scores in named_scores(self.judged).items():
-            each = [(data.name, scores, self.judged[name])]
-            each += [(f"{data.name}/{one.series.name}", series_scores(one), [one]) for one in self.judged[name]]
+        for name, judged_series in self.judged.items():
+            scores = [series_scores(one) for one in judged_series]
+            each = [(data.name, corpus_scores(judged_series, scores), judged_series)]
+            each += [
+                (f"{data.name}/{one.series.name}", values, [one])
+                for one, values in zip(judged_series, scores, strict=True)
+            ]
             for source, values, judged in each:
                 rows += rows_of(
                     values,

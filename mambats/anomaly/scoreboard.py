@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -36,14 +35,20 @@ def series_scores(judged: Judged) -> dict[str, float]:
     return {name: float(value) for name, value in (found | {"range_f1": range_f1(alarm, labels)}).items()}
 
 
-def corpus_scores(judged: list[Judged]) -> dict[str, float]:
+def corpus_scores(judged: list[Judged], each: list[dict[str, float]]) -> dict[str, float]:
     """Return the mean over series, NAB's score at the detector's own threshold and at the best one on the labels.
 
     `nab_best` is what the benchmark prints: its threshold is chosen on the labels of the very series it scores.
+
+    Args:
+        judged: What one detector said of every series.
+        each: `series_scores` of them.
     """
-    each = [series_scores(one) for one in judged]
     means = {name: float(torch.tensor([one[name] for one in each]).nanmean()) for name in each[0]}
+    means["false_per_1000"] = alarm_rate(judged)
     labels = [one.series.labels for one in judged]
+    if not any(bool(one.series.labels[one.series.begin :].any()) for one in judged):
+        return {"nab": math.nan, "nab_best": math.nan, **means}
     # Alarms as scores of 0 and 1: the detector's own threshold.
     own = nab_score([one.alarm.double() for one in judged], labels, threshold=0.5)
     best = nab_score([one.score for one in judged], labels)
@@ -55,8 +60,3 @@ def alarm_rate(judged: list[Judged]) -> float:
     false = sum(int((one.alarm & ~one.series.labels)[one.series.begin :].sum()) for one in judged)
     rows = sum(int((~one.series.labels)[one.series.begin :].sum()) for one in judged)
     return 1000 * false / max(rows, 1)
-
-
-def named_scores(judged: Mapping[str, list[Judged]]) -> dict[str, dict[str, float]]:
-    """Return scores over the corpus by detector and metric."""
-    return {name: corpus_scores(each) | {"false_per_1000": alarm_rate(each)} for name, each in judged.items()}
