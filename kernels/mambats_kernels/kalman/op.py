@@ -6,6 +6,7 @@ from torch import Tensor
 
 from mambats_kernels.kalman import reference
 from mambats_kernels.kalman.arguments import check_predict, check_update
+from mambats_kernels.kalman.cuda import launch
 from mambats_kernels.kalman.native import native_predict, native_update, takes
 from mambats_kernels.kalman.reference import Update
 
@@ -30,6 +31,8 @@ def kalman_predict(x: Tensor, P: Tensor, F: Tensor, Q: Tensor, *, mask: Tensor |
     check_predict(x, P, F, Q, mask)
     if takes(x, (P, F, Q), (x.shape[1],)):
         return native_predict(x, P, F, Q, mask)
+    if launch.takes(x, (P, F, Q), (x.shape[1],)):
+        return launch.cuda_predict(x, P, F, Q, mask)
     return reference.kalman_predict(x, P, F, Q, mask=mask)
 
 
@@ -68,6 +71,8 @@ def kalman_update(
     check_update(x, P, z, H, R, mask, gate)
     if takes(x, (P, z, H, R), (x.shape[1], z.shape[1])):
         return native_update(x, P, z, (None, None, H, R), mask, gate)
+    if launch.takes(x, (P, z, H, R), (x.shape[1], z.shape[1])):
+        return launch.cuda_update(x, P, z, (None, None, H, R), mask, gate)
     return reference.kalman_update(x, P, z, H, R, mask=mask, gate=gate)
 
 
@@ -110,4 +115,6 @@ def kalman_step(
     check_update(x, P, z, H, R, mask, gate)
     if takes(x, (P, z, F, Q, H, R), (x.shape[1], z.shape[1])):
         return native_update(x, P, z, (F, Q, H, R), mask, gate)
+    if launch.takes(x, (P, z, F, Q, H, R), (x.shape[1], z.shape[1])):
+        return launch.cuda_update(x, P, z, (F, Q, H, R), mask, gate)
     return reference.kalman_step(x, P, z, F, Q, H, R, mask=mask, gate=gate)

@@ -45,7 +45,7 @@ def simulated(batch: int, steps: int, seed: int) -> tuple[dict[str, SensorRows],
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "iterations", "rate"), [("lbfgs", 8, None), pytest.param("adam", 60, 0.15, marks=pytest.mark.slow)]
+    ("optimizer", "iterations", "rate"), [("lbfgs", 14, None), pytest.param("adam", 60, 0.15, marks=pytest.mark.slow)]
 )
 def test_noise_that_made_the_data_is_found(optimizer, iterations, rate):
     estimator = model()
