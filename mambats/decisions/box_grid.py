@@ -42,6 +42,8 @@ def grid_from_boxes(
     odds = yaw.new_zeros(len(yaw), *cells.shape) if prior is None else prior.log_odds
     clear = torch.zeros_like(odds)
     for k in range(yaw.shape[1]):  # one at a time: K boxes by X * Y cells by nodes would not fit for crowds
+        if not there[:, k].any():
+            continue
         inside = _inside(Gaussian(centre.mean[:, k], centre.covariance[:, k]), size[:, k], yaw[:, k], places, nodes)
         clear = clear + torch.log1p(-(there[:, k, None] * inside).clamp(0, 1 - 1e-6)).view_as(clear)
     # p = 1 - (1 - p0) exp(clear), as log-odds: log(p) - log(1 - p)

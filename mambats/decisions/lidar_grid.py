@@ -16,12 +16,14 @@ class RaySensor:
     """How much a ray says.
 
     Args:
-        band: Heights of what the robot would hit, metres in the robot's frame: a return between them is an obstacle,
-            and a ray clears a cell only while it is between them.
+        band: Heights of what the robot would hit, metres in the robot's frame: a return between them is an obstacle.
+            Ground that rises into the band is one too: take its points out first where that is not meant.
         hit: Probability that a cell with a return is occupied.
         miss: Probability that a cell that was only passed is occupied.
         spread: Angle between neighbouring rays in the plane, rad: a ray clears what lies nearer to it than to its
             neighbours. 0 is a line, which far away leaves cells between the rays unknown.
+        clears: A ray clears a cell only while it is above the ground of the band and below this height, metres: it
+            passes over what is lower than itself.
 
     Source: probabilities of Hornung et al., OctoMap, Autonomous Robots 34, 2013, section 4: 0.7 and 0.4.
     """
@@ -30,13 +32,15 @@ class RaySensor:
     hit: float = 0.7
     miss: float = 0.4
     spread: float = 0.0
+    clears: float = 1.0
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        if not (self.band[0] < self.band[1] and 0 < self.miss < 0.5 < self.hit < 1 and 0 <= self.spread < 0.5):
+        low, high = self.band
+        if not (low < self.clears <= high and 0 < self.miss < 0.5 < self.hit < 1 and 0 <= self.spread < 0.5):
             raise ValueError(
-                f"band is {self.band} m, hit {self.hit}, miss {self.miss}, spread {self.spread} rad: need a rising "
-                "band, 0 < miss < 0.5 < hit < 1 and 0 <= spread < 0.5."
+                f"band is {self.band} m, clears {self.clears} m, hit {self.hit}, miss {self.miss}, spread "
+                f"{self.spread} rad: need a rising band, clears within it, 0 < miss < 0.5 < hit < 1, spread 0 to 0.5."
             )
 
 
@@ -65,7 +69,7 @@ def grid_from_rays(
     _mark(hit, points[..., :2], (points[..., 2] >= sensor.band[0]) & (points[..., 2] <= sensor.band[1]) & mask, cells)
     way = (points - origin[:, None])[..., :2]
     length = way.norm(dim=-1).clamp_min(1e-6)
-    begin, end = _stretch(points, origin, sensor.band)
+    begin, end = _stretch(points, origin, (sensor.band[0], sensor.clears))
     # Ends half a cell before the return, so that a wall's own cell is not cleared where the hit fell into the next.
     begin, end = begin * length, torch.minimum(end * length, length - 0.5 * cells.size)
     direction = way / length[..., None]

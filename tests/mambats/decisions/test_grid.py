@@ -30,6 +30,14 @@ def test_a_ray_to_the_ground_clears_only_where_something_tall_would_have_stopped
     assert made.free()[0].nonzero().tolist() == [[i, 10] for i in range(14)]
 
 
+def test_a_ray_over_something_low_does_not_clear_it():
+    high = torch.tensor([0.25, 0.25, 1.8])
+    made = grid_from_rays(torch.tensor([[[9.75, 0.25, 0.8]]]), high, CELLS)
+    assert made.free()[0].nonzero().tolist() == [[i, 10] for i in range(16, 19)]  # below 1 m in the last fifth
+    sure = grid_from_rays(torch.tensor([[[9.75, 0.25, 0.8]]]), high, CELLS, RaySensor(clears=2.0))
+    assert sure.free().sum() == 19
+
+
 def test_rays_above_say_nothing_and_lost_rays_neither():
     assert ray(6.25, 0.25, 30.0).free().sum() == 1  # it leaves the band within the first cell
     assert ray(math.nan, 0.0, 0.0, mask=torch.tensor([[False]])).unknown().all()
@@ -129,6 +137,7 @@ def test_boxes_combine_with_each_other_with_existence_and_with_what_rays_saw():
         (lambda: Cells((1.0, 0.0)), "rising pairs"),
         (lambda: Cells(size=0.0), "size is 0.0"),
         (lambda: RaySensor(hit=0.3), "hit 0.3"),
+        (lambda: RaySensor(clears=3.0), "clears 3.0"),
         (lambda: grid_from_rays(torch.zeros(1, 2), ORIGIN, CELLS), r"need \(B, N, 3\)"),
         (lambda: grid_from_rays(torch.zeros(1, 2, 3), torch.zeros(2), CELLS), "origin has shape"),
         (lambda: grid_from_rays(torch.zeros(1, 2, 3), ORIGIN, CELLS, mask=torch.ones(1, 3).bool()), "mask is"),
