@@ -122,11 +122,12 @@ class CasesDataModule(L.LightningDataModule):
 
     @property
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Name of the source, with its problem or subset where it has one."""
+        """Name of the source, with its problem or subset where it has one, and the fold that is held out."""
         source: Any = self.source
         inner = getattr(source, "problem", None) or getattr(source, "subset", None)
         own = str(getattr(source, "name", None) or type(source).__name__)
-        return f"{own}_{inner}" if inner else own
+        fold = "" if self.test is not None else f"_fold{(self.holdout or Holdout()).fold}"
+        return (f"{own}_{inner}" if inner else own) + fold
 
     @property
     def channels(self) -> tuple[str, ...]:
