@@ -213,7 +213,8 @@ class InertialFilter(Estimator):
         """Filter a batch of windows, the inertial unit's rows summed up between the others' moments.
 
         As `predict` and `update` row by row, but that a bias learned in the window is put into the sums to first
-        order. Rows that are not finite or in part unobserved are not there. A reading holds from its stamp to the next
+        order. Rows that are not finite or in part unobserved are not there; an unobserved row of `imu` is a
+        guess, taken with 30 times the noise. A reading holds from its stamp to the next
         one; of readings of an instant, `centred` moves the stamps to the middle of what they hold.
 
         Args:

@@ -14,15 +14,21 @@ from mambats.preprocess.imu import Preintegrated, Preintegration, so3
 _SUMS = Preintegration(gyro_noise=1.0, accelerometer_noise=0.0)
 
 
+#: Factor on the noise of readings that were not measured but guessed, by interpolation say: on a car that lost 1.5 s of
+#: them the specific force is off by 0.5 m/s^2/sqrt(Hz), where a sensor has 0.01 to 0.05.
+_GUESSED = 30.0
+
+
 class Interval(NamedTuple):
     """What the inertial unit said between two moments."""
 
     motion: Preintegrated  #: at some bias; its covariance is that of a gyroscope of density 1 and nothing else
     moments: Tensor  #: (B, 3) integrals over time of 1, of the time left and of its square
     reading: Tensor  #: (B, 6) at the end
+    guessed: Tensor  #: (B,) share of the time for which the readings were guesses, not measured
 
 
-def sum_readings(readings: Tensor, dt: Tensor, bias: Tensor, last: Tensor) -> Interval:
+def sum_readings(readings: Tensor, dt: Tensor, bias: Tensor, last: Tensor, guessed: Tensor | None = None) -> Interval:
     """Preintegrate readings that each hold for a while.
 
     Args:
@@ -30,11 +36,13 @@ def sum_readings(readings: Tensor, dt: Tensor, bias: Tensor, last: Tensor) -> In
         dt: How long each holds, shape (B, T), seconds >= 0.
         bias: To take off, shape (B, 6); `carry` puts the result right to first order where the state's differs.
         last: Reading at the end, shape (B, 6).
+        guessed: Which readings are guesses, shape (B, T) bool, or None where all were measured.
     """
     motion = _SUMS(readings[..., :3].contiguous(), readings[..., 3:].contiguous(), dt, bias)
     arm = dt.sum(-1, keepdim=True) - dt.cumsum(-1) + 0.5 * dt
     moments = torch.stack([dt.sum(-1), (dt * arm).sum(-1), (dt * (arm.square() + dt.square() / 12)).sum(-1)], -1)
-    return Interval(motion, moments, last)
+    share = torch.zeros_like(dt[:, 0]) if guessed is None else (dt * guessed).sum(-1) / motion.duration.clamp_min(1e-9)
+    return Interval(motion, moments, last, share)
 
 
 def carry(
@@ -51,6 +59,7 @@ def carry(
         gravity: m/s^2.
     """
     motion = interval.motion.corrected(state.bias)
+    densities = densities * (1 + (_GUESSED**2 - 1) * interval.guessed[:, None])
     quaternion, velocity, position = motion.predict(state.quaternion, state.velocity, state.position, gravity)
     turn = so3.matrix(state.quaternion)
     change = transition(turn, motion, state.covariance.shape[-1])

@@ -54,19 +54,24 @@ class Schedule:
 
 @dataclass(frozen=True)
 class _Held:
-    """The inertial unit's readings (B, 1 + T, 6) with what was held before, and when each began."""
+    """The inertial unit's readings (B, 1 + T, 6) with what was held before, when each began, and which are guesses."""
 
     values: Tensor
     stamps: Tensor
+    guessed: Tensor | None
 
     @classmethod
     def of(cls, rows: SensorRows, state: NavigationState) -> _Held:
         # A row that says nothing, wherever it stands, leaves the one before it holding.
-        stamps, order = torch.where(present(rows), rows.stamps, _NEVER).sort(dim=1, stable=True)
+        there = rows.mask & torch.isfinite(rows.values).all(-1)
+        stamps, order = torch.where(there, rows.stamps, _NEVER).sort(dim=1, stable=True)
+        guessed = None
+        if rows.observed is not None:
+            guessed = torch.nn.functional.pad((~rows.observed).any(-1).gather(1, order), (1, 0))
         values = rows.values.gather(1, order[..., None].expand_as(rows.values))
         values = torch.where((stamps < _NEVER)[..., None], values, 0.0).to(state.reading.dtype)
         start = torch.full_like(stamps[:, :1], -_NEVER)
-        return cls(torch.cat([state.reading[:, None], values], 1), torch.cat([start, stamps], 1).contiguous())
+        return cls(torch.cat([state.reading[:, None], values], 1), torch.cat([start, stamps], 1).contiguous(), guessed)
 
     def place(self, stamps: Tensor) -> Tensor:
         """Which reading is held at stamps (B, Q)."""
@@ -92,15 +97,16 @@ class _Held:
         values = self.values.gather(1, which[..., None].expand(-1, -1, 6)).view(-1, longest, 6)
         biases = bias[:, None].expand(-1, first.shape[1], -1).reshape(-1, 6)
         readings = self.values.gather(1, last[..., None].expand(-1, -1, 6))
-        summed = sum_readings(values, dt.flatten(0, 1), biases, readings.flatten(0, 1))
+        guessed = None if self.guessed is None else self.guessed.gather(1, which).view(-1, longest)
+        summed = sum_readings(values, dt.flatten(0, 1), biases, readings.flatten(0, 1), guessed)
         return _unbind(summed, first.shape)
 
 
 def _unbind(summed: Interval, shape: torch.Size) -> list[Interval]:
     """Cut intervals (B K, ...) into K of B."""
     motion = zip(*(part.unflatten(0, shape).unbind(1) for part in summed.motion), strict=True)
-    rest = (part.unflatten(0, shape).unbind(1) for part in (summed.moments, summed.reading))
-    return [Interval(Preintegrated(*m), a, b) for m, a, b in zip(motion, *rest, strict=True)]
+    rest = zip(*(part.unflatten(0, shape).unbind(1) for part in summed[1:]), strict=True)
+    return [Interval(Preintegrated(*m), *parts) for m, parts in zip(motion, rest, strict=True)]
 
 
 def present(rows: SensorRows) -> Tensor:

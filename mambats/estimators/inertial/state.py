@@ -50,8 +50,8 @@ class NavigationTrack(NamedTuple):
 
     def at(self, stamps: Tensor) -> Tensor:
         """Return the last moment not later than each of stamps (B, Q) int64, shape (B, Q); -1 where there is none."""
-        far = torch.where(self.mask, self.stamps, torch.iinfo(torch.int64).max)
-        return torch.searchsorted(far, stamps.contiguous(), right=True) - 1
+        # Moments where `mask` is False lie in between and at the end: the state was moved on to them all the same.
+        return torch.searchsorted(self.stamps.contiguous(), stamps.contiguous(), right=True) - 1
 
 
 def needs_floats(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
