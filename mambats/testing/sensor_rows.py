@@ -118,12 +118,16 @@ def draw_streams(
     """
     g = torch.Generator().manual_seed(seed)
     drawn: dict[str, SensorRows] = {}
+    shared: Tensor | None = None
     for number, (name, channels) in enumerate(streams.items()):
         count = max(rows - 2 * number, 1) if rows else 0
-        instants = torch.randint(1, INSTANTS - 1, (batch, count), generator=g).sort(1).values
+        instants = torch.randint(1, INSTANTS - 1, (batch, count), generator=g)
+        # Every series has a moment at which all streams measure.
+        shared = instants[:, :1] if shared is None else shared
+        instants = torch.cat([shared, instants[:, 1:]], 1).sort(1).values
         stamps = instants * (length_ns // INSTANTS)
         values = torch.randn((batch, count, channels), generator=g, dtype=torch.float64).to(dtype)
-        mask = torch.rand((batch, count), generator=g) < kept
+        mask = (torch.rand((batch, count), generator=g) < kept) | ((instants == shared) & (kept > 0))
         seen = torch.rand((batch, count, channels), generator=g) < 0.8
         ones = torch.ones(batch, count)
         plain = SensorRows(values, mask, ones, stamps, seen if number % 2 == 0 else None)

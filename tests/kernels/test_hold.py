@@ -42,7 +42,7 @@ def test_packed_equals_each_sequence_alone(seed, lengths):
         alone = hold(t, s, ties=first, source_mask=m)
         mine = Held(*(v[:, cu[k] : cu[k + 1]] for v in held))
         assert torch.equal(mine.found, alone.found) and torch.equal(mine.age, alone.age)
-        assert torch.equal(mine.index[mine.found], (alone.index + source_cu[k])[alone.found])
+        assert torch.equal(mine.place[mine.found], (alone.place + source_cu[k])[alone.found])
 
 
 def test_reads_values_and_zeros_with_gradients():
@@ -50,7 +50,7 @@ def test_reads_values_and_zeros_with_gradients():
     held = hold(stamps, source, ties=True, source_mask=mask)
     assert held.found.any() and not held.found.all()
     values = torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True)
-    expected = torch.gather(values, 1, held.index.unsqueeze(2).expand(-1, -1, 3)) * held.found.unsqueeze(2)
+    expected = torch.gather(values, 1, held.place.unsqueeze(2).expand(-1, -1, 3)) * held.found.unsqueeze(2)
     assert torch.equal(read_held(values, held), expected)
     assert torch.autograd.gradcheck(lambda v: read_held(v, held), values)
 

@@ -17,12 +17,12 @@ class Held(NamedTuple):
     """Which token of a source each token of a target sees.
 
     Attributes:
-        index: Its place in the source, shape (B, T) int64; 0 where there is none.
+        place: Its place in the source, shape (B, T) int64; 0 where there is none.
         age: Stamp of the target less stamp of the source, shape (B, T) int64; 0 where there is none.
         found: Whether there is one, shape (B, T) bool.
     """
 
-    index: Tensor
+    place: Tensor
     age: Tensor
     found: Tensor
 
@@ -51,7 +51,7 @@ def hold(
         source_cu_seqlens: Borders of the n source sequences, shape (n+1,); sequence k sees sequence k.
 
     Returns:
-        Index, age and flag of what was found.
+        Place, age and flag of what was found.
 
     Raises:
         ValueError: If a shape, dtype or device does not fit; on a CPU or with MAMBATS_CHECK=1 also if kept source
@@ -99,16 +99,16 @@ def read_held(values: Tensor, held: Held) -> Tensor:
     """
     needs_axes("values", values, 3, "(B, S, D)")
     batch, rows, _ = values.shape
-    if batch != held.index.shape[0]:
+    if batch != held.place.shape[0]:
         raise ValueError(
-            f"values has shape {shown(values)}, held.index {shown(held.index)}: need the same batch. "
+            f"values has shape {shown(values)}, held.place {shown(held.place)}: need the same batch. "
             "Give the stream that was searched."
         )
     if rows == 0:
-        return values.new_zeros((*held.index.shape, values.shape[2]))
+        return values.new_zeros((*held.place.shape, values.shape[2]))
     # One flat index: its gradient has a deterministic form on every device, that of a gather has not.
-    flat = held.index + rows * torch.arange(batch, device=values.device).unsqueeze(1)
-    read = values.flatten(0, 1).index_select(0, flat.flatten()).unflatten(0, held.index.shape)
+    flat = held.place + rows * torch.arange(batch, device=values.device).unsqueeze(1)
+    read = values.flatten(0, 1).index_select(0, flat.flatten()).unflatten(0, held.place.shape)
     return torch.where(held.found.unsqueeze(-1), read, torch.zeros_like(read))
 
 

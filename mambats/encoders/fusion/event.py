@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -134,7 +134,7 @@ class EventFusion(FusionEncoder):
         dtype = torch.promote_types(self.norm.weight.dtype, torch.float32)
         return Pauses(clock.since[:, stream], clock.fresh[:, stream]).gaps(self.period_ns, dtype)
 
-    def _lane(self, embedding: nn.Module, channels: int) -> CausalEncoder:
+    def _lane(self, embedding: Any, channels: int) -> CausalEncoder:
         """View one stream's embedding and the stack as a causal encoder, whose step runs natively where it can."""
         lane = CausalEncoder(channels + 1, self.width, 1, no_mixer=True)
         lane.embedding, lane.blocks, lane.norm = embedding, self.blocks, self.norm

@@ -33,6 +33,9 @@ class Hearing(nn.Module):
         width: Width D of the tokens.
     """
 
+    _others: Tensor
+    _own: Tensor
+
     def __init__(self, exchange: Exchange, streams: int, width: int) -> None:
         super().__init__()
         self.exchange = exchange

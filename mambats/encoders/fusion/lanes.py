@@ -52,6 +52,7 @@ class LaneEncoder(FusionEncoder):
 
     causal = True
     lookahead = 0.0
+    _others: Tensor
 
     def __init__(
         self,

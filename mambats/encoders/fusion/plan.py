@@ -140,13 +140,15 @@ def _listen(
             ties=owner > source,
             source_mask=torch.cat([~clock.fresh[:, source : source + 1], stream.mask], 1),
         )
-        age = torch.where(held.index == 0, stamps - start, held.age)
-        found.append((table.gather(1, held.index), age, held.found))
+        age = torch.where(held.place == 0, stamps - start, held.age)
+        found.append((table.gather(1, held.place), age, held.found))
     heard, ns, there = (torch.stack(parts, 2).split(sizes, 1) for parts in zip(*found, strict=True))
-    chosen = others(len(rows)).tolist()
 
     def pack(parts: Sequence[Tensor]) -> Tensor:
-        each = zip(packings, parts, chosen, strict=True)
-        return torch.cat([packing.pack(part[:, :, columns]) for packing, part, columns in each], 1)
+        each = enumerate(zip(packings, parts, strict=True))
+        # Slices, not a list of columns: that would be copied to the device.
+        return torch.cat(
+            [packing.pack(torch.cat([part[:, :, :own], part[:, :, own + 1 :]], 2)) for own, (packing, part) in each], 1
+        )
 
     return pack(heard)[0], Ages.of(pack(ns), pack(there), period_ns, dtype)

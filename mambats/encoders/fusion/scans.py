@@ -70,7 +70,7 @@ class StreamBlocks(nn.Module):
             y, state = self._block(0)(tokens, plan.gaps, cu_seqlens=plan.borders, state=join_states(states))
             return y, split_states(state, [len(packing.cu_seqlens) for packing in plan.packings])
         if all(type(block.mixer) is Mamba for block in self.blocks):
-            return _mix(self.blocks, tokens, plan, states)
+            return _mix(list(self.blocks), tokens, plan, states)
         left: list[State] = []
         after: list[Tensor] = []
         for block, token, gaps, packing, state in zip(

@@ -260,3 +260,22 @@ def test_stamps_of_masked_rows_are_not_read():
     expected, got = given.forward(encoder)[0], wild.forward(encoder)[0]
     assert all(torch.equal(got[name], token) for name, token in expected.items())
     check_fusion_chunks(encoder, given, [10**8])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", CAUSAL)
+def test_a_gpu_is_never_waited_for_and_gives_the_same(name):
+    encoder = CAUSAL[name]().eval()
+    given = draw_streams(8, STREAMS, dtype=torch.float32)
+    expected, _ = given.forward(encoder)
+    encoder, there = encoder.cuda(), given.each(lambda r: r.to("cuda"))
+    _, state = there.forward(encoder)  # kernels are built before the watch begins
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        tokens, _ = there.forward(encoder)
+        there.forward(encoder, state)
+        sum(token.square().sum() for token in tokens.values()).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for stream, token in expected.items():
+        torch.testing.assert_close(tokens[stream].cpu(), token, rtol=1e-4, atol=1e-4)

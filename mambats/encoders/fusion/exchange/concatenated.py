@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +48,8 @@ class Concatenated(Exchange):
 
     def weigh(self, stream: int, normal: Tensor, heard: Heard) -> Tensor:
         """Return each stream's share of the lengths of what the matrix adds for it."""
-        columns = self.joins[stream].weight[:, : self.streams * self.width].unflatten(1, (self.streams, self.width))
+        join: Any = self.joins[stream]
+        columns = join.weight[:, : self.streams * self.width].unflatten(1, (self.streams, self.width))
         rows = torch.cat([normal.unsqueeze(-2), heard.said], -2)
         added = torch.einsum("...sd,esd->...se", rows, columns).norm(dim=-1)
         return F.normalize(added, p=1, dim=-1).roll(-1, -1)  # the token's own stands first in the matrix

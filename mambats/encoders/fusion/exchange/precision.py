@@ -39,6 +39,9 @@ class Precision(Exchange):
         settings: Which streams only ask.
     """
 
+    _measures: Tensor
+    _others: Tensor
+
     def __init__(self, streams: int, width: int, settings: PrecisionSettings) -> None:
         super().__init__()
         self.streams = streams
