@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mambats.encoders.fusion import EventFusion
-from mambats.odometry import FilterBank, GaussianLoss, Navigation, Navigator, hold_contest
+from mambats.odometry import Fault, FilterBank, GaussianLoss, Navigation, Navigator, degradation, hold_contest
 from mambats.odometry.drives import Drives
 from mambats.odometry.mixture import candidates, mix
 from mambats.odometry.navigation import truth_at
@@ -149,7 +149,9 @@ def test_a_candidate_that_runs_away_or_is_no_number_is_bounded(window: SensorWin
 
 
 def test_a_contest_scores_everyone_on_the_same_drives(window: SensorWindow) -> None:
-    contest = hold_contest(made_navigator(), window, torch.Generator().manual_seed(0), "mine", alone=True)
+    model = made_navigator()
+    start = drawn_start(window, model.deviations, torch.Generator().manual_seed(0))
+    contest = hold_contest(model, window, start, "mine", alone=True)
     scores = contest.scores()
     assert list(scores) == [
         "mine", "filter", "filter without gnss", "filter without wheel", "filter without imu", "imu alone",
@@ -165,7 +167,7 @@ def test_without_truth_it_estimates_and_cannot_be_scored(window: SensorWindow) -
     estimate, _ = model(blind, started(model, window))
     assert estimate.position.shape == (2, 15, 3)
     with pytest.raises(ValueError, match="no ground truth 'pose'"):
-        hold_contest(model, blind, torch.Generator())
+        drawn_start(blind, model.deviations, torch.Generator())
 
 
 def test_an_encoder_of_other_streams_is_refused() -> None:
@@ -192,3 +194,18 @@ def _cut(rows: SensorRows, begin: int, end: int) -> SensorRows:
     mask = mask.gather(1, order)
     values = rows.values.gather(1, order[..., None].expand_as(rows.values))
     return SensorRows(values * mask[..., None], mask, rows.gaps * mask, (rows.stamps.gather(1, order) - begin) * mask)
+
+
+def test_degradation_has_a_row_for_each_fault_and_the_same_drives_in_all(window: SensorWindow) -> None:
+    faults = [Fault("off", "imu"), Fault("delayed", "gnss", 0.1)]
+    found = degradation(made_navigator(), window, 0, "mine", faults)
+    assert list(found.scores) == ["nominal", "imu off", "gnss delayed 100 ms"]
+    alone = degradation(made_navigator(), window, 0, "mine", [])
+    assert found.scores["nominal"]["filter"]["position"] == pytest.approx(
+        alone.scores["nominal"]["filter"]["position"], rel=1e-3
+    )
+    assert found.scores["imu off"]["filter"]["position"] > found.scores["nominal"]["filter"]["position"]
+    text = found.text()
+    assert text.splitlines()[0].startswith("fault")
+    assert len(text.splitlines()) == 5
+    assert found.positions()["nominal"].keys() == {"mine", "filter"}
