@@ -94,7 +94,8 @@ def _data_of(recipe: Path, checkpoint: Path) -> tuple[Any, str]:
         raise UsageError(f"{recipe} names no data: give a recipe with a `data` section.")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data")
-    data = parser.instantiate_classes(parser.parse_object({"data": content["data"]})).data
+    made: Any = parser.instantiate_classes(parser.parse_object({"data": content["data"]}))
+    data = made.data
     if not hasattr(data, "windows"):
         raise UsageError(f"{recipe}: {type(data).__name__} gives no windows of sensors: take a SensorDataModule.")
     return data, str(content.get("name") or "navigator")

@@ -54,8 +54,8 @@ class FilterBank(nn.Module):
 
     def begin(self, start: Navigation, deviations: Start) -> BankState:
         """Return filters that stand where each body is thought to be, (B, ...) float64, and are so sure of it."""
-        every = (part.repeat(SIGHTED, *[1] * (part.ndim - 1)) for part in start[:3])
-        return BankState(self.inertial.aligned(*every, deviations), self.wheeled.aligned(*start[:3], deviations))
+        every = Navigation(*(part.repeat(SIGHTED, *[1] * (part.ndim - 1)) for part in start))
+        return BankState(self.inertial.aligned(*every[:3], deviations), self.wheeled.aligned(*start[:3], deviations))
 
     def each(self, state: BankState) -> Navigation:
         """Return the members' estimates now: axes (B, C)."""
@@ -94,6 +94,7 @@ def ready(window: SensorWindow, tick_ns: int) -> dict[str, SensorRows]:
     like = next(iter(window.streams.values()))
     widths = {"imu": 6, "gnss": 3, "wheel": 2}
     rows = {name: window.streams.get(name, _nothing(like, width)) for name, width in widths.items()}
+    rows = {name: one if one.mask.shape[1] else _nothing(like, widths[name]) for name, one in rows.items()}
     stamps = torch.arange(tick_ns, window.length_ns + 1, tick_ns, device=like.stamps.device)
     stamps = stamps.expand(len(window), -1).contiguous()
     there, gaps = torch.ones_like(stamps, dtype=torch.bool), torch.ones_like(stamps, dtype=torch.float32)
@@ -130,8 +131,7 @@ def _repeat(rows: SensorRows, blind: tuple[int, ...]) -> SensorRows:
 
 def at_moments(track: NavigationTrack, stamps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Quaternion, velocity, position and covariance (B, T, ...) at stamps that are moments of the track."""
-    # By the moments themselves: where a body did not measure, the state was moved on to them all the same.
-    place = (torch.searchsorted(track.stamps.contiguous(), stamps.contiguous(), right=True) - 1).clamp_min(0)
+    place = track.at(stamps).clamp_min(0)
     parts = (track.quaternion, track.velocity, track.position, track.covariance[..., _PARTS, _PARTS])
     quaternion, velocity, position, covariance = (
         part.gather(1, place.view(*place.shape, *[1] * (part.ndim - 2)).expand(*place.shape, *part.shape[2:]))

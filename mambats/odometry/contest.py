@@ -12,7 +12,6 @@ from mambats.odometry.bank import MEMBERS, FilterBank, at_moments, ready, unit_o
 from mambats.odometry.navigation import Navigation, truth_at
 from mambats.odometry.navigator import Navigator
 from mambats.odometry.score import rms, scores
-from mambats.odometry.start import drawn_start
 from mambats.series import SensorRows, SensorWindow
 
 #: Names of the bank's members in tables.
@@ -38,6 +37,13 @@ class Contest:
     estimates: Mapping[str, Navigation]
     fixes: Tensor
 
+    def part(self, begin: int, end: int) -> Contest:
+        """Return drives `begin` to `end` (not included)."""
+        chosen = slice(begin, end)
+        estimates = {name: Navigation(*(p[chosen] for p in one)) for name, one in self.estimates.items()}
+        truth = Navigation(*(p[chosen] for p in self.truth))
+        return Contest(self.stamps[chosen], truth, estimates, self.fixes[chosen])
+
     def scores(self) -> dict[str, dict[str, float]]:
         """Return the scores of each; of the fixes, the position alone."""
         made = {name: scores(one.error(self.truth), one.covariance) for name, one in self.estimates.items()}
@@ -50,18 +56,17 @@ class Contest:
 
 @torch.no_grad()
 def hold_contest(
-    model: Navigator, window: SensorWindow, generator: torch.Generator, name: str = "navigator", *, alone: bool = False
+    model: Navigator, window: SensorWindow, start: Navigation, name: str = "navigator", *, alone: bool = False
 ) -> Contest:
     """Let everyone estimate the same drives.
 
     Args:
         model: In evaluation mode, on the window's device.
         window: With ground truth.
-        generator: On the CPU; draws the start that all share.
+        start: Where each body is thought to be at the window's start, see `drawn_start`.
         name: Of the model.
         alone: Whether single sensors take part too, which costs two more runs of filters.
     """
-    start = drawn_start(window, model.deviations, generator)
     estimate, each = model.estimates(window, model.init_state(start))
     found = {name: estimate}
     found |= {label: Navigation(*(part[:, :, i] for part in each)) for i, label in enumerate(FILTERS.values())}

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from mambats.odometry.contest import FILTERS, Contest, hold_contest
+from mambats.odometry.contest import FILTERS, hold_contest
 from mambats.odometry.faults import Fault, standard_faults
+from mambats.odometry.navigation import Navigation
 from mambats.odometry.navigator import Navigator
-from mambats.series import SensorWindow
+from mambats.odometry.start import drawn_start
+from mambats.series import SensorRows, SensorWindow
 
 NOMINAL = "nominal"
+#: Drives under faults that are filtered at once.
+_SIDE_BY_SIDE = 256
 _COLUMNS = ("position", "nees_position", "coverage_95")
 
 
@@ -50,15 +54,38 @@ def degradation(
         faults: None for the standard ones of the streams that are there.
     """
     chosen = standard_faults(tuple(window.streams)) if faults is None else list(faults)
-    made = {NOMINAL: _contest(model, window, seed, name).scores()}
-    for fault in chosen:
-        broken = fault(window, torch.Generator().manual_seed(seed + 1))
-        made[fault.label] = _contest(model, broken, seed, name).scores()
+    start = drawn_start(window, model.deviations, torch.Generator().manual_seed(seed))
+    broken = {fault.label: fault(window, torch.Generator().manual_seed(seed + 1)) for fault in chosen}
+    conditions = list(({NOMINAL: window} | broken).items())
+    made, size = dict[str, dict[str, dict[str, float]]](), max(1, _SIDE_BY_SIDE // len(window))
+    for begin in range(0, len(conditions), size):
+        labels, windows = zip(*conditions[begin : begin + size], strict=True)
+        every = Navigation(*(part.repeat(len(windows), *[1] * (part.ndim - 1)) for part in start))
+        contest = hold_contest(model, _joined(windows), every, name)
+        for number, label in enumerate(labels):
+            made[label] = contest.part(number * len(window), (number + 1) * len(window)).scores()
     return Degradation(name, made)
 
 
-def _contest(model: Navigator, window: SensorWindow, seed: int, name: str) -> Contest:
-    return hold_contest(model, window, torch.Generator().manual_seed(seed), name)
+def _joined(windows: Sequence[SensorWindow]) -> SensorWindow:
+    """Put the same drives under several faults one behind the other: their rows are as many in each."""
+    first = windows[0]
+
+    def rows(parts: Sequence[SensorRows]) -> SensorRows:
+        observed = [part.observed for part in parts if part.observed is not None]
+        return SensorRows(
+            torch.cat([part.values for part in parts]), torch.cat([part.mask for part in parts]),
+            torch.cat([part.gaps for part in parts]), torch.cat([part.stamps for part in parts]),
+            torch.cat(observed) if len(observed) == len(parts) else None,
+        )  # fmt: skip
+
+    return replace(
+        first,
+        streams={name: rows([window.streams[name] for window in windows]) for name in first.streams},
+        truth={name: rows([window.truth[name] for window in windows]) for name in first.truth},
+        starts=torch.cat([window.starts for window in windows]),
+        recording=torch.cat([window.recording for window in windows]),
+    )
 
 
 def table_of(found: Degradation) -> str:

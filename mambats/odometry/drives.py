@@ -44,8 +44,8 @@ class Drives:
         found = prepared.found
         at = torch.arange(every - 1, prepared.stamps.shape[1], every, device=prepared.stamps.device)
         target = true_difference(found, truth)
-        parts = (part[:, at].contiguous() for part in (found.difference, found.covariance, found.there, target))
-        return cls(prepared.rows, *parts, at, prepared.length_ns)
+        asked = [part[:, at].contiguous() for part in (found.difference, found.covariance, found.there, target)]
+        return cls(prepared.rows, asked[0], asked[1], asked[2], asked[3], at, prepared.length_ns)
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:

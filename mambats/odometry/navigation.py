@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -62,7 +63,7 @@ def turn(matrix: Tensor, vector: Tensor) -> Tensor:
     return (matrix @ vector[..., None])[..., 0]
 
 
-def truth_at(truth: dict[str, SensorRows], stamps: Tensor) -> Navigation:
+def truth_at(truth: Mapping[str, SensorRows], stamps: Tensor) -> Navigation:
     """Interpolate the truth at stamps (B, T) int64 nanoseconds; its covariance is zero.
 
     Args:

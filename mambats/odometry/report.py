@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback
 
 from mambats.odometry.contest import FILTERS, Contest, hold_contest
 from mambats.odometry.navigation import Navigation
+from mambats.odometry.start import drawn_start
 from mambats.results import Row, rows_of, table, write_results
 from mambats.series import SensorWindow
 
@@ -42,7 +43,9 @@ class OdometryReport(Callback):
         self, trainer: Any, pl_module: Any, outputs: Any, batch: SensorWindow, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Let everyone estimate one batch."""
-        self._contests.append(hold_contest(pl_module.model, batch, self._generator, self.name, alone=True))
+        model = pl_module.model
+        start = drawn_start(batch, model.deviations, self._generator)
+        self._contests.append(hold_contest(model, batch, start, self.name, alone=True))
         self._window = self._window or batch
 
     def on_test_end(self, trainer: Any, pl_module: Any) -> None:

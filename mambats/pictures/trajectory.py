@@ -123,7 +123,8 @@ def _ellipses(axes: Any, track: Track, colour: str) -> None:
         # 5.99 is the 95 % quantile of chi-square with two degrees of freedom.
         width, height = 2 * np.sqrt(5.991 * np.maximum(values, 0))
         angle = float(np.degrees(np.arctan2(vectors[1, 0], vectors[0, 0])))
-        axes.add_patch(Ellipse(track.position[at, :2], width, height, angle=angle, color=colour, alpha=0.10, zorder=2))
+        x, y = (float(v) for v in track.position[at, :2])
+        axes.add_patch(Ellipse((x, y), width, height, angle=angle, color=colour, alpha=0.10, zorder=2))
 
 
 def _frame(axes: Any, truth: Numbers, tracks: Mapping[str, Track]) -> None:
