@@ -127,9 +127,9 @@ class LearnedNoise(Estimator):
         """Show the encoder what a measurement told in the rows where there was one; `taken` is the filter after it."""
         rows = self._features(stream, told, state.age, self._scaled.context(taken))
         weight = self.head.weight
-        token, encoded = self.encoder.step(
-            rows.to(weight.dtype), (state.age / self.period).to(weight.dtype), mask_t=there, state=state.encoder
-        )
+        # Rows with no measurement pass no time to the encoder: `age` keeps it for them, it must not count twice.
+        gap = torch.where(there, state.age / self.period, 0.0).to(weight.dtype)
+        token, encoded = self.encoder.step(rows.to(weight.dtype), gap, mask_t=there, state=state.encoder)
         log_scale = math.log(self.widest) * torch.tanh(self.head(token) / math.log(self.widest))
         scale = torch.where(there[:, None], log_scale.exp().to(state.scale), state.scale)
         return LearnedState(taken, encoded, scale, torch.where(there, 0.0, state.age))
