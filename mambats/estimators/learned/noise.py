@@ -157,8 +157,9 @@ class LearnedNoise(Estimator):
         Raises:
             TypeError: If the estimator is no inertial filter.
         """  # noqa: D205
+        inertial = self._inertial
         begin = self.init_state(len(rows["imu"].values)) if state is None else state
-        _, schedule = self._inertial.schedule(rows, length_ns, begin.filter)
+        _, schedule = inertial.schedule(rows, length_ns, begin.filter)
         now, track = begin, Track()
         for k in range(len(schedule.intervals) - 1):
             if cut is not None and k and k % cut == 0:
