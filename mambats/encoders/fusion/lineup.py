@@ -75,7 +75,8 @@ def line_up(
     if batch is None:
         raise ValueError("rows names no stream and there is no state: need one of them to know the batch.")
     return tuple(
-        _blanked(rows[name]) if name in rows else _nothing(batch, channels, like) for name, channels in streams.items()
+        _blanked(name, rows[name]) if name in rows else _nothing(batch, channels, like)
+        for name, channels in streams.items()
     )
 
 
@@ -156,9 +157,26 @@ def _check_stamps(name: str, rows: SensorRows, length_ns: int) -> None:
             raise ValueError(f"{name}: stamp {int(rows.stamps[b, t])} of row ({b}, {t}) {what}. {remedy}")
 
 
-def _blanked(rows: SensorRows) -> SensorRows:
-    """Put zeros where a row or a value is absent, whose values may be NaN."""
+def _check_numbers(name: str, values: Tensor, observed: Tensor | None) -> None:
+    """Refuse observed values that are no numbers, where values may be read: one would stay in the state for ever."""
+    if not looks_at(values):
+        return
+    read = values.detach() if observed is None else torch.where(observed, values.detach(), 0)
+    if bool(read.sum().isfinite()):
+        return
+    wrong = ~read.isfinite()
+    if bool(wrong.any()):  # else the sum of large numbers alone was too large
+        place = tuple(int(k) for k in wrong.nonzero()[0])
+        raise ValueError(
+            f"{name} has {int(wrong.sum())} observed values that are NaN or infinite, the first at {place}: need "
+            "numbers. Say what was not measured with observed False, or mask the row."
+        )
+
+
+def _blanked(name: str, rows: SensorRows) -> SensorRows:
+    """Put zeros where a row is absent, whose values may be NaN; what is left must be numbers."""
     values = blank_removed(rows.values, rows.mask)
+    _check_numbers(name, values, rows.observed)
     return SensorRows(values, rows.mask, rows.gaps, rows.stamps, rows.observed)
 
 
@@ -181,9 +199,12 @@ def _checked_event(name: str, channels: int, event: Event, batch: int) -> Event:
         )
     _check_observed(name, values, observed)
     if mask is None:
+        _check_numbers(name, values, observed)
         return event
     if mask.shape != (batch,) or mask.dtype != torch.bool:
         raise ValueError(
             f"{name} has a mask of {mask.dtype}, shape {tuple(mask.shape)}: need torch.bool of shape ({batch},)."
         )
-    return Event(blank_removed(values, mask), observed, mask)
+    values = blank_removed(values, mask)
+    _check_numbers(name, values, observed)
+    return Event(values, observed, mask)

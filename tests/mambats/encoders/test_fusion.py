@@ -17,6 +17,7 @@ from mambats.encoders.fusion import (
     StreamFusion,
 )
 from mambats.encoders.fusion.absence import drop_streams
+from mambats.encoders.fusion.lineup import line_up
 from mambats.mixers import MIXERS
 from mambats.protocols import Event
 from mambats.series import SensorRows
@@ -240,6 +241,26 @@ def test_rows_that_do_not_fit_are_refused_with_what_to_do(change, message):
     good = rows([4, 5], torch.zeros(1, 2, 2))
     with pytest.raises(ValueError, match=message):
         encoder({"imu": replace(good, **change)}, 100)
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_a_nan_in_one_modality_is_refused_unless_said_to_be_absent(name):
+    encoder = CAUSAL[name]().eval()
+    values = torch.tensor([[[1.0, float("nan")], [2.0, 3.0]]])
+    bad = rows([4, 5], values)
+    with pytest.raises(ValueError, match=r"imu has 1 observed values .* first at \(0, 0, 1\)"):
+        encoder({"imu": bad}, 100)
+    with pytest.raises(ValueError, match="observed False"):
+        encoder.step({"imu": Event(values[:, 0])}, torch.tensor([4]), state=encoder.init_state(1))
+    said = replace(bad, observed=~values.isnan())
+    tokens, state = encoder({"imu": said}, 100)
+    stepped, _ = encoder.step({"imu": Event(values[:, 0], said.observed[:, 0])}, torch.tensor([4]), state=state)
+    assert torch.isfinite(tokens["imu"]).all() and torch.isfinite(stepped["imu"]).all()
+
+
+def test_numbers_whose_sum_overflows_are_numbers():
+    huge = rows([4, 5], torch.full((1, 2, 2), 3e38))
+    assert torch.equal(line_up(STREAMS, {"imu": huge}, 100, torch.zeros(1), None)[0].values, huge.values)
 
 
 def test_batches_that_differ_and_negative_lengths_are_refused():

@@ -57,8 +57,10 @@ class Precision(Exchange):
         self.register_buffer("_others", others(streams), persistent=False)
 
     def say(self, stream: int, normal: Tensor) -> Tensor:
-        """Return mean and log precision, shape (..., 2 D)."""
-        return self.estimates[stream](normal)
+        """Return mean and variance, shape (..., 2 D)."""
+        mean, log_precision = self.estimates[stream](normal).chunk(2, -1)
+        # Bounded, so that neither a variance nor a precision overflows: e^15 is 3e6.
+        return torch.cat([mean, torch.exp(-log_precision.clamp(-15, 15))], -1)
 
     def hear(self, stream: int, token: Tensor, normal: Tensor, heard: Heard) -> Tensor:
         """Return a token made of the combined mean and log precision; the stream's own token is in there."""
@@ -75,15 +77,13 @@ class Precision(Exchange):
     def _all(self, stream: int, normal: Tensor, heard: Heard) -> tuple[Tensor, Tensor]:
         """Return means and precisions now, of the others and then the stream itself, shape (..., S, D)."""
         said = torch.cat([heard.said, self.say(stream, normal).unsqueeze(-2)], -2)
-        means, log_precision = said.chunk(2, -1)
+        means, variance = said.chunk(2, -1)
         found, ages = heard.ages.found, heard.ages.log
         own = torch.zeros_like(ages[..., :1])
         periods = torch.cat([ages, own], -1).expm1().unsqueeze(-1).to(said.dtype)
-        # Bounded, so that neither a variance nor a precision overflows: e^15 is 3e6.
-        variance = torch.exp(-log_precision.clamp(-15, 15))
-        grown = variance + F.softplus(self._growth(stream)) * periods
-        there = torch.cat([found, own.bool() | self._measures[stream]], -1) & self._known(stream)
-        return means, torch.where(there.unsqueeze(-1), 1 / grown, torch.zeros_like(grown))
+        there = (torch.cat([found, own.bool() | self._measures[stream]], -1) & self._known(stream)).unsqueeze(-1)
+        grown = torch.addcmul(torch.where(there, variance, 1), F.softplus(self._growth(stream)), periods)
+        return means, there / grown
 
     def _growth(self, stream: int) -> Tensor:
         """Return the growth of the others and then of the stream itself, shape (S, D)."""
