@@ -47,6 +47,10 @@ class Drive:
         measured = ~_straight(readings)
         return cls(rows.stamps[0], readings, measured, fix_clock, torch.as_tensor(gnss.values, dtype=torch.float64))
 
+    def to(self, device: torch.device | str) -> Self:
+        """Return the same drive on another device."""
+        return replace(self, **{name: getattr(self, name).to(device) for name in self.__dataclass_fields__})
+
     def window(
         self, starts: Tensor, length_ns: int, given: Tensor | None = None, rolling_ns: int | None = None
     ) -> dict[str, SensorRows]:
@@ -72,7 +76,7 @@ class Drive:
             told = given.gather(1, place.clamp_max(given.shape[1] - 1)) & fixes.mask
             rows["gnss"] = _rows(torch.where(told[..., None], fixes.values, 0.0), fixes.stamps, told)
         if rolling_ns is not None:
-            stamps = torch.arange(rolling_ns, length_ns + 1, rolling_ns).expand(len(starts), -1)
+            stamps = torch.arange(rolling_ns, length_ns + 1, rolling_ns, device=starts.device).expand(len(starts), -1)
             rows["rolling"] = _rows(self.fixes.new_zeros(*stamps.shape, 2), stamps)
         return rows
 
@@ -88,19 +92,19 @@ def _straight(readings: Tensor) -> Tensor:
 
 def _rows(values: Tensor, stamps: Tensor, mask: Tensor | None = None) -> SensorRows:
     there = torch.ones_like(stamps, dtype=torch.bool) if mask is None else mask
-    return SensorRows(values, there, torch.ones(stamps.shape), stamps)
+    return SensorRows(values, there, torch.ones(stamps.shape, device=stamps.device), stamps)
 
 
 def _places(clock: Tensor, starts: Tensor, width: int) -> Tensor:
     """Rows with start < time, (B, width)."""
-    return torch.searchsorted(clock, starts, right=True)[:, None] + torch.arange(width)
+    return torch.searchsorted(clock, starts, right=True)[:, None] + torch.arange(width, device=clock.device)
 
 
 def _cut(clock: Tensor, values: Tensor, starts: Tensor, length_ns: int) -> SensorRows:
     """Rows with start < time <= start + length."""
     count = torch.searchsorted(clock, starts + length_ns, right=True) - torch.searchsorted(clock, starts, right=True)
     place = _places(clock, starts, int(count.max()))
-    mask = torch.arange(place.shape[1]) < count[:, None]
+    mask = torch.arange(place.shape[1], device=clock.device) < count[:, None]
     place = place.clamp_max(len(clock) - 1)
     cut = torch.where(mask[..., None], values[place], 0.0)
     return _rows(cut, torch.where(mask, clock[place] - starts[:, None], 0), mask)

@@ -12,11 +12,19 @@ from mambats.odometry.ins.drive import Drive
 from mambats.odometry.ins.outage import Runner, forecast, join
 
 #: Seconds of a training window: with fixes, and without.
-WITH, WITHOUT = 15, 30
+WITH, WITHOUT = 10, 30
 _MOST = 30.0  # nats a fix: what one window that is lost may weigh
 
 
-def loss(model: Runner, drive: Drive, states: list[Any], starts: Tensor, rolling_ns: int, fix: float) -> Tensor:
+def loss(
+    model: Runner,
+    drive: Drive,
+    states: list[Any],
+    starts: Tensor,
+    rolling_ns: int,
+    fix: float,
+    seconds: tuple[int, int] = (WITH, WITHOUT),
+) -> Tensor:
     """Return minus the mean log likelihood of fixes, nats: of those given and those withheld.
 
     Args:
@@ -26,9 +34,10 @@ def loss(model: Runner, drive: Drive, states: list[Any], starts: Tensor, rolling
         starts: Numbers of fixes, shape (B,).
         rolling_ns: Period of the non-holonomic constraint.
         fix: Standard deviation of a fix, m.
+        seconds: Of a window with fixes, and after them without.
     """
-    length = (WITH + WITHOUT) * 10**9
-    given = torch.arange(len(drive.fixes)) <= starts[:, None] + WITH
+    length = sum(seconds) * 10**9
+    given = torch.arange(len(drive.fixes), device=starts.device) <= starts[:, None] + seconds[0]
     begin = drive.fix_clock[starts]
     rows = drive.window(begin, length, given, rolling_ns)
     track, _ = model.run(rows, length, join([states[k - 1] for k in starts.tolist()]))
@@ -36,12 +45,14 @@ def loss(model: Runner, drive: Drive, states: list[Any], starts: Tensor, rolling
     place = torch.searchsorted(drive.fix_clock, begin[:, None] + ask.stamps).clamp_max(len(drive.fixes) - 1)
     blind = ask.mask & ~given.gather(1, place)
     position = forecast(track, ask.stamps)
-    wide = position.covariance + fix**2 * torch.eye(3).to(position.covariance)
+    wide = position.covariance + fix**2 * torch.eye(3, dtype=position.mean.dtype, device=starts.device)
     costs = type(position)(position.mean, wide).nll(drive.fixes[place])
     costs = torch.where(costs > _MOST, _MOST + torch.log1p((costs - _MOST).clamp_min(0)), costs)
     told = track.innovations["gnss"]
+    # All that were measured count, let in or not: else noise learns to shut fixes out.
+    there = told.nis > 0
     surprise = (-told.log_likelihood).clamp_max(_MOST)
-    return (costs * blind).sum() / blind.sum() + (surprise * told.used).sum() / told.used.sum()
+    return (costs * blind).sum() / blind.sum() + (surprise * there).sum() / there.sum()
 
 
 def fit(
@@ -70,7 +81,8 @@ def fit(
     course = list[float]()
     for _ in range(steps):
         adam.zero_grad()
-        value = cost(starts[torch.randperm(len(starts), generator=generator)[:batch]])
+        drawn = torch.randperm(len(starts), generator=generator)[:batch]
+        value = cost(starts[drawn.to(starts.device)])
         value.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         adam.step()

@@ -70,7 +70,7 @@ def follow(model: Runner, drive: Drive, state: Any, rolling_ns: int | None, unti
 def windows(drive: Drive, first: int, last: int, seconds: int) -> Tensor:
     """Return the numbers of all fixes from `first` on after which an outage ends not later than fix `last`."""
     ends = drive.fix_clock[first : last + 1] + seconds * 10**9 + _SLACK
-    return torch.arange(first, last + 1)[ends <= drive.fix_clock[last] + _SLACK + 10**8]
+    return torch.arange(first, last + 1, device=ends.device)[ends <= drive.fix_clock[last] + _SLACK + 10**8]
 
 
 def outages(
@@ -87,9 +87,8 @@ def outages(
         rolling_ns: As of `follow`.
     """
     length = seconds * 10**9 + _SLACK
-    rows = drive.window(
-        drive.fix_clock[which], length, torch.zeros(len(which), len(drive.fixes)).bool(), rolling_ns
-    )  # fmt: skip
+    none = torch.zeros(len(which), len(drive.fixes), dtype=torch.bool, device=which.device)
+    rows = drive.window(drive.fix_clock[which], length, none, rolling_ns)
     track = model.run(rows, length, join([states[k - 1] for k in which.tolist()]))[0]
     last = rows["ask"].mask.sum(1, keepdim=True) - 1
     stamp = rows["ask"].stamps.gather(1, last)
@@ -101,7 +100,7 @@ def outages(
 def forecast(track: NavigationTrack, stamps: Tensor) -> Gaussian:
     """Return the position at moments of a track, (B, Q, 3)."""
     at = track.at(stamps).clamp_min(0)
-    rows = torch.arange(len(at))[:, None]
+    rows = torch.arange(len(at), device=at.device)[:, None]
     return Gaussian(track.position[rows, at], track.covariance[rows, at][..., 6:9, 6:9])
 
 
