@@ -9,15 +9,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mambats.pictures.grid import plot_grid
     from mambats.pictures.lidar import plot_lidar_on_image
     from mambats.pictures.projection import Seen, motion_between, project
     from mambats.pictures.recording import plot_recording
 
-__all__ = ["Seen", "motion_between", "plot_lidar_on_image", "plot_recording", "project"]
+__all__ = [
+    "Seen",
+    "motion_between",
+    "plot_grid",
+    "plot_lidar_on_image",
+    "plot_recording",
+    "project",
+]
 
 _HOMES = {
     "Seen": "projection",
     "motion_between": "projection",
+    "plot_grid": "grid",
     "plot_lidar_on_image": "lidar",
     "plot_recording": "recording",
     "project": "projection",
