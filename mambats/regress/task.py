@@ -78,7 +78,7 @@ class RegressTask(Task):
         self.border.read(checkpoint, self)
 
     def forward(self, batch: CaseBatch) -> Tensor:
-        """Return answers (B, T, A)."""
+        """Return answers (B, T, M, A)."""
         return self.model(batch.values, batch.gaps, observed=batch.observed, mask=batch.mask)[0]
 
     def shared_step(self, batch: CaseBatch, stage: Stage) -> Tensor:
@@ -91,8 +91,7 @@ class RegressTask(Task):
         weight = known.to(answer.dtype)
         if self.cuts is not None:
             weight = weight * torch.where(batch.target > self.cuts.high, self.far, 1.0)
-        target = self.model.scaled(batch.target.nan_to_num(0.0))
-        loss = (self.model.head.loss(answer, target) * weight).sum() / weight.sum().clamp_min(1)
+        loss = (self.model.loss(answer, batch.target.nan_to_num(0.0)) * weight).sum() / weight.sum().clamp_min(1)
         self.log(f"{stage}_loss", loss, prog_bar=True, batch_size=len(batch))
         if stage == "val":
             self._ask(batch, answer)

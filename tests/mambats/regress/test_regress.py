@@ -18,7 +18,7 @@ HEADS = {"quantiles": QuantileHead, "hidden": lambda width: QuantileHead(width, 
 
 
 def regressor(head="quantiles", **bounds):
-    model = Regressor(CausalEncoder(2, 8, 2), HEADS[head](8), **bounds)
+    model = Regressor(CausalEncoder(2, 8, 2), HEADS[head](8), members=2, **bounds)
     model.target.mean.fill_(60.0)
     model.target.scale.fill_(40.0)
     return model.double().eval()
@@ -48,9 +48,17 @@ def test_chunks_with_carried_state_are_the_whole():
 @pytest.mark.parametrize("head", HEADS)
 def test_an_interval_contains_its_point_within_the_bounds(head):
     model = regressor(head, floor=0.0, cap=125.0)
-    estimate = model.estimate(100 * torch.randn(50, model.head(torch.randn(8).double()).shape[-1], dtype=torch.float64))
+    estimate = model.estimate(100 * model.head(torch.randn(50, 2, 8, dtype=torch.float64)))
     assert bool((estimate.low <= estimate.point).all()) and bool((estimate.point <= estimate.high).all())
     assert float(estimate.low.min()) >= 0 and float(estimate.high.max()) <= 125
+
+
+def test_members_differ_and_their_estimates_are_averaged():
+    model, rows = regressor(), torch.randn(1, 4, 2, dtype=torch.float64)
+    answers, _ = model(rows)
+    points = model.target.inverse(answers[..., 0].unsqueeze(-1)).squeeze(-1)
+    assert not torch.allclose(points[..., 0], points[..., 1])
+    torch.testing.assert_close(model.estimate(answers).point, points.mean(-1))
 
 
 def test_quantiles_never_cross():
