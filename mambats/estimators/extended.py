@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mambats.estimators.filter import FilterState, Seen
+from mambats.estimators.filter import FilterState, Seen, _checked
 from mambats.estimators.models import Motion, Noise, Sensor
 from mambats.estimators.nonlinear import NonlinearFilter, Transition
 from mambats.protocols import Innovation, State
@@ -67,7 +67,7 @@ class ExtendedKalmanFilter(NonlinearFilter):
         if self.iterations == 1:
             return super().update(state, stream, value, noise=noise, mask=mask)
         sensor = self._sensor(stream, value, state.covariance.shape[0])
-        own: Tensor = sensor.noise(value.new_zeros(value.shape[0])) if noise is None else noise
+        own: Tensor = sensor.noise(value.new_zeros(value.shape[0])) if noise is None else _checked(noise, value, mask)
         finite, at = value.isfinite(), _Begun(state.mean, state.covariance, state.mean)
         for _ in range(self.iterations - 1):
             seen = self._see(at, stream, value.where(finite, 0.0))

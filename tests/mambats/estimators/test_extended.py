@@ -154,3 +154,20 @@ def test_written_jacobians_are_those_of_automatic_differentiation(rate):
     for model, given in ((filter_.motion, (x, elapsed)), (filter_.sensors["radar"], (x,))):
         by_hand, automatic = model.jacobian(*given), super(type(model), model).jacobian(*given)
         assert torch.allclose(by_hand, automatic, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("iterations", [1, 3])
+@pytest.mark.parametrize(
+    ("noise", "words"),
+    [
+        (torch.tensor([[1.0, 0.5], [0.0, 1.0]]), "not symmetric"),
+        (torch.tensor([[1.0, 1.0], [1.0, 1.0]]), "not positive definite"),
+        (torch.full((2, 2), math.nan), "not finite"),
+        (torch.eye(3), "noise has shape"),
+    ],
+)
+def test_what_is_no_covariance_is_refused(iterations, noise, words):
+    filter_ = turning(ExtendedKalmanFilter, iterations=iterations)
+    value = torch.tensor([[0.5, 200.0]], dtype=torch.float64)
+    with pytest.raises(ValueError, match=words):
+        filter_.update(filter_.init_state(1), "radar", value, noise=noise[None].double())
