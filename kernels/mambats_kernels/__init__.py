@@ -2,13 +2,12 @@
 
 from mambats_kernels.bidirectional_scan import bidirectional_scan
 from mambats_kernels.causal_conv import causal_conv, causal_conv_step
-from mambats_kernels.hold import Held, hold, read_held
+from mambats_kernels.hold import hold, read_held
 from mambats_kernels.kalman import kalman_predict, kalman_step, kalman_update
 from mambats_kernels.multi_scan import multi_scan
 from mambats_kernels.selective_scan import selective_scan, selective_step
 
 __all__ = [
-    "Held",
     "bidirectional_scan",
     "causal_conv",
     "causal_conv_step",

@@ -5,49 +5,48 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mambats_kernels import Held, hold, read_held
-from mambats_kernels.hold import reference
+from mambats_kernels import hold, read_held
+from mambats_kernels.hold import Held, reference
+from mambats_kernels.hold.cases import CASES, arguments
 
 
-def drawn(seed, batch, rows, sources, instants=6):
-    g = torch.Generator().manual_seed(seed)
-    stamps = torch.randint(0, instants, (batch, rows), generator=g)
-    source = torch.randint(0, instants, (batch, sources), generator=g).sort(1).values
-    mask = torch.rand((batch, sources), generator=g) < 0.6
-    return stamps, torch.where(mask, source, -7), mask, torch.rand((batch, rows), generator=g) < 0.5
+def same(held, expected):
+    return all(torch.equal(a, b) for a, b in zip(held, expected, strict=True))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_case_equals_its_definition(case):
+    for seed in range(5):
+        given_ = CASES[case](seed)
+        assert same(hold(**given_), reference.hold(**given_))
 
 
 @given(
     seed=st.integers(0, 999), batch=st.integers(0, 3), rows=st.integers(0, 7), sources=st.integers(0, 8),
-    masked=st.booleans(),
+    masked=st.booleans(), instants=st.integers(1, 9),
 )  # fmt: skip
-def test_equals_its_definition(seed, batch, rows, sources, masked):
-    stamps, source, mask, ties = drawn(seed, batch, rows, sources)
-    if not masked:
-        source, mask = source.sort(1).values, None
-    held = hold(stamps, source, ties=ties, source_mask=mask)
-    for given_, expected in zip(held, reference.hold(stamps, source, ties=ties, source_mask=mask), strict=True):
-        assert torch.equal(given_, expected)
+def test_equals_its_definition(seed, **sizes):
+    given_ = arguments(seed, **sizes)
+    assert same(hold(**given_), reference.hold(**given_))
 
 
 @given(seed=st.integers(0, 999), lengths=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6)), max_size=4))
 def test_packed_equals_each_sequence_alone(seed, lengths):
-    pairs = [drawn(seed + k, 1, rows, sources) for k, (rows, sources) in enumerate(lengths)]
-    tail = drawn(seed + 99, 1, 2, 3)
-    stamps, source, mask, ties = (torch.cat(parts, 1) for parts in zip(*pairs, tail, strict=True))
+    pairs = [arguments(seed + k, batch=1, rows=rows, sources=n) for k, (rows, n) in enumerate(lengths)]
+    every = [*pairs, arguments(seed + 99, batch=1, rows=2, sources=3)]
+    packed = {name: torch.cat([part[name] for part in every], 1) for name in every[0]}
     cu, source_cu = (torch.tensor([0, *(n[side] for n in lengths)]).cumsum(0) for side in (0, 1))
-    held = hold(stamps, source, ties=ties, source_mask=mask, cu_seqlens=cu, source_cu_seqlens=source_cu)
+    held = hold(**packed, cu_seqlens=cu, source_cu_seqlens=source_cu)
     assert not held.found[:, cu[-1] :].any()
-    for k, (t, s, m, first) in enumerate(pairs):
-        alone = hold(t, s, ties=first, source_mask=m)
+    for k, pair in enumerate(pairs):
+        alone = hold(**pair)
         mine = Held(*(v[:, cu[k] : cu[k + 1]] for v in held))
         assert torch.equal(mine.found, alone.found) and torch.equal(mine.age, alone.age)
         assert torch.equal(mine.place[mine.found], (alone.place + source_cu[k])[alone.found])
 
 
 def test_reads_values_and_zeros_with_gradients():
-    stamps, source, mask, _ = drawn(3, 2, 5, 4)
-    held = hold(stamps, source, ties=True, source_mask=mask)
+    held = hold(**arguments(3, rows=5, sources=4))
     assert held.found.any() and not held.found.all()
     values = torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True)
     expected = torch.gather(values, 1, held.place.unsqueeze(2).expand(-1, -1, 3)) * held.found.unsqueeze(2)
@@ -81,14 +80,14 @@ def test_refusals(change, message):
 
 @pytest.mark.gpu
 def test_on_a_gpu_without_waiting_for_it():
-    stamps, source, mask, ties = (v.cuda() for v in drawn(5, 3, 9, 8))
+    given_ = arguments(5, "cuda", batch=3)
     values = torch.randn(3, 8, 4, device="cuda")
     torch.cuda.set_sync_debug_mode("error")
     try:
-        held = hold(stamps, source, ties=ties, source_mask=mask)
+        held = hold(**given_)
         read = read_held(values, held)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    expected = hold(stamps.cpu(), source.cpu(), ties=ties.cpu(), source_mask=mask.cpu())
-    assert all(torch.equal(a.cpu(), b) for a, b in zip(held, expected, strict=True))
+    expected = hold(**arguments(5, batch=3))
+    assert same([part.cpu() for part in held], expected)
     assert torch.equal(read.cpu(), read_held(values.cpu(), expected))

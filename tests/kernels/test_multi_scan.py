@@ -3,74 +3,45 @@
 import pytest
 import torch
 
-from mambats_kernels import multi_scan, selective_scan
-
-LENGTHS = ((3, 0, 2), (5,), (0, 0), (1, 4))  # lengths of the sequences of each of four streams
-TAILS = (2, 0, 1, 0)
-
-
-def arguments(seed=0, width=4, size=3):
-    g = torch.Generator().manual_seed(seed)
-
-    def draw(*shape):
-        return torch.randn(shape, generator=g, dtype=torch.float64)
-
-    tokens = [sum(lengths) + tail for lengths, tail in zip(LENGTHS, TAILS, strict=True)]
-    borders = [torch.tensor([0, *lengths]).cumsum(0) for lengths in LENGTHS]
-    n = sum(tokens)
-    given = {
-        "x": draw(1, n, width), "dt": draw(1, n, width), "A": -draw(width, size).exp(), "B": draw(1, n, size),
-        "C": draw(1, n, size), "z": draw(1, n, width), "gaps": draw(1, n).abs(), "D": draw(width),
-        "dt_bias": draw(len(LENGTHS), width),
-    }  # fmt: skip
-    states = [draw(len(lengths), width, size) for lengths in LENGTHS]
-    return given, tokens, borders, states
+from mambats_kernels import multi_scan
+from mambats_kernels.case import TOLERANCE
+from mambats_kernels.multi_scan import reference
+from mambats_kernels.multi_scan.cases import CASES, arguments
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("hold", [False, True])
-def test_equals_a_scan_a_stream(hold, reverse):
-    given, tokens, borders, states = arguments()
-    y, final = multi_scan(
-        **given, tokens=tokens, cu_seqlens=borders, dt_softplus=True, hold=hold, initial_state=states, reverse=reverse
-    )
-    start = 0
-    for k, length in enumerate(tokens):
-        part = {
-            n: v[:, start : start + length] if n in ("x", "dt", "B", "C", "z", "gaps") else v for n, v in given.items()
-        }
-        part["dt_bias"] = given["dt_bias"][k]
-        expected, state = selective_scan(
-            **part, cu_seqlens=borders[k], dt_softplus=True, hold=hold, initial_state=states[k], reverse=reverse
-        )
-        kept = int(borders[k][-1])
-        torch.testing.assert_close(y[:, start : start + kept], expected[:, :kept], rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(final[k], state, rtol=1e-12, atol=1e-12)
-        start += length
+def kept(given):
+    """Places that belong to a sequence."""
+    return torch.cat([torch.arange(n) < int(b[-1]) for n, b in zip(given["tokens"], given["cu_seqlens"], strict=True)])
 
 
-def test_gradients():
-    given, tokens, borders, states = arguments(width=2, size=2)
-    names = list(given)
-    kept = torch.cat([torch.arange(n) < b[-1] for n, b in zip(tokens, borders, strict=True)])
+def outcome(operation, given, dtype=None):
+    """Outputs, final states and gradients of a weighted sum."""
+    leaves = {n: v.detach().to(dtype or v.dtype).requires_grad_() for n, v in given.items() if torch.is_tensor(v)}
+    starts = [v.detach().to(dtype or v.dtype).requires_grad_() for v in given.get("initial_state", ())]
+    y, final = operation(**{**given, **leaves, **({"initial_state": starts} if starts else {})})
+    parts = [y[:, kept(given)], *final]
+    loss = sum((part.double() * torch.arange(part.numel()).cos().view(part.shape)).sum() for part in parts)
+    slopes = torch.autograd.grad(loss, [*leaves.values(), *starts])
+    return [part.detach() for part in (*parts, *slopes)]
 
-    def run(*tensors):
-        inputs, starts = dict(zip(names, tensors[: len(names)], strict=True)), tensors[len(names) :]
-        y, final = multi_scan(**inputs, tokens=tokens, cu_seqlens=borders, dt_softplus=True, initial_state=starts)
-        return y[:, kept], *final
 
-    tensors = [v.requires_grad_() for v in (*given.values(), *states)]
-    tensors[names.index("A")] = given["A"].detach().requires_grad_()
-    assert torch.autograd.gradcheck(run, tuple(tensors))
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("case", CASES)
+def test_equals_a_scan_a_stream(case, dtype):
+    given = CASES[case](0, dtype)
+    for mine, wanted in zip(
+        outcome(multi_scan, given), outcome(reference.multi_scan, given, torch.float64), strict=True
+    ):
+        assert mine.shape == wanted.shape
+        assert (mine.double() - wanted).norm() <= TOLERANCE[dtype] * wanted.norm()
 
 
 def test_one_bias_and_no_state():
-    given, tokens, borders, _ = arguments()
+    given = arguments(0, torch.float64)
     given["dt_bias"] = given["dt_bias"][0]
-    y, final = multi_scan(**given, tokens=tokens, cu_seqlens=borders)
-    again, same = multi_scan(
-        **given, tokens=tokens, cu_seqlens=borders, initial_state=[torch.zeros_like(state) for state in final]
-    )
+    given["initial_state"] = [torch.zeros_like(state) for state in given["initial_state"]]
+    y, final = multi_scan(**given)
+    again, same = multi_scan(**{**given, "initial_state": None})
     assert torch.equal(y, again) and all(torch.equal(a, b) for a, b in zip(final, same, strict=True))
 
 
@@ -85,6 +56,23 @@ def test_one_bias_and_no_state():
     ],
 )
 def test_refusals(change, message):
-    given, tokens, borders, _ = arguments()
     with pytest.raises(ValueError, match=message):
-        multi_scan(**{**given, "tokens": tokens, "cu_seqlens": borders, **change})
+        multi_scan(**{**arguments(0, torch.float64), **change})
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("case", CASES)
+def test_on_a_gpu(case):
+    given = CASES[case](0, torch.float32)
+    there = {
+        n: [part.cuda() for part in v]
+        if n in ("initial_state", "cu_seqlens")
+        else v.cuda()
+        if torch.is_tensor(v)
+        else v
+        for n, v in given.items()
+    }
+    y, final = multi_scan(**there)
+    wanted, states = reference.multi_scan(**CASES[case](0, torch.float64))
+    for mine, expected in ((y.cpu()[:, kept(given)], wanted[:, kept(given)]), *zip(final, states, strict=True)):
+        assert (mine.cpu().double() - expected).norm() <= 1e-5 * expected.norm()

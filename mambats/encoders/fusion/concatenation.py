@@ -17,7 +17,8 @@ from mambats.encoders.fusion.plan import Ages
 from mambats.mixers import MixerSettings
 from mambats.protocols import Event, FusionEncoder
 from mambats.series import SensorRows
-from mambats_kernels import Held, hold, read_held
+from mambats_kernels import hold, read_held
+from mambats_kernels.hold import Held
 
 
 class ConcatenationState(NamedTuple):
