@@ -27,12 +27,13 @@ class LabelledSeries:
     Args:
         name: Of the series.
         rows: Scaled on the probation, batch of one: values (1, T, C).
-        labels: Anomalous rows, shape (T,) bool.
+        labels: Anomalous rows, shape (T,) bool; all False where nothing is known of them.
         begin: First row that is scored.
         stamps: Times, shape (T,) int64 nanoseconds.
         period_ns: Median step, nanoseconds.
         location: Mean of the probation in the data's units, shape (C,).
         scale: Its deviation, shape (C,).
+        labelled: Whether the labels are known.
     """
 
     name: str
@@ -43,6 +44,7 @@ class LabelledSeries:
     period_ns: int
     location: Tensor
     scale: Tensor
+    labelled: bool = True
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
         """Return the same series with its rows on another device (Lightning calls this)."""
@@ -57,13 +59,13 @@ class SeriesDataModule(lightning.LightningDataModule):
     validates. Each series is scaled by mean and deviation of its own probation and has its own clock.
 
     Args:
-        source: Recordings with stream `target` and truth `anomaly` (1 in anomalous rows).
+        source: Recordings with stream `target` and, to test, truth `anomaly` (1 in anomalous rows).
         lookback: Rows of a training window.
         batch_size: Windows of a training step, from all series.
         steps: Training steps an epoch.
 
     Raises:
-        DataError: From `setup`, if a recording has no such stream or truth, or too few rows.
+        DataError: From `setup`, if a recording has no such stream or too few rows, or no truth to test against.
     """
 
     series: list[LabelledSeries]
@@ -86,9 +88,16 @@ class SeriesDataModule(lightning.LightningDataModule):
         return self._channels
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the recordings, once for all stages."""
-        if self.series:
-            return
+        """Read the recordings, once for all stages; only a test asks for labels."""
+        if not self.series:
+            self._read()
+        if stage == "test" and (bare := [each.name for each in self.series if not each.labelled]):
+            raise DataError(
+                f"{self.name}: {', '.join(bare)} has no truth 'anomaly', so nothing can be tested: give labels, or "
+                "score it with `mambats predict`."
+            )
+
+    def _read(self) -> None:
         recordings = self.source.recordings()
         self.series = [to_series(recording) for recording in recordings]
         self._channels = recordings[0].streams["target"].channels
@@ -110,6 +119,8 @@ class SeriesDataModule(lightning.LightningDataModule):
     def test_dataloader(self) -> InOrder[LabelledSeries]:
         """Yield every series whole."""
         return InOrder(self.series)
+
+    predict_dataloader = test_dataloader
 
 
 class InOrder(Generic[Item]):
@@ -156,12 +167,12 @@ def to_series(recording: Recording) -> LabelledSeries:
     """Return a recording as rows for a detector.
 
     Raises:
-        DataError: If stream `target` or truth `anomaly` is missing, their clocks differ, or the probation is empty.
+        DataError: If stream `target` is missing, truth `anomaly` has another clock, or the probation is empty.
     """
     stream, truth = recording.streams.get("target"), recording.truth.get("anomaly")
-    if stream is None or truth is None or not np.array_equal(stream.stamps, truth.stamps):
+    if stream is None or (truth is not None and not np.array_equal(stream.stamps, truth.stamps)):
         raise DataError(
-            f"{recording.name}: needed a stream 'target' and truth 'anomaly' with the same stamps; it has streams "
+            f"{recording.name}: needed a stream 'target' (and truth 'anomaly' with the same stamps); it has streams "
             f"{sorted(recording.streams)} and truth {sorted(recording.truth)}."
         )
     begin = probation_rows(len(stream))
@@ -182,6 +193,6 @@ def to_series(recording: Recording) -> LabelledSeries:
         torch.from_numpy(gaps).float()[None],
         torch.from_numpy(observed)[None],
     )
-    labels = torch.from_numpy(truth.values[:, 0] > 0.5)
+    labels = torch.from_numpy(np.zeros(len(stream), dtype=bool) if truth is None else truth.values[:, 0] > 0.5)
     spans = torch.from_numpy(location).double(), torch.from_numpy(scale).double()
-    return LabelledSeries(recording.name, rows, labels, begin, stream.stamps, period, *spans)
+    return LabelledSeries(recording.name, rows, labels, begin, stream.stamps, period, *spans, truth is not None)

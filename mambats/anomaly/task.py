@@ -12,6 +12,7 @@ from mambats.anomaly.data import LabelledSeries
 from mambats.anomaly.detector import Detected, Detector, whole_series
 from mambats.anomaly.report import Report
 from mambats.anomaly.rows import Rows
+from mambats.anomaly.score_file import ScoreFile
 from mambats.checkpoint import check_same_model, write_entry
 from mambats.recipe import describe, rebuild, with_setting
 from mambats.task import Optimiser, Stage, Task
@@ -70,6 +71,14 @@ class AnomalyTask(Task):
         found = self(batch.rows)
         self.log("test_alarms", found.alarm.double().mean(), batch_size=1)
         return found
+
+    def predict_step(self, batch: LabelledSeries, batch_idx: int) -> Detected:
+        """Score one series."""
+        return self(batch.rows)
+
+    def prediction_file(self, path: Path) -> Callback:
+        """Return what writes score and alarm of every row."""
+        return ScoreFile(path)
 
     def report(self, name: str, folder: Path) -> Callback:
         """Return what writes the table, results.json and the pictures of a test."""

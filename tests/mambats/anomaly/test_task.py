@@ -77,7 +77,8 @@ def test_training_windows_come_from_the_probation_only():
 def test_series_that_cannot_serve_are_refused():
     bare = recording()
     for words, made in {
-        "needed a stream 'target' and truth 'anomaly'": Recording("bare", bare.streams),
+        "needed a stream 'target'": Recording("bare", {"imu": bare.streams["target"]}),
+        "with the same stamps": Recording("bare", bare.streams, truth=recording(90, labels=()).truth),
         "its probation of 0 rows": recording(5, labels=()),
     }.items():
         with pytest.raises(DataError, match=words):
@@ -100,6 +101,21 @@ def test_baselines_read_the_past_only_and_find_a_step(name):
     assert torch.equal(surprise[:250], later[:250])
     if name != "noise":
         assert surprise[200] > surprise[150:200].mean()
+
+
+def test_series_without_labels_are_trained_on_and_scored_but_not_tested():
+    class Bare:
+        name = "bare"
+
+        def recordings(self):
+            return [Recording("bare", recording().streams)]
+
+    data = SeriesDataModule(Bare(), lookback=16)
+    data.setup("fit")
+    data.setup("predict")
+    assert len(data.predict_dataloader()) == 1
+    with pytest.raises(DataError, match="bare has no truth 'anomaly', so nothing can be tested"):
+        data.setup("test")
 
 
 def test_holes_are_filled_with_the_last_value():
@@ -139,6 +155,9 @@ def test_the_recipe_trains_is_scored_and_comes_back(corpus, capsys):
     assert {row.source for row in rows} == {"nab", *(f"nab/{name}" for name in SERIES)}
     assert all(row.mode == "online" for row in rows) and all(np.isfinite(row.value) for row in rows)
     assert "range_f1" in capsys.readouterr().out
+    assert main(["predict", *words, "--output", str(corpus / "scores.csv")]) == 0
+    lines = (corpus / "scores.csv").read_text().splitlines()
+    assert lines[0] == "unique_id,ds,score,alarm,scored" and len(lines) == 801
     for name in SERIES:
         assert (corpus / f"runs/nab/pictures/{name}.png").stat().st_size > 10_000
     again = load_task(corpus / "runs/nab/checkpoints/best.ckpt")
