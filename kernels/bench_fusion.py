@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,7 +35,7 @@ Made = dict[str, FusionEncoder]
 
 def encoders(width: int, layers: int) -> Made:
     """Make every encoder, with the published mixer."""
-    size = {"width": width, "layers": layers, "period_ns": PERIOD_NS}
+    size: dict[str, Any] = {"width": width, "layers": layers, "period_ns": PERIOD_NS}
     torch.manual_seed(0)
     return {
         BASELINE: ConcatenationFusion(CHANNELS, clock="imu", **size),
