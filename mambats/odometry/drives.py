@@ -67,6 +67,26 @@ class Drives:
         """Return the same drives on another device."""
         return replace(self._each(lambda part: part.to(device)), at=self.at.to(device))
 
+    def mirrored(self, which: Tensor) -> Self:
+        """Return the drives as seen in a mirror that swaps left and right, where `which` (N,) says so.
+
+        Physics does not know the difference, so each drive trains twice.
+        """
+        body, tokens = _mirror(self.difference.shape[2])
+        sign = torch.where(which[:, None], self.target.new_tensor(body), 1.0)
+
+        def shown(name: str, rows: SensorRows) -> SensorRows:
+            turned = torch.where(which[:, None], rows.values.new_tensor(tokens[name]), 1.0)
+            return replace(rows, values=rows.values * turned[:, None])
+
+        return replace(
+            self,
+            rows={name: shown(name, rows) for name, rows in self.rows.items()},
+            difference=self.difference * sign[:, None, None],
+            covariance=self.covariance * (sign[:, :, None] * sign[:, None, :])[:, None, None],
+            target=self.target * sign[:, None],
+        )
+
     @property
     def found(self) -> Candidates:
         """The candidates at the ticks asked; where they are counted from is not kept."""
@@ -77,6 +97,19 @@ class Drives:
         rows = {name: _changed(each, change) for name, each in self.rows.items()}
         names = ("difference", "covariance", "there", "target")
         return replace(self, rows=rows, **{name: change(getattr(self, name)) for name in names})
+
+
+def _mirror(members: int) -> tuple[list[float], dict[str, list[float]]]:
+    """Signs that a mirror gives to errors (9) and to the columns of tokens, see `mambats.odometry.tokens`."""
+    polar, axial = [1.0, -1.0, 1.0], [-1.0, 1.0, -1.0]
+    error = axial + 2 * polar
+    tokens = {
+        "imu": axial + polar + 6 * [1.0] + polar,
+        "wheel": [1.0, -1.0, 1.0, 1.0] + members * [1.0] + [-1.0, 1.0],
+        "gnss": members * polar + 2 * members * [1.0] + polar + [1.0],
+        "state": members * error + 9 * members * [1.0] + 2 * [1.0, -1.0] + [1.0],
+    }
+    return error, tokens
 
 
 def _changed(rows: SensorRows, change: Any) -> SensorRows:

@@ -7,13 +7,13 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mambats.odometry.mixture import Candidates
-from mambats.odometry.navigation import SIZE, Navigation, turn
+from mambats.odometry.mixture import Candidates, difference
+from mambats.odometry.navigation import SIZE, Navigation
 
 
 def true_difference(found: Candidates, truth: Navigation) -> Tensor:
-    """Return truth less reference in the candidates' frames, (..., 9): what the mean of a mixture should be."""
-    return turn(found.frame.mT, found.reference.error(truth).float())
+    """Return truth less reference in the candidates' axes, (..., 9): what the mean of a mixture should be."""
+    return difference(found.reference, truth, found.start).float()
 
 
 class GaussianLoss(nn.Module):

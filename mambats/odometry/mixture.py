@@ -12,54 +12,59 @@ from mambats.preprocess.imu import so3
 
 #: Bounds of what a candidate may be off from the others, and claim to be unsure by: rad, m/s, m. One that runs away
 #: must not swamp the sums of the others.
-BOUND = (1.0,) * 3 + (10.0,) * 3 + (50.0,) * 3
-AWAY = 20.0  # m
+BOUND = (3.2,) * 3 + (30.0,) * 3 + (100.0,) * 3
 
 
 class Candidates(NamedTuple):
-    """C estimates of each of T moments, as differences from one of them, in frames that turn with the robot's start.
+    """C estimates of each of T moments, as differences from one of them, in axes that turn with the robot.
 
-    Rotation is in the reference's body, velocity in its heading, position in the frame of the start's heading.
+    Rotation is in the body; velocity is that along the body's own axes, R'v, which sensors measure and which does not
+    care where the body is heading; position is turned by the heading at the start.
     """
 
-    reference: Navigation  #: (B, T) float64: the first, or where that has run away, the one nearest to all others
+    reference: Navigation  #: (B, T) float64: the candidate that the others are counted from
     difference: Tensor  #: (B, T, C, 9) candidate less reference, bounded
-    covariance: Tensor  #: (B, T, C, 9, 9) in the same frames, bounded
+    covariance: Tensor  #: (B, T, C, 9, 9) in the same axes, bounded
     there: Tensor  #: (B, T, C) bool: whether the candidate is finite
-    frame: Tensor  #: (B, T, 9, 9) turns these frames to those of `Navigation.covariance`
+    start: Tensor  #: (B, 1, 3, 3) float64 turns positions to the world
 
 
-def candidates(each: Navigation, start: Tensor) -> Candidates:
+def candidates(each: Navigation, start: Tensor, anchor: Tensor) -> Candidates:
     """Compare estimates.
 
     Args:
         each: Estimates with axes (B, T, C).
         start: Heading that positions are turned by, shape (B,), rad.
+        anchor: Which candidate to count from, shape (B, T), see `mambats.odometry.anchor`.
     """
     parts = (each.quaternion, each.velocity, each.position, each.covariance.flatten(-2))
     there = torch.stack([part.isfinite().all(-1) for part in parts]).all(0)
-    nearest = _reference(each.position.nan_to_num(0.0, 0.0, 0.0), there)
-    reference = Navigation(*(_take(part, nearest) for part in each))
-    reference = reference._replace(covariance=reference.covariance.nan_to_num(0.0, 0.0, 0.0))
-    frame = _frame(reference, start)
-    wide = Navigation(*(part.unsqueeze(2) for part in reference))
-    gap = torch.cat(
-        [
-            log(so3.product(so3.conjugate(wide.quaternion), each.quaternion)),
-            each.velocity - wide.velocity,
-            each.position - wide.position,
-        ],
-        -1,
-    )
-    back = frame.mT.unsqueeze(2)
-    bound = gap.new_tensor(BOUND)
-    gap = turn(back, torch.where(there[..., None], gap, 0.0)).clamp(-bound, bound)
-    covariance = torch.where(there[..., None, None], each.covariance, torch.diag(bound.square()))
-    covariance = back @ covariance @ back.mT
+    # One that is no number is counted from the first that is one; if none is, nothing is known and zeros stand for it.
+    anchor = torch.where(there.gather(-1, anchor[..., None])[..., 0], anchor, there.int().argmax(-1))
+    reference = Navigation(*(_take(part, anchor).nan_to_num(0.0, 0.0, 0.0) for part in each))
+    frame = about_z(start)[:, None]
+    bound = each.position.new_tensor(BOUND)
+    gap = difference(Navigation(*(part.unsqueeze(2) for part in reference)), each, frame[:, None])
+    gap = torch.where(there[..., None], gap, 0.0).clamp(-bound, bound)
+    inward = _inward(each, frame[:, None])
+    covariance = inward @ each.covariance @ inward.mT
+    covariance = torch.where(there[..., None, None], covariance, torch.diag(bound.square()))
     deviation = covariance.diagonal(dim1=-2, dim2=-1).clamp_min(1e-12).sqrt()
     shrink = (bound / deviation).clamp_max(1.0)
     covariance = shrink[..., :, None] * covariance * shrink[..., None, :]
-    return Candidates(reference, gap.float(), covariance.float(), there, frame.float())
+    return Candidates(reference, gap.float(), covariance.float(), there, frame)
+
+
+def difference(reference: Navigation, other: Navigation, frame: Tensor) -> Tensor:
+    """Return other less reference, (..., 9), in the axes of `Candidates`; `frame` turns positions to the world."""
+    return torch.cat(
+        [
+            log(so3.product(so3.conjugate(reference.quaternion), other.quaternion)),
+            _in_body(other) - _in_body(reference),
+            turn(frame.mT, other.position - reference.position),
+        ],
+        -1,
+    )
 
 
 def mix(found: Candidates, weights: Tensor, shift: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,47 +91,52 @@ def mix(found: Candidates, weights: Tensor, shift: Tensor, factor: Tensor) -> tu
     # Scaled to ones on the diagonal before the root: positions in metres beside angles of milliradians.
     size = spread.diagonal(dim1=-2, dim2=-1).clamp_min(1e-10).sqrt()
     unit = spread / size[..., :, None] / size[..., None, :]
-    unit = unit + 1e-5 * torch.eye(SIZE, dtype=unit.dtype, device=unit.device)
+    unit = unit + 1e-4 * torch.eye(SIZE, dtype=unit.dtype, device=unit.device)
     root = size[..., None] * torch.linalg.cholesky(unit)
     return mean + shift, root @ factor
 
 
 def to_world(found: Candidates, mean: Tensor, root: Tensor) -> Navigation:
-    """Return the estimate that lies `mean` (..., 9) from the reference, in world axes.
-
-    The covariance's rotation stays in the body to first order in the angle between reference and estimate.
-    """
-    reference = found.reference
-    gap = turn(found.frame, mean).to(reference.position)
-    quaternion = so3.product(reference.quaternion, so3.exponential(gap[..., ROTATION]))
-    turned = found.frame @ root
+    """Return the estimate that lies `mean` (..., 9) from the reference, with its covariance, in world axes."""
+    reference, mean = found.reference, mean.to(found.reference.position)
+    quaternion = so3.product(reference.quaternion, so3.exponential(mean[..., ROTATION]))
+    quaternion = quaternion / quaternion.norm(dim=-1, keepdim=True)
+    inside = _in_body(reference) + mean[..., VELOCITY]
+    rotation = so3.matrix(quaternion)
+    outward = torch.zeros_like(root, dtype=mean.dtype)
+    outward[..., ROTATION, ROTATION] = torch.eye(3, dtype=mean.dtype, device=mean.device)
+    outward[..., VELOCITY, ROTATION] = -rotation @ so3.hat(inside)
+    outward[..., VELOCITY, VELOCITY] = rotation
+    outward[..., POSITION, POSITION] = found.start
+    turned = outward @ root.to(mean)
     return Navigation(
-        quaternion / quaternion.norm(dim=-1, keepdim=True),
-        reference.velocity + gap[..., VELOCITY],
-        reference.position + gap[..., POSITION],
+        quaternion,
+        turn(rotation, inside),
+        reference.position + turn(found.start, mean[..., POSITION]),
         turned @ turned.mT,
     )
 
 
-def _reference(position: Tensor, there: Tensor) -> Tensor:
-    """Which candidate (B, T) to count from: the first, unless it is `AWAY` from the one nearest to all others."""
-    far = (position.unsqueeze(-2) - position.unsqueeze(-3)).norm(dim=-1).clamp_max(BOUND[-1])
-    total = torch.where(there.unsqueeze(-2), far, 0.0).sum(-1)
-    nearest = torch.where(there, total, torch.inf).argmin(-1)
-    away = far[..., 0, :].gather(-1, nearest[..., None])[..., 0] > AWAY
-    return torch.where(there[..., 0] & ~away, 0, nearest)
+def _in_body(one: Navigation) -> Tensor:
+    """Velocity along the body's axes, (..., 3)."""
+    return turn(so3.matrix(one.quaternion).mT, one.velocity)
+
+
+def _inward(one: Navigation, frame: Tensor) -> Tensor:
+    """Matrices (..., 9, 9) from errors as `Navigation.covariance` has them to errors in the axes of `Candidates`.
+
+    With a rotation error e on the right, (R Exp(e))'v = R'v + [R'v] e to first order.
+    """
+    rotation = so3.matrix(one.quaternion)
+    made = torch.zeros_like(one.covariance)
+    made[..., ROTATION, ROTATION] = torch.eye(3, dtype=made.dtype, device=made.device)
+    made[..., VELOCITY, ROTATION] = so3.hat(_in_body(one))
+    made[..., VELOCITY, VELOCITY] = rotation.mT
+    made[..., POSITION, POSITION] = frame.mT
+    return made
 
 
 def _take(part: Tensor, which: Tensor) -> Tensor:
     """Of each moment one candidate: (B, T, C, ...) to (B, T, ...)."""
     index = which.view(*which.shape, *[1] * (part.ndim - 2)).expand(*which.shape, 1, *part.shape[3:])
     return part.gather(2, index).squeeze(2)
-
-
-def _frame(reference: Navigation, start: Tensor) -> Tensor:
-    """Block matrices (B, T, 9, 9): nothing for rotation, heading for velocity, the start's heading for position."""
-    made = torch.zeros(*reference.yaw.shape, SIZE, SIZE, dtype=start.dtype, device=start.device)
-    made[..., ROTATION, ROTATION] = torch.eye(3, dtype=start.dtype, device=start.device)
-    made[..., VELOCITY, VELOCITY] = about_z(reference.yaw)
-    made[..., POSITION, POSITION] = about_z(start)[:, None]
-    return made

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mambats.calibration import nees
 from mambats.estimators.inertial import Start
 from mambats.gaussian import Gaussian
+from mambats.odometry.anchor import anchor_of, distances
 from mambats.odometry.bank import MEMBERS, BankState, FilterBank, ready
 from mambats.odometry.head import BeliefHead
 from mambats.odometry.mixture import Candidates, candidates, mix, to_world
@@ -84,7 +85,9 @@ class Navigator(nn.Module):
         bank = self.bank.begin(start, self.deviations)
         batch, device = len(start.position), start.position.device
         none = torch.zeros(batch, dtype=torch.int64, device=device)
-        memory = Memory(self.bank.each(bank), torch.full_like(start.position, torch.nan), none, none, start.yaw)
+        each = self.bank.each(bank)
+        far = torch.zeros_like(each.position[..., 0])
+        memory = Memory(each, torch.full_like(start.position, torch.nan), none, none, start.yaw, far)
         return NavigatorState(bank, memory, self.encoder.init_state(batch))
 
     @torch.no_grad()
@@ -102,9 +105,10 @@ class Navigator(nn.Module):
             raise ValueError(f"the window has {window.length_ns} ns: need a tick of {self.bank.tick_ns} ns or more.")
         rows = ready(window, self.bank.tick_ns)
         each, bank = self.bank.run(rows, window.length_ns, state.bank)
-        found = candidates(each, state.memory.start)
+        far = distances(rows["gnss"], rows["query"].stamps, each, state.memory.far)
+        found = candidates(each, state.memory.start, anchor_of(far))
         shown = tokens(rows, found, each, state.memory, self.bank.tick_ns)
-        memory = remember(rows, each, state.memory, window.length_ns)
+        memory = remember(rows, each, state.memory, window.length_ns, far[:, -1])
         prepared = Prepared(shown, found, rows["query"].stamps, window.length_ns)
         return prepared, each, NavigatorState(bank, memory, state.encoder)
 

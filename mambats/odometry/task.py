@@ -123,7 +123,8 @@ class OdometryTask(Task):
         which = torch.tensor(found)
         if stage == "train":
             which = which + len(places) * torch.randint(self.versions, which.shape)
-        return self._ready[stage].take(which.to(self.device))
+        drives = self._ready[stage].take(which.to(self.device))
+        return drives.mirrored(torch.rand(len(drives), device=self.device) < 0.5) if stage == "train" else drives
 
     def on_validation_epoch_start(self) -> None:
         """Validate the covariance as the network shapes it."""

@@ -30,6 +30,7 @@ class Memory(NamedTuple):
     since: Tensor  #: (B,) int64 nanoseconds since that fix
     elapsed: Tensor  #: (B,) int64 nanoseconds since the run's start
     start: Tensor  #: (B,) heading at the run's start, rad
+    far: Tensor  #: (B, C) how far candidates have lately been from the fixes, m
 
 
 class Summary(NamedTuple):
@@ -93,7 +94,7 @@ def _of_unit(unit: Summary, found: Candidates) -> Tensor:
 
 def _of_wheels(wheels: Summary, unit: Summary, found: Candidates) -> Tensor:
     """Mean v and w, how much they changed, against each candidate's speed and the gyroscope's rate: (B, T, 6 + C)."""
-    back = about_z(found.reference.yaw).mT
+    back = so3.matrix(found.reference.quaternion).mT
     ahead = turn(back, found.reference.velocity)[..., :1] + found.difference[..., VELOCITY.start].double()
     speed, rate = wheels.mean[..., :1], wheels.mean[..., 1:]
     spin = torch.where(unit.there[..., None], rate - unit.mean[..., 2:3], 0.0)
@@ -156,8 +157,8 @@ def _before(fix: Tensor, there: Tensor, stamps: Tensor, memory: Memory) -> tuple
     return before, torch.where(before[..., 0].isfinite(), torch.log1p(pause.clamp_min(0)), 3.0)
 
 
-def remember(rows: Mapping[str, SensorRows], each: Navigation, memory: Memory, length_ns: int) -> Memory:
-    """Return what the next window needs of this one."""
+def remember(rows: Mapping[str, SensorRows], each: Navigation, memory: Memory, length_ns: int, far: Tensor) -> Memory:
+    """Return what the next window needs of this one; `far` (B, C) as at its end."""
     fixes = rows["gnss"]
     there = fixes.mask & fixes.values.isfinite().all(-1)
     place = torch.arange(1, there.shape[1] + 1, device=there.device)
@@ -165,7 +166,7 @@ def remember(rows: Mapping[str, SensorRows], each: Navigation, memory: Memory, l
     fix = torch.cat([memory.fix[:, None], fixes.values.double()], 1).gather(1, last[..., None].expand(-1, 1, 3))[:, 0]
     clock = torch.cat([-memory.since[:, None], fixes.stamps], 1).gather(1, last)[:, 0]
     end = Navigation(*(part[:, -1] for part in each))
-    return Memory(end, fix, length_ns - clock, memory.elapsed + length_ns, memory.start)
+    return Memory(end, fix, length_ns - clock, memory.elapsed + length_ns, memory.start, far)
 
 
 def _squash(value: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from mambats.encoders.fusion import EventFusion
 from mambats.odometry import Fault, FilterBank, GaussianLoss, Navigation, Navigator, degradation, hold_contest
 from mambats.odometry.drives import Drives
-from mambats.odometry.mixture import candidates, mix
+from mambats.odometry.mixture import candidates, mix, to_world
 from mambats.odometry.navigation import truth_at
 from mambats.odometry.start import drawn_start
 from mambats.recipe import describe, rebuild
@@ -138,13 +138,14 @@ def test_a_candidate_that_runs_away_or_is_no_number_is_bounded(window: SensorWin
     broken = Navigation(*(part.clone() for part in each))
     broken.position[:, :, 0] += 1e7
     broken.velocity[:, :, 2] = torch.nan
-    found = candidates(broken, each.yaw[:, 0, 0])
+    found = candidates(broken, each.yaw[:, 0, 0], torch.ones_like(each.yaw[..., 0]).long())
     assert found.difference.isfinite().all()
     assert not found.there[:, :, 2].any()
     weights = torch.tensor([0.0, 1.0, 0.0, 0.0]).expand(*found.there.shape)
     mean, root = mix(found, weights, torch.zeros(9), torch.eye(9))
-    one = found.reference.position + (found.frame @ mean[..., None])[..., 6:, 0].double()
-    torch.testing.assert_close(one, each.position[:, :, 1], rtol=1e-4, atol=1e-3)
+    one = to_world(found, mean, root)
+    torch.testing.assert_close(one.velocity, each.velocity[:, :, 1], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(one.position, each.position[:, :, 1], rtol=1e-4, atol=1e-3)
     assert root.isfinite().all()
 
 
@@ -209,3 +210,30 @@ def test_degradation_has_a_row_for_each_fault_and_the_same_drives_in_all(window:
     assert text.splitlines()[0].startswith("fault")
     assert len(text.splitlines()) == 5
     assert found.positions()["nominal"].keys() == {"mine", "filter"}
+
+
+@torch.no_grad()
+def test_a_mirrored_drive_is_what_mirrored_sensors_give(window: SensorWindow) -> None:
+    model = made_navigator()
+    start = drawn_start(window, model.deviations, torch.Generator().manual_seed(2))
+    here, _, _ = model.prepare(window, model.init_state(start))
+    signs = {"imu": [-1, 1, -1, 1, -1, 1], "gnss": [1, -1, 1], "wheel": [1, -1]}
+    streams = {
+        name: replace(rows, values=rows.values * torch.tensor(signs[name])) for name, rows in window.streams.items()
+    }
+    quaternion = start.quaternion * torch.tensor([-1, 1, -1, 1])
+    flip = torch.tensor([1, -1, 1])
+    other = start._replace(quaternion=quaternion, velocity=start.velocity * flip, position=start.position * flip)
+    there, _, _ = model.prepare(replace(window, streams=streams), model.init_state(other))
+    truth = truth_at(window.truth, here.stamps)
+    turned = truth._replace(
+        quaternion=truth.quaternion * torch.tensor([-1, 1, -1, 1]), velocity=truth.velocity * flip,
+        position=truth.position * flip,
+    )  # fmt: skip
+    mirrored = Drives.of(here, truth).mirrored(torch.tensor([True, True]))
+    seen = Drives.of(there, turned)
+    for name in ("difference", "target"):
+        torch.testing.assert_close(getattr(mirrored, name), getattr(seen, name), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(mirrored.covariance, seen.covariance, rtol=1e-2, atol=1e-4)
+    for name, rows in mirrored.rows.items():
+        torch.testing.assert_close(rows.values, seen.rows[name].values, rtol=1e-3, atol=2e-3)
