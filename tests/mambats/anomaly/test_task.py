@@ -16,7 +16,7 @@ from mambats.checkpoint import load_task
 from mambats.cli import main
 from mambats.encoders import CausalEncoder
 from mambats.formats.error import DataError
-from mambats.results import read_results
+from mambats.results import read_results, rows_of, table
 from mambats.series import Recording, Stream
 from mambats_datasets import NAB, nab
 from mambats_datasets.fakes.nab import fake
@@ -193,3 +193,16 @@ def test_data_of_other_channels_is_refused():
     task._trainer = Trainer()
     with pytest.raises(ValueError, match=r"trained on channels \['speed'\], the data has \['c0'\]"):
         task.setup("fit")
+
+
+def test_the_table_marks_the_highest_score_and_the_fewest_false_alarms():
+    values = {"good": {"nab_best": 20.0, "false_per_1000": 1.0}, "bad": {"nab_best": -5.0, "false_per_1000": 4.0}}
+    rows = [
+        row
+        for name, scores in values.items()
+        for row in rows_of(
+            scores, model=name, source="nab", split="test", lookback=0, horizon=1, windows=9, seed=None, mode="online"
+        )
+    ]
+    marked = next(line for line in table(rows).splitlines() if line.startswith("good"))
+    assert marked.count("*") == 2
