@@ -145,7 +145,7 @@ class ConcatenationFusion(FusionEncoder):
             ties=source < target,
             source_mask=torch.cat([start > NEVER, rows[source].mask], 1),
         )
-        return held._replace(age=torch.where((held.place == 0) & held.found, stamps - start, held.age))
+        return held._replace(age=torch.where(held.place == 0, stamps - start, held.age).clamp_min(0))
 
     def _answer(self, stream: int, rows: tuple[SensorRows, ...], state: ConcatenationState, said: Tensor) -> Tensor:
         """Answer rows of a stream with the last token of the clock."""

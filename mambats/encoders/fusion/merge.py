@@ -41,8 +41,8 @@ def merge(rows: Sequence[SensorRows], start: Tensor) -> Merged:
     # Stable: equal stamps stay in stream order, and rows of one stream as they were.
     order = torch.where(mask, stamps, LAST).argsort(dim=1, stable=True)
     pauses, _ = pauses_in(stamps.gather(1, order), mask.gather(1, order), start)
-    back = torch.empty_like(order).scatter(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
-    pauses = Pauses(pauses.ns.gather(1, back), pauses.first.gather(1, back))
+    back = inverse(flat(order))
+    pauses = Pauses(*(part.flatten()[back].view(order.shape) for part in pauses))
     return Merged(stamps, in_order(mask, order), pauses, [stream.mask.shape[1] for stream in rows])
 
 
@@ -53,11 +53,20 @@ def in_order(mask: Tensor, order: Tensor) -> Packing:
         mask: True for kept rows, shape (B, N).
         order: The row at each place, shape (B, N) int64.
     """
-    batch, rows = mask.shape
     sorted_rows = Packing.of(mask.gather(1, order))
-    flat = (order + rows * torch.arange(batch, device=mask.device).unsqueeze(1)).flatten()[sorted_rows.order]
-    place = torch.empty_like(flat).scatter(0, flat, torch.arange(flat.shape[0], device=mask.device))
-    return Packing(flat, place, sorted_rows.cu_seqlens, mask)
+    row = flat(order)[sorted_rows.order]
+    return Packing(row, inverse(row), sorted_rows.cu_seqlens, mask)
+
+
+def flat(order: Tensor) -> Tensor:
+    """Turn places within each series (B, N) into flat ones, b * N + n, shape (B * N,)."""
+    batch, rows = order.shape
+    return (order + rows * torch.arange(batch, device=order.device).unsqueeze(1)).flatten()
+
+
+def inverse(order: Tensor) -> Tensor:
+    """Return the permutation that undoes one of shape (N,)."""
+    return torch.empty_like(order).scatter(0, order, torch.arange(order.shape[0], device=order.device))
 
 
 def event_embeddings(streams: Mapping[str, int], width: int) -> nn.ModuleList:

@@ -140,7 +140,8 @@ def _listen(
             ties=owner > source,
             source_mask=torch.cat([~clock.fresh[:, source : source + 1], stream.mask], 1),
         )
-        age = torch.where(held.place == 0, stamps - start, held.age)
+        # Never below 0, whatever stands at removed rows.
+        age = torch.where(held.place == 0, stamps - start, held.age).clamp_min(0)
         found.append((table.gather(1, held.place), age, held.found))
     heard, ns, there = (torch.stack(parts, 2).split(sizes, 1) for parts in zip(*found, strict=True))
 

@@ -20,6 +20,7 @@ from mambats.encoders.fusion.absence import drop_streams
 from mambats.encoders.fusion.lineup import line_up
 from mambats.mixers import MIXERS
 from mambats.protocols import Event
+from mambats.recipe import describe, rebuild
 from mambats.series import SensorRows
 from mambats.testing import draw_streams, flatten_state
 from mambats.testing.fusion import check_fusion_chunks, check_fusion_steps
@@ -170,6 +171,17 @@ def test_reliability_goes_on_from_a_state():
     torch.testing.assert_close(parts[0] + parts[1], whole)
 
 
+@pytest.mark.parametrize("name", [*CAUSAL, *EXCHANGES])
+def test_a_checkpoint_rebuilds_the_same_encoder(name):
+    torch.manual_seed(0)
+    encoder = CAUSAL[name]() if name in CAUSAL else StreamFusion(STREAMS, **SETTINGS, exchange=EXCHANGES[name])
+    again = rebuild(describe(encoder))
+    again.load_state_dict(encoder.state_dict())
+    given = draw_streams(2, STREAMS, dtype=torch.float32)
+    expected, got = given.forward(encoder)[0], given.forward(again)[0]
+    assert all(torch.equal(got[stream], token) for stream, token in expected.items())
+
+
 def test_streams_share_parameters_where_told_and_rates_always():
     own, shared = (StreamFusion(STREAMS, 8, 2, period_ns=1, mixer=mixer) for mixer in (None, Shared()))
     assert len(own.scans[0].blocks) == 3 and len(shared.scans[0].blocks) == 1
@@ -274,12 +286,17 @@ def test_batches_that_differ_and_negative_lengths_are_refused():
         encoder.step({"imu": Event(torch.zeros(1, 2))}, torch.tensor([1, 1]), state=encoder.init_state(2))
 
 
-def test_stamps_of_masked_rows_are_not_read():
-    encoder = StreamFusion(STREAMS, **SETTINGS).eval()
+@pytest.mark.parametrize("name", CAUSAL)
+def test_stamps_of_masked_rows_are_not_read(name):
+    encoder = CAUSAL[name]().eval()
     given = draw_streams(7, STREAMS, dtype=torch.float32)
-    wild = given.each(lambda r: replace(r, stamps=torch.where(r.mask, r.stamps, -(2**40))))
-    expected, got = given.forward(encoder)[0], wild.forward(encoder)[0]
-    assert all(torch.equal(got[name], token) for name, token in expected.items())
+    expected, _ = given.forward(encoder)
+    for least in (-(2**40), -(2**63), 2**63 - 1):
+        wild = given.each(lambda r, least=least: replace(r, stamps=torch.where(r.mask, r.stamps, least)))
+        got, _ = wild.forward(encoder)
+        assert all(torch.equal(got[name], token) for name, token in expected.items())
+        sum(token.sum() for token in got.values()).backward()
+        assert all(p.grad is None or torch.isfinite(p.grad).all() for p in encoder.parameters())
     check_fusion_chunks(encoder, given, [10**8])
 
 
