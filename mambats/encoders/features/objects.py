@@ -42,7 +42,7 @@ class ObjectTokens(NamedTuple):
 
 
 class ObjectEncoder(FeatureExtractor):
-    """Embed each object of a table and pool them: mean, maximum and number.
+    """Embed each object of a table and pool them: mean, maximum, number, and some looked up by attention.
 
     A part is embedded on its own and the parts are added, so that leaving one out leaves the others as they were.
     Position counts as fractions of `reach`, with range and bearing; size as logarithms; yaw as sine and cosine; a class
@@ -57,6 +57,7 @@ class ObjectEncoder(FeatureExtractor):
         parts: What to read; None reads all that the columns tell.
         classes: Number of classes, codes 0 to classes - 1; others count as one more, unknown.
         reach: Metres that count as 1.
+        queries: Objects that a table's token can look up: each weighs all objects, by what they are, to one mean.
 
     Raises:
         ValueError: If there is nothing to read, or a part's columns are not there.
@@ -65,7 +66,8 @@ class ObjectEncoder(FeatureExtractor):
         encoder = ObjectEncoder(("x", "y", "z", "l", "w", "h", "yaw", "score", "class"), width=32, classes=8)
         tokens = encoder.tokens(torch.rand(2, 5, 9), torch.tensor([5, 3]))
 
-    Source: M. Zaheer et al., Deep Sets, NeurIPS 2017.
+    Source: M. Zaheer et al., Deep Sets, NeurIPS 2017; J. Lee et al., Set Transformer, ICML 2019, section 3.2 (pooling
+    by attention).
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class ObjectEncoder(FeatureExtractor):
         parts: Sequence[Part] | None = None,
         classes: int = 16,
         reach: float = 50.0,
+        queries: int = 4,
     ) -> None:
         super().__init__()
         self.channels = tuple(channels)
@@ -82,9 +85,12 @@ class ObjectEncoder(FeatureExtractor):
         self.parts = parts
         self.classes = classes
         self.reach = reach
+        self.queries = queries
         self._columns = _find(self.channels, parts)
-        if width < 1 or classes < 1 or not reach > 0:
-            raise ValueError(f"width is {width}, classes {classes}, reach {reach} m: need above 0.")
+        if min(width, classes, queries) < 1 or not reach > 0:
+            raise ValueError(
+                f"width is {width}, classes {classes}, reach {reach} m, queries {queries}: need above 0 each."
+            )
         sizes = {part: _numbers(part, len(columns)) for part, columns in self._columns.items()}
         self.embeddings = nn.ModuleDict(
             {
@@ -94,7 +100,8 @@ class ObjectEncoder(FeatureExtractor):
         )
         self.inner = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.norm = nn.RMSNorm(width, eps=1e-5)
-        self.head = nn.Linear(2 * width + 1, width)
+        self.weigh = nn.Linear(width, queries)
+        self.head = nn.Linear((2 + queries) * width + 1, width)
 
     def tokens(self, table: Tensor, counts: Tensor | None = None, mask: Tensor | None = None) -> ObjectTokens:
         """Return tokens of objects and of tables.
@@ -153,7 +160,15 @@ class ObjectEncoder(FeatureExtractor):
         most = F.pad(objects.masked_fill(~there.unsqueeze(-1), -torch.inf), (0, 0, 0, 1), value=-torch.inf).amax(-2)
         mean = objects.sum(-2) / number.clamp_min(1)
         count = torch.log1p(number.to(mean.dtype))
-        return self.head(torch.cat([mean, most.masked_fill(number == 0, 0.0), count], -1))
+        return self.head(
+            torch.cat([mean, most.masked_fill(number == 0, 0.0), self._look_up(objects, there), count], -1)
+        )
+
+    def _look_up(self, objects: Tensor, there: Tensor) -> Tensor:
+        """Return one mean of objects (..., M, width) a query, (..., queries * width), zeros where there is none."""
+        logits = self.weigh(objects).to(objects.dtype).masked_fill(~there.unsqueeze(-1), torch.finfo(objects.dtype).min)
+        weights = torch.where(there.unsqueeze(-1), logits.softmax(-2), 0.0)
+        return (weights.mT @ objects.to(weights.dtype)).flatten(-2)
 
     def _there(self, table: Tensor, counts: Tensor | None, mask: Tensor | None) -> Tensor:
         """Return which rows exist, (..., M) bool.

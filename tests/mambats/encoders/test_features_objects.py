@@ -43,6 +43,18 @@ def test_padding_company_and_order_change_nothing() -> None:
     torch.testing.assert_close(again.objects, made.objects[:1, shuffle], rtol=1e-10, atol=1e-10)
 
 
+def test_queries_look_single_objects_up() -> None:
+    model, table = build(), tables(1, 5)
+    with torch.no_grad():
+        model.weigh.weight.copy_(torch.randn_like(model.weigh.weight) * 1e4)
+        there = torch.ones(1, 5, dtype=torch.bool)
+        found = model._look_up(model.tokens(table).objects, there).view(4, 8)
+    nearest = torch.cdist(found, model.tokens(table).objects[0]).amin(1)
+    torch.testing.assert_close(nearest, torch.zeros_like(nearest), rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match="queries 0"):
+        ObjectEncoder(CHANNELS, 8, queries=0)
+
+
 def test_a_mask_takes_objects_away() -> None:
     model, table = build(), tables(1, 5)
     mask = torch.tensor([[True, False, True, True, False]])

@@ -65,10 +65,10 @@ def test_yaml_builds_an_extractor(name: str) -> None:
     assert json.loads(json.dumps(describe(built))) == spec
 
 
-@pytest.mark.parametrize("show", ["imu", "objects"])
+@pytest.mark.parametrize("show", [pytest.param("imu", marks=pytest.mark.slow), "objects"])
 def test_the_recipe_shows_a_table(show: str, tmp_path: Path, monkeypatch, capsys) -> None:
     recipe = Path(__file__).parents[3] / "recipes" / "features.py"
-    only = {"imu": "mean sample", "objects": "all parts"}[show]
+    only = {"imu": "mean sample, 2 Hz", "objects": "all parts"}[show]
     command = [
         str(recipe),
         show,
