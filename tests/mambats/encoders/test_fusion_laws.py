@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mambats.encoders.fusion import (
     EXCHANGES,
@@ -14,7 +16,8 @@ from mambats.encoders.fusion import (
     StreamFusion,
 )
 from mambats.mixers import MIXERS
-from mambats.testing import check_fusion_encoder
+from mambats.testing import check_fusion_encoder, draw_streams
+from mambats.testing.fusion import check_fusion_chunks, check_fusion_steps
 
 STREAMS = {"imu": 2, "gnss": 3, "ask": 0}
 MIXER = MIXERS["mamba"]
@@ -49,6 +52,20 @@ def test_every_law(name):
 @pytest.mark.parametrize("name", ENCODERS)
 def test_every_law_in_float32(name):
     check_fusion_encoder(ENCODERS[name], seed=1, batch=2, rows=3, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("name", ["event", "stream_gated_hold", "estimate", "concatenation"])
+@settings(max_examples=6)
+@given(data=st.data(), seed=st.integers(0, 99), rows=st.integers(0, 8), batch=st.integers(1, 3))
+def test_any_windows_masks_and_steps(name, data, seed, rows, batch):
+    torch.manual_seed(seed)
+    encoder = ENCODERS[name]().eval()
+    kept = data.draw(st.sampled_from([0.0, 0.3, 0.8, 1.0]))
+    window = draw_streams(seed, encoder.streams, batch=batch, rows=rows, kept=kept, dtype=torch.float32)
+    cuts = sorted(data.draw(st.lists(st.integers(0, window.length_ns), max_size=4)))
+    with torch.no_grad():
+        check_fusion_chunks(encoder, window, cuts)
+        check_fusion_steps(encoder, window)
 
 
 @pytest.mark.gpu
