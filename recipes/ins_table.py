@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from mambats.encoders import CausalEncoder
-from mambats.estimators import ConstantNoise, InertialFilter, LearnedNoise, RandomWalk, Start
+from mambats.estimators import ConstantNoise, Gate, InertialFilter, LearnedNoise, RandomWalk, Start
 from mambats.odometry.ins.drive import Drive
 from mambats.odometry.ins.fit import fit, loss
 from mambats.odometry.ins.outage import began, follow, outages, windows
@@ -33,14 +33,14 @@ FIX = 0.1  # m: what a fix is scored with
 
 
 def navigator() -> InertialFilter:
-    """A filter with noises of the size that the drive's file names, before tuning."""
+    """A filter with noises that allow for vibration (50 times the densities that the file names), before tuning."""
     noise = {
         "imu": RandomWalk([1e-3, 5e-2, 3e-6, 2e-4]),
         "gnss": ConstantNoise([0.1, 0.1, 0.1]),
         "rolling": ConstantNoise([0.3, 0.3]),
     }
     start = Start(tilt=0.02, heading=0.05, velocity=0.5, position=0.5, gyro_bias=1e-3, accelerometer_bias=0.1)
-    return InertialFilter(noise, gravity=9.81, start=start).double()
+    return InertialFilter(noise, gravity=9.81, start=start, gate=Gate(1 - 1e-6, patience=2)).double()
 
 
 def score(name, model, drive, states, rolling, seed) -> list[Row]:
@@ -77,21 +77,24 @@ def learned_noise(model: InertialFilter, seed: int, no_mixer: bool = False) -> L
     """An encoder on top of a copy of a tuned filter."""
     torch.manual_seed(seed)
     encoder = CausalEncoder(LearnedNoise.channels_for(model), width=16, layers=1, no_mixer=no_mixer)
-    return LearnedNoise(copy.deepcopy(model), encoder, period=0.5).double()
+    return LearnedNoise(copy.deepcopy(model), encoder, period=0.5).double().to(model.delay.device)
 
 
 def main() -> None:
-    """Fit, score, write."""
+    """Read options and the drive."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--out", type=Path, default=Path("results/ins_kitti"))
     options.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     options.add_argument("--steps", type=int, default=40)
     options.add_argument("--batch", type=int, default=12)
-    given = options.parse_args()
-    drive = Drive.of(GtsamINS().recordings()[0])
+    compare(Drive.of(GtsamINS().recordings()[0]), options.parse_args())
+
+
+def compare(drive: Drive, given: argparse.Namespace) -> None:
+    """Fit on the first half, score on the second; on the device of the drive."""
     last = len(drive.fixes) - 1
-    model, rows, begin = navigator(), list[Row](), time.time()
-    starts = torch.arange(WARM, SPLIT - 50)
+    model, rows, begin = navigator().to(drive.fixes.device), list[Row](), time.time()
+    starts = torch.arange(WARM, SPLIT - 50, device=drive.fixes.device)
     with torch.no_grad():
         states = follow(model, drive, began(model, drive), ROLLING, last)
     print(f"followed in {time.time() - begin:.0f} s", flush=True)
@@ -101,9 +104,11 @@ def main() -> None:
     def cost(one, numbers, at):
         return loss(one, drive, at, numbers, ROLLING, FIX)
 
-    course = fit(list(model.parameters()), lambda k: cost(model, k, states), starts, given.steps, 0.1, given.batch, 0)
+    course = fit(
+        list(model.noises.parameters()), lambda k: cost(model, k, states), starts, given.steps, 0.1, given.batch, 0
+    )
     print(f"constant fitted in {time.time() - begin:.0f} s: {course[0]:.2f} -> {course[-1]:.2f}", flush=True)
-    print({name: str(one) for name, one in model.noise.items()}, float(model.delay), flush=True)
+    print({name: str(one) for name, one in model.noise.items()}, float(model.delay.detach()), flush=True)
     with torch.no_grad():
         states = follow(model, drive, began(model, drive), ROLLING, last)
     rows += score("filter, no constraint", model, drive, states, None, None)
@@ -114,7 +119,7 @@ def main() -> None:
             one = learned_noise(model, seed, plain)
             at = [one.started(state) for state in states]
             chosen = list(one.head.parameters()) + list(one.encoder.parameters())
-            course = fit(chosen, lambda k, o=one, a=at: cost(o, k, a), starts, given.steps, 0.01, given.batch, seed)
+            course = fit(chosen, lambda k, o=one, a=at: cost(o, k, a), starts, given.steps, 0.02, given.batch, seed)
             print(f"{name} {seed} in {time.time() - begin:.0f} s: {course[0]:.2f} -> {course[-1]:.2f}", flush=True)
             with torch.no_grad():
                 mine = follow(one, drive, one.started(began(model, drive)), ROLLING, last)

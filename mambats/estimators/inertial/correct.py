@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from mambats.estimators.gate import chi_square
+from mambats.estimators.gate import thresholds
 from mambats.estimators.inertial.state import BIAS, EXTRA, POSITION, ROTATION, VELOCITY, NavigationState, keep, settled
 from mambats.preprocess.imu import so3
 from mambats.protocols import Innovation
+from mambats_kernels import kalman_update
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,14 @@ class Gate:
                 f"probability is {self.probability} and patience {self.patience}: need one in (0, 1] and one from 1 on."
             )
 
-    def bound(self, size: int) -> float:
-        """Return the largest nis that passes, of a measurement of `size` numbers."""
-        return math.inf if self.probability == 1 else _bound(self.probability, size)
+    def table(self, size: int, like: Tensor) -> Tensor | None:
+        """Return the largest nis that passes by how many of `size` numbers were measured, (size + 1,)."""
+        return None if self.probability == 1 else _table(self.probability, size, like.dtype, like.device)
 
 
 @lru_cache(maxsize=64)
-def _bound(probability: float, size: int) -> float:
-    return chi_square(probability, size)
+def _table(probability: float, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return thresholds(probability, size).to(dtype=dtype, device=device)
 
 
 def correct(
@@ -66,27 +66,18 @@ def correct(
     """
     mask = mask & torch.isfinite(residual).all(-1)
     residual = torch.where(mask[:, None], residual, 0.0)
-    cross = state.covariance @ rows.mT
-    spread = rows @ cross + noise
-    spread = 0.5 * (spread + spread.mT)
-    factor, failed = torch.linalg.cholesky_ex(spread)
-    white = torch.linalg.solve_triangular(factor, residual[..., None], upper=False)[..., 0]
-    nis = white.square().sum(-1)
-    log_root = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     size = residual.shape[-1]
-    likelihood = -0.5 * (nis + size * math.log(2 * math.pi)) - log_root
-    mask = mask & (failed == 0)
-    inside = nis <= gate.bound(size)
-    used = mask & inside
-    gain = torch.cholesky_solve(cross.mT, factor).mT
-    corrected = inject(state, (gain @ residual[..., None])[..., 0])
-    keeping = torch.eye(rows.shape[-1], dtype=rows.dtype, device=rows.device) - gain @ rows
-    covariance = keeping @ state.covariance @ keeping.mT + gain @ noise @ gain.mT
-    corrected = corrected._replace(covariance=settled(covariance))
+    zero = torch.zeros_like(state.covariance[..., 0])
+    made = kalman_update(zero, state.covariance, residual, rows, noise, mask=mask, gate=gate.table(size, residual))
+    corrected = inject(state, made.mean)._replace(covariance=made.covariance)
     # Widened by so much, each number of the residual lies within its deviation however large the noise.
-    share = (spread.diagonal(dim1=-2, dim2=-1) / (rows @ cross).diagonal(dim1=-2, dim2=-1)).amax(-1)
-    made = _count(keep(used, corrected, state), nis / size * share, mask & ~used, used, gate.patience, stream)
-    return made, Innovation(residual, spread, nis, likelihood, used)
+    spread = made.innovation.diagonal(dim1=-2, dim2=-1)
+    share = (spread / (spread - noise.diagonal(dim1=-2, dim2=-1)).clamp_min(1e-12 * spread)).amax(-1)
+    refused = mask & ~made.used
+    counted = _count(
+        keep(made.used, corrected, state), made.nis / size * share, refused, made.used, gate.patience, stream
+    )
+    return counted, Innovation(made.residual, made.innovation, made.nis, made.log_likelihood, made.used)
 
 
 def inject(state: NavigationState, error: Tensor) -> NavigationState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -114,13 +115,18 @@ def _noise(turn: Tensor, interval: Interval, motion: Preintegrated, densities: T
     return made
 
 
+@lru_cache(maxsize=8)
+def _powers(dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor([1.0] * 6 + [2.0] * 3, dtype=dtype, device=device)
+
+
 def _walk(made: Tensor, jacobian: Tensor, gained: Tensor) -> None:
     """Add what the biases walk within the interval, variances gained (B, 6), and what that moves already.
 
     The Jacobian grows as time to the power of 1 (rotation, velocity) or 2 (position), so the integral of two that grow
     as i and j is their product at the end over i + j + 1.
     """
-    power = torch.tensor([1.0] * 6 + [2.0] * 3).to(jacobian)
+    power = _powers(jacobian.dtype, jacobian.device)
     moved = jacobian * gained[:, None]
     made[:, :9, :9] += moved @ jacobian.mT / (power[:, None] + power + 1)
     moved = moved / (power[:, None] + 1)

@@ -68,7 +68,8 @@ def _back(passed: list[Passed]) -> list[NavigationState]:
     made = [later]
     for one in reversed(passed):
         factor = torch.linalg.cholesky_ex(one.predicted.covariance)[0]
-        gain = torch.cholesky_solve(one.cross.mT, factor).mT
+        half = torch.linalg.solve_triangular(factor, one.cross.mT, upper=False)
+        gain = torch.linalg.solve_triangular(factor.mT, half, upper=True).mT
         error = (gain @ apart(later, one.predicted)[..., None])[..., 0]
         change = later.covariance - one.predicted.covariance
         covariance = settled(one.before.covariance + gain @ change @ gain.mT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -71,15 +72,21 @@ def keep(chosen: Tensor, new: NavigationState, old: NavigationState) -> Navigati
 _BOUNDS = (2.0, 1e3, 1e6, 1.0, 10.0, 1e3)
 
 
+@lru_cache(maxsize=16)
+def _bounds(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Largest variances, (n,)."""
+    bounds = torch.tensor([bound for bound in _BOUNDS[:5] for _ in range(3)], dtype=dtype, device=device)
+    return nn.functional.pad(bounds, (0, size - EXTRA), value=_BOUNDS[5]).square()
+
+
 def settled(covariance: Tensor) -> Tensor:
     """Return a covariance (B, n, n) made symmetric, within bounds, and positive definite in spite of rounding.
 
-    Rounding of Joseph's form is of some units in the last place of the diagonal: as much is added to it.
+    Rounding of F P F' is of some units in the last place of the diagonal: as much is added to it.
     """
     made = 0.5 * (covariance + covariance.mT)
     diagonal = made.diagonal(dim1=-2, dim2=-1)
-    bounds = torch.tensor([bound for bound in _BOUNDS[:5] for _ in range(3)]).to(made)
-    bounds = nn.functional.pad(bounds, (0, made.shape[-1] - EXTRA), value=_BOUNDS[5])
-    shrink = (bounds.square() / diagonal.clamp_min(torch.finfo(made.dtype).tiny)).clamp_max(1.0).sqrt()
+    bounds = _bounds(made.shape[-1], made.dtype, made.device)
+    shrink = (bounds / diagonal.clamp_min(torch.finfo(made.dtype).tiny)).clamp_max(1.0).sqrt()
     made = shrink[:, :, None] * made * shrink[:, None, :]
     return made + torch.diag_embed(16 * torch.finfo(made.dtype).eps * made.diagonal(dim1=-2, dim2=-1))

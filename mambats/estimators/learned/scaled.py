@@ -79,8 +79,8 @@ class ScaledInertial:
     def context(self, state: State) -> Tensor:
         """Speed / 10 m/s, whether it is below 0.5 m/s, rates of turn in rad/s, forces beyond gravity in m/s^2."""
         speed = state.velocity.norm(dim=-1, keepdim=True)
-        up = torch.tensor([0.0, 0.0, self.estimator.gravity]).to(speed)
-        force = state.reading[:, 3:] - state.bias[:, 3:] - up
+        x, y, z = (state.reading[:, 3:] - state.bias[:, 3:]).unbind(-1)
+        force = torch.stack([x, y, z - self.estimator.gravity], -1)
         turn = state.reading[:, :3] - state.bias[:, :3]
         return torch.cat([speed / 10, (speed < 0.5).to(speed), turn, force], -1)
 
