@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from mambats.estimators.inertial import InertialFilter, NavigationState
 from mambats.series import SensorRows
 
-#: What is tuned: densities of the inertial unit, and every sensor's own noise. How slow errors settle is given.
-TUNED = ("imu", "gnss", "wheel", "rolling")
+#: What is tuned: densities of the inertial unit, and every sensor's own noise. How slow errors settle is given, and
+#: `rolling` is no measurement: likelihood would set it to nothing.
+TUNED = ("imu", "gnss", "wheel")
 _CEILING = 25.0  # A gated outlier must not decide: what a surprise may cost at most, nats
 
 
