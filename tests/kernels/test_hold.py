@@ -16,7 +16,7 @@ def same(held, expected):
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_case_equals_its_definition(case):
-    for seed in range(5):
+    for seed in range(2):
         given_ = CASES[case](seed)
         assert same(hold(**given_), reference.hold(**given_))
 

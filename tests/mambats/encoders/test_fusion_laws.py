@@ -5,51 +5,28 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mambats.encoders.fusion import (
-    EXCHANGES,
-    BidirectionalEventFusion,
-    BidirectionalStreamFusion,
-    ConcatenationFusion,
-    EstimateFusion,
-    EventFusion,
-    Shared,
-    StreamFusion,
-)
+from mambats.encoders.fusion import FUSION_ENCODERS, StreamFusion
 from mambats.mixers import MIXERS
 from mambats.testing import check_fusion_encoder, draw_streams
 from mambats.testing.fusion import check_fusion_chunks, check_fusion_steps
 
 STREAMS = {"imu": 2, "gnss": 3, "ask": 0}
-MIXER = MIXERS["mamba"]
-PERIOD = 10_000_000
-ENCODERS = {
-    "event": lambda: EventFusion(STREAMS, 5, 2, period_ns=PERIOD, mixer=MIXER),
-    "stream_shared": lambda: StreamFusion(STREAMS, 4, 2, period_ns=PERIOD, mixer=Shared(MIXERS["mamba_hold"])),
-    "stream_alone": lambda: StreamFusion({"imu": 2}, 4, 1, period_ns=PERIOD, mixer=MIXER),
-    "estimate": lambda: EstimateFusion(STREAMS, 4, 1, period_ns=PERIOD, mixer=MIXER),
-    "concatenation": lambda: ConcatenationFusion(STREAMS, 5, 1, period_ns=PERIOD, clock="gnss", mixer=MIXER),
-    "concatenation_grid": lambda: ConcatenationFusion(STREAMS, 5, 1, period_ns=PERIOD, clock="ask", mixer=MIXER),
-    "event_both_ways": lambda: BidirectionalEventFusion(STREAMS, 4, 2, period_ns=PERIOD, mixer=MIXER),
-    "event_ahead": lambda: BidirectionalEventFusion(STREAMS, 4, 2, period_ns=PERIOD, mixer=MIXER, lookahead=0.07),
-    "stream_both_ways": lambda: BidirectionalStreamFusion(STREAMS, 4, 1, period_ns=PERIOD, mixer=MIXER),
-    "stream_ahead": lambda: BidirectionalStreamFusion(STREAMS, 4, 2, period_ns=PERIOD, mixer=MIXER, lookahead=0.07),
-} | {
-    f"stream_{name}": lambda exchange=exchange: StreamFusion(
-        STREAMS, 4, 2, period_ns=PERIOD, mixer=MIXER, exchange=exchange
-    )
-    for name, exchange in EXCHANGES.items()
-}
+ENCODERS = {name: lambda make=make: make(STREAMS, 4) for name, make in FUSION_ENCODERS.items()}
+ENCODERS["stream_alone"] = lambda: StreamFusion({"imu": 2}, 4, 1, period_ns=10_000_000, mixer=MIXERS["mamba"])
+# One of each way of working; what differs in a part alone is slow, as is the sequential float64 reference.
+QUICK = ("event", "event_ahead", "stream_gated_hold", "stream_cross_scan", "estimate", "concatenation")
 
 
-QUICK = ("event", "stream_gated_hold")
+def slow_but(*quick):
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in ENCODERS]
 
 
-@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in ENCODERS])
+@pytest.mark.parametrize("name", slow_but("stream_gated_hold"))
 def test_every_law(name):
     check_fusion_encoder(ENCODERS[name], batch=2, rows=3, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", slow_but(*QUICK))
 def test_every_law_in_float32(name):
     check_fusion_encoder(ENCODERS[name], seed=1, batch=2, rows=3, dtype=torch.float32)
 

@@ -125,7 +125,3 @@ class MissingIsNotMasked(EventFusion):
 def test_each_fault_is_found_and_named(fault, law):
     with pytest.raises(AssertionError, match=law):
         check_fusion_encoder(fault, batch=2, rows=5, dtype=torch.float32)
-
-
-def test_the_honest_one_passes():
-    check_fusion_encoder(Honest, batch=2, rows=5, dtype=torch.float32)
