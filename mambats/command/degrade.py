@@ -74,8 +74,24 @@ def degrade(checkpoint: Path, config: Path | None = None, *, drives: int = 64, s
     if find_spec("matplotlib") is not None:
         from mambats.pictures.trajectory import draw_degradation
 
-        print(f"picture: {draw_degradation(found.positions(), folder / 'pictures' / 'degradation.png')}")
+        pictures = folder / "pictures"
+        paths = [draw_degradation(found.positions(), pictures / "degradation.png")]
+        paths += _draw_worst(task.model, windows.take([0]), seed, name, pictures / "imu_stuck")
+        print("pictures: " + ", ".join(str(path) for path in paths))
     return rows
+
+
+def _draw_worst(model: Any, window: Any, seed: int, name: str, folder: Path) -> list[Path]:
+    """Draw the first drive with the inertial unit stuck from a third on: what throws a filter off most."""
+    from torch import Generator
+
+    from mambats.odometry import Fault, hold_contest
+    from mambats.odometry.report import draw_drive
+    from mambats.odometry.start import drawn_start
+
+    broken = Fault("stuck", "imu", begin=1 / 3)(window, Generator().manual_seed(seed + 1))
+    start = drawn_start(window, model.deviations, Generator().manual_seed(seed))
+    return draw_drive(hold_contest(model, broken, start, name), broken, name, folder)
 
 
 def _data_of(recipe: Path, checkpoint: Path) -> tuple[Any, str]:
