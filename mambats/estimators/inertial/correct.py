@@ -19,8 +19,10 @@ from mambats_kernels import kalman_update
 class Gate:
     """Which measurements are believed.
 
-    A measurement beyond the chi-square bound is left out. After `patience` of them in a row from one stream the filter
-    takes itself for wrong: the covariance is widened until such a residual is common, so that the next one passes.
+    A measurement beyond the chi-square bound is left out. After each `patience` of them in a row from one stream the
+    filter takes itself for less sure: all deviations are doubled, until one passes. Not more at once: what was wrong
+    may have been the sensor (a wheel that slips for a second), and one step that would have let any residual in left
+    64 simulated drives off by 106 m, against 2.5 m (root mean square).
 
     Args:
         probability: That a measurement of a consistent filter passes; 1 lets all through.
@@ -70,13 +72,7 @@ def correct(
     zero = torch.zeros_like(state.covariance[..., 0])
     made = kalman_update(zero, state.covariance, residual, rows, noise, mask=mask, gate=gate.table(size, residual))
     corrected = inject(state, made.mean)._replace(covariance=made.covariance)
-    # Widened by so much, each number of the residual lies within its deviation however large the noise.
-    spread = made.innovation.diagonal(dim1=-2, dim2=-1)
-    share = (spread / (spread - noise.diagonal(dim1=-2, dim2=-1)).clamp_min(1e-12 * spread)).amax(-1)
-    refused = mask & ~made.used
-    counted = _count(
-        keep(made.used, corrected, state), made.nis / size * share, refused, made.used, gate.patience, stream
-    )
+    counted = _count(keep(made.used, corrected, state), mask & ~made.used, made.used, gate.patience, stream)
     return counted, Innovation(made.residual, made.innovation, made.nis, made.log_likelihood, made.used)
 
 
@@ -92,14 +88,11 @@ def inject(state: NavigationState, error: Tensor) -> NavigationState:
     )
 
 
-def _count(
-    state: NavigationState, excess: Tensor, refused: Tensor, used: Tensor, patience: int, stream: int
-) -> NavigationState:
-    """Count rejections in a row, and widen the covariance by the excess where patience is at its end."""
+def _count(state: NavigationState, refused: Tensor, used: Tensor, patience: int, stream: int) -> NavigationState:
+    """Count rejections in a row, and double the deviations where patience is at its end."""
     count = torch.where(used, 0.0, state.rejected[:, stream] + refused)
     tired = count >= patience
-    factor = torch.where(tired, excess.detach().clamp_min(1.0), 1.0)
     rejected = state.rejected.clone()
     rejected[:, stream] = torch.where(tired, 0.0, count)
-    covariance = torch.where(tired[:, None, None], settled(state.covariance * factor[:, None, None]), state.covariance)
+    covariance = torch.where(tired[:, None, None], settled(4 * state.covariance), state.covariance)
     return state._replace(covariance=covariance, rejected=rejected)

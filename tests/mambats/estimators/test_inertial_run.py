@@ -130,3 +130,16 @@ def test_gradients_flow_to_noise_latency_and_readings():
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
     assert model.delay.grad.abs() > 0
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same_numbers():
+    made, rows, length = drive(batch=4, seconds=2.0)
+    model = navigator("gnss", "wheel", "rolling", "scale", "wander", wheel_period=0.1)
+    start = started(model, made.motion)
+    with torch.no_grad():
+        track, end = model.run(rows, length, start)
+        there = {name: one.to("cuda") for name, one in rows.items()}
+        fast, last = model.cuda().run(there, length, type(start)(*(part.cuda() for part in start)))
+    for ours, theirs in zip((*end, track.position), (*last, fast.position), strict=True):
+        torch.testing.assert_close(theirs.cpu(), ours, rtol=1e-6, atol=1e-8)
