@@ -12,6 +12,7 @@ from mambats.estimators.particle import ParticleFilter
 from mambats.estimators.unscented import UnscentedKalmanFilter
 from mambats.series import SensorRows
 from mambats.testing import agree_states, flatten_state
+from tests.mambats.estimators.inertial_case import navigator
 from tests.mambats.estimators.turning import straight, turning
 
 SECOND = 10**9
@@ -194,3 +195,23 @@ def test_it_works_on_turns_in_float32():
 def test_a_negative_horizon_is_refused():
     with pytest.raises(ValueError, match="horizon_ns is -1"):
         LateBuffer(KINDS["extended"](), -1)
+
+
+def test_an_inertial_filter_takes_a_late_fix():
+    """Readings of the inertial unit are replayed with it."""
+    model, g = navigator("gnss"), torch.Generator().manual_seed(0)
+    measured = []
+    for k in range(12):
+        reading = torch.randn(2, 6, generator=g, dtype=torch.float64) * 0.1 + torch.tensor([0, 0, 0, 0, 0, 9.8])
+        measured.append(("imu", k * SECOND // 100, reading, torch.ones(2, dtype=torch.bool)))
+    fix = (
+        "gnss",
+        3 * SECOND // 100 + 1,
+        torch.randn(2, 3, generator=g, dtype=torch.float64),
+        torch.tensor([True, False]),
+    )
+    with torch.no_grad():
+        expected, _ = fed(model, [*measured[:4], fix, *measured[4:]])
+        buffer, told = fed(model, [*measured, fix])
+    agree_states("late == in order", buffer.state, expected.state)
+    assert told[-1].replayed == 8 and told[-1].told.used.tolist() == [True, False]
