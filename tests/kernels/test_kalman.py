@@ -228,7 +228,7 @@ def test_the_library_is_used_only_where_no_gradient_is_asked():
 def test_prepared_step_equals_the_step(batch, dtype):
     x, P, z, F, Q, H, R = (v.to(dtype) for v in problem(batch, 4, 2, True, holes=True))
     gate, mask = torch.tensor([0.0, 3.0, 5.0], dtype=dtype), torch.arange(batch) % 3 != 2
-    step = PreparedKalman(F, Q, H, R, gate)
+    step = PreparedKalman(F.mT.contiguous().mT, Q, H.mT.contiguous().mT, R, gate)  # in whatever order they lie
     for options in ({}, {"mask": mask}):
         made, wanted = step(x, P, z, **options), kalman_step(x, P, z, F, Q, H, R, gate=gate, **options)
         assert torch.equal(made[0], wanted.mean) and torch.equal(made[1], wanted.covariance)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -13,7 +14,6 @@ from mambats_kernels.kalman.arguments import check_predict, check_update
 from mambats_kernels.kalman.native import takes
 from mambats_kernels.kalman.op import kalman_step
 from mambats_kernels.native.kalman import Kalman
-from mambats_kernels.native.scan import address
 
 
 class PreparedKalman:
@@ -47,14 +47,18 @@ class PreparedKalman:
         check_update(x, P, F.new_zeros(1, m), H, R, None, gate)
         self.model, self.gate = (F, Q, H, R), gate
         self._dtype, self._n, self._m = F.dtype, n, m
-        self._held = [v.detach().clone() for v in self.model] + ([] if gate is None else [gate.to(F).clone()])
-        self._block = None
-        if takes(x, self.model, (n, m)):
+        rows = torch.contiguous_format
+        held = [*self.model, *(() if gate is None else (gate.to(F),))]
+        self._held = [v.detach().clone(memory_format=rows) for v in held]
+        self._block: object = None
+        self._step: Callable[..., int] | None = None
+        self._look: tuple[object, ...] | None = None
+        if native.library is not None and takes(x, self.model, (n, m)):
             addresses = [v.data_ptr() for v in self._held]
             made = Kalman(0, n, m, torch.get_num_threads(), F.dtype == torch.float64, True)
             made.f, made.q, made.h, made.r = addresses[:4]
             made.gate = addresses[4] if gate is not None else None
-            self._block = ctypes.byref(made)
+            self._block, self._step = ctypes.byref(made), native.library.mambats_kalman_step
 
     def __call__(self, x: Tensor, P: Tensor, z: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return means (B, n) and covariances (B, n, n) after a move and a measurement.
@@ -65,24 +69,30 @@ class PreparedKalman:
             z: Measured, shape (B, m); NaN where not.
             mask: Rows that measured, shape (B,) bool; None for all.
         """
-        n, batch = self._n, len(x)
-        if (
-            self._block is None
-            or not plain((x, P, z, mask))
-            or not (x.dtype == P.dtype == z.dtype == self._dtype)
-            or not (x.shape == (batch, n) and P.shape == (batch, n, n) and z.shape == (batch, self._m))
-            or not (
-                x.is_contiguous() and P.is_contiguous() and z.is_contiguous() and x.is_cpu and P.is_cpu and z.is_cpu
-            )
-            or (mask is not None and (mask.dtype != torch.bool or mask.shape != (batch,) or not mask.is_contiguous()))
-        ):
+        step = self._step
+        batch = -1 if step is None or not plain((x, P, z, mask)) else self._rows(x, P, z, mask)
+        if step is None or batch < 0:
             made = kalman_step(x, P, z, *self.model, mask=mask, gate=self.gate)
             return made.mean, made.covariance
         mean, covariance = torch.empty_like(x), torch.empty_like(P)
-        library = native.library
-        if library is None or library.mambats_kalman_step(
-            self._block, batch, x.data_ptr(), P.data_ptr(), z.data_ptr(), address(mask), mean.data_ptr(),
-            covariance.data_ptr(),
+        if step(
+            self._block, batch, x.data_ptr(), P.data_ptr(), z.data_ptr(), None if mask is None else mask.data_ptr(),
+            mean.data_ptr(), covariance.data_ptr(),
         ):  # fmt: skip
             raise MemoryError("mambats_kalman_step found no memory for its buffers: give fewer rows.")
         return mean, covariance
+
+    def _rows(self, x: Tensor, P: Tensor, z: Tensor, mask: Tensor | None) -> int:
+        """Return B, or -1 if the library cannot read these; shapes are compared with those of the call before."""
+        if not (x.is_contiguous() and P.is_contiguous() and z.is_contiguous() and x.is_cpu and P.is_cpu and z.is_cpu):
+            return -1
+        look, known = (x.shape, P.shape, z.shape, x.dtype, P.dtype, z.dtype), self._look
+        if look != known:
+            batch, n, kind = len(x), self._n, self._dtype
+            if look != ((batch, n), (batch, n, n), (batch, self._m), kind, kind, kind):
+                return -1
+            self._look = look
+        batch = look[0][0]
+        if mask is not None and (mask.dtype != torch.bool or mask.shape != (batch,) or not mask.is_contiguous()):
+            return -1
+        return batch

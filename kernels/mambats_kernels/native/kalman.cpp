@@ -8,6 +8,7 @@ using namespace mambats;
 
 namespace {
 constexpr int64_t WORTH_A_THREAD = 1 << 21;  // multiplications: half a millisecond or more
+constexpr int64_t ON_STACK = 1 << 15;        // floats: 128 KB
 }
 
 // Gives 0, or 1 if memory was short.
@@ -17,7 +18,14 @@ MAMBATS_EXPORT int mambats_kalman_forward(const MambatsKalman *kalman) {
     const int64_t lanes = chosen.kalman_lanes(s), tiles = (s.rows + lanes - 1) / lanes;
     const int64_t work = s.rows * s.states * s.states * (s.states + 3 * s.measured);
     const int64_t threads = std::max<int64_t>(1, std::min(s.threads, work / WORTH_A_THREAD));
-    return on_threads(threads, tiles, chosen.kalman_scratch(s), [&](int64_t tile, float *scratch) {
+    const int64_t floats = chosen.kalman_scratch(s);
+    if (threads == 1 && floats <= ON_STACK) {  // a tenth of a step of one filter is spared
+        alignas(64) float scratch[ON_STACK];
+        FlushDenormals flushed;
+        for (int64_t tile = 0; tile < tiles; ++tile) chosen.kalman_tile(s, tile * lanes, scratch);
+        return 0;
+    }
+    return on_threads(threads, tiles, floats, [&](int64_t tile, float *scratch) {
         chosen.kalman_tile(s, tile * lanes, scratch);
     }) ? 0 : 1;
 }
