@@ -110,7 +110,9 @@ def _data_of(recipe: Path, checkpoint: Path) -> tuple[Any, str]:
         raise UsageError(f"{recipe} names no data: give a recipe with a `data` section.")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data")
-    made: Any = parser.instantiate_classes(parser.parse_object({"data": content["data"]}))
+    # jsonargparse 4.49 renamed it and warns about the old name.
+    build: Any = getattr(parser, "instantiate", None) or parser.instantiate_classes
+    made: Any = build(parser.parse_object({"data": content["data"]}))
     data = made.data
     if not hasattr(data, "windows"):
         raise UsageError(f"{recipe}: {type(data).__name__} gives no windows of sensors: take a SensorDataModule.")
