@@ -66,7 +66,8 @@ def grid_from_rays(
     rows, columns = cells.shape
     hit = torch.zeros(len(points), rows * columns, dtype=torch.bool, device=points.device)
     passed = hit.clone()
-    _mark(hit, points[..., :2], (points[..., 2] >= sensor.band[0]) & (points[..., 2] <= sensor.band[1]) & mask, cells)
+    tall = (points[..., 2] >= sensor.band[0]) & (points[..., 2] <= sensor.band[1]) & mask
+    _mark(hit, tall.nonzero()[:, 0], points[tall], cells)
     way = (points - origin[:, None])[..., :2]
     length = way.norm(dim=-1).clamp_min(1e-6)
     begin, end = _stretch(points, origin, (sensor.band[0], sensor.clears))
@@ -77,10 +78,11 @@ def grid_from_rays(
     step = cells.size / math.sqrt(2)
     for k in range(_steps(cells, origin, step)):
         gone = k * step
-        chosen = mask & (begin <= gone) & (gone <= end)
+        series, ray = (mask & (begin <= gone) & (gone <= end)).nonzero(as_tuple=True)
+        ahead = direction[series, ray]
+        left = torch.stack([-ahead[:, 1], ahead[:, 0]], -1)
         for share in _offsets(sensor.spread * gone, step):
-            turned = torch.stack([-direction[..., 1], direction[..., 0]], -1) * (share * sensor.spread)
-            _mark(passed, origin[:, None, :2] + gone * (direction + turned), chosen, cells)
+            _mark(passed, series, origin[series, :2] + gone * (ahead + share * sensor.spread * left), cells)
     odds = torch.where(hit, math.log(sensor.hit / (1 - sensor.hit)), 0.0)
     odds = torch.where(passed & ~hit, math.log(sensor.miss / (1 - sensor.miss)), odds)
     return Occupancy(odds.view(-1, rows, columns).to(points).clamp(-LIMIT, LIMIT))
@@ -101,11 +103,10 @@ def _check(points: Tensor, origin: Tensor, mask: Tensor | None) -> tuple[Tensor,
     return points, origin.to(points).expand(len(points), 3), mask
 
 
-def _mark(marks: Tensor, places: Tensor, chosen: Tensor, cells: Cells) -> None:
-    """Set the marks (B, X * Y) of the cells in which chosen places (B, N, 2) lie."""
-    flat, inside = cells.index(places[..., 0], places[..., 1])
-    rows = torch.arange(len(places), device=places.device)[:, None] * marks.shape[1]
-    marks.view(-1).index_fill_(0, (flat + rows)[chosen & inside], True)
+def _mark(marks: Tensor, series: Tensor, places: Tensor, cells: Cells) -> None:
+    """Set the marks (B, X * Y) of the cells in which places (P, 2) of series (P,) lie."""
+    flat, inside = cells.index(places[:, 0], places[:, 1])
+    marks.view(-1).index_fill_(0, (flat + series * marks.shape[1])[inside], True)
 
 
 def _offsets(width: float, step: float) -> list[float]:
