@@ -50,7 +50,8 @@ class ImuEncoder(FeatureExtractor):
         encoder: Causal, of 6 channels (specific force comes in units of gravity); None leaves it out.
         mean: Whether to read the mean sample.
         longest: Seconds that a sample holds at most: over a longer pause nothing is claimed.
-        room: Samples in a period at most; None counts, for which a GPU is waited for.
+        room: Samples in a period at most (more are an error on a CPU, left out on a GPU); None counts them, for which a
+            GPU is waited for.
         sample_ns: Nanoseconds between samples that count as a gap of 1 to the encoder: 200 Hz.
 
     Raises:
