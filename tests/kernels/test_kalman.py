@@ -240,6 +240,22 @@ def test_prepared_step_equals_the_step(batch, dtype):
     assert slope.requires_grad
 
 
+@pytest.mark.parametrize("steps", [0, 1, 5])
+@pytest.mark.parametrize("batch", [1, 9])
+def test_a_recording_equals_its_steps(steps, batch):
+    x, P, _, F, Q, H, R = problem(batch, 4, 2, True)
+    z = torch.randn(steps, batch, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    z[::3, 0, 1] = math.nan
+    step = PreparedKalman(F, Q, H, R)
+    means, covariances = step.record(x, P, z)
+    assert means.shape == (steps, batch, 4) and covariances.shape == (steps, batch, 4, 4)
+    for k in range(steps):
+        x, P = step(x, P, z[k])
+        assert torch.equal(means[k], x) and torch.equal(covariances[k], P)
+    with pytest.raises(ValueError, match="needed \\(T, B, m\\)"):
+        step.record(x, P, z.flatten())
+
+
 @pytest.mark.slow
 def test_equals_filterpy():
     filterpy = pytest.importorskip("filterpy.kalman")

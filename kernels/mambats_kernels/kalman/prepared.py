@@ -82,6 +82,41 @@ class PreparedKalman:
             raise MemoryError("mambats_kalman_step found no memory for its buffers: give fewer rows.")
         return mean, covariance
 
+    def record(self, x: Tensor, P: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Filter T measurements one after another in one call: a recording, at the cost of its arithmetic.
+
+        Args:
+            x: Means before, shape (B, n).
+            P: Covariances before, shape (B, n, n).
+            z: Measured, shape (T, B, m); NaN where not.
+
+        Returns:
+            Means (T, B, n) and covariances (T, B, n, n) after each of them.
+
+        Raises:
+            ValueError: If a shape, dtype or device does not fit.
+        """
+        library = native.library
+        if z.dim() != 3:
+            raise ValueError(f"z has shape {tuple(z.shape)}, needed (T, B, m): one measurement a step and row.")
+        z = z.contiguous()
+        fits = library is not None and self._step is not None and len(z) > 0 and plain((x, P, z))
+        batch = self._rows(x, P, z[0], None) if fits else -1
+        if library is None or batch < 0:
+            means, covariances = list[Tensor](), list[Tensor]()
+            for one in z:
+                x, P = self(x, P, one)
+                means.append(x)
+                covariances.append(P)
+            shapes = (0, *x.shape), (0, *P.shape)
+            made = torch.stack(means) if means else x.new_empty(shapes[0])
+            return made, torch.stack(covariances) if means else P.new_empty(shapes[1])
+        mean, covariance = x.new_empty(len(z), *x.shape), P.new_empty(len(z), *P.shape)
+        addresses = (v.data_ptr() for v in (x, P, z, mean, covariance))
+        if library.mambats_kalman_record(self._block, batch, len(z), *addresses):
+            raise MemoryError("mambats_kalman_record found no memory for its buffers: give fewer rows.")
+        return mean, covariance
+
     def _rows(self, x: Tensor, P: Tensor, z: Tensor, mask: Tensor | None) -> int:
         """Return B, or -1 if the library cannot read these; shapes are compared with those of the call before."""
         if not (x.is_contiguous() and P.is_contiguous() and z.is_contiguous() and x.is_cpu and P.is_cpu and z.is_cpu):

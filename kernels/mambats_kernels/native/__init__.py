@@ -34,6 +34,8 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
                 function.argtypes, function.restype = [ctypes.POINTER(block)], ctypes.c_int
         found.mambats_kalman_step.argtypes = [ctypes.POINTER(Kalman), ctypes.c_int64, *[ctypes.c_void_p] * 6]
         found.mambats_kalman_step.restype = ctypes.c_int
+        found.mambats_kalman_record.argtypes = [ctypes.POINTER(Kalman), *[ctypes.c_int64] * 2, *[ctypes.c_void_p] * 5]
+        found.mambats_kalman_record.restype = ctypes.c_int
         found.mambats_stack_floats.argtypes, found.mambats_stack_floats.restype = (
             [ctypes.POINTER(Stack)],
             ctypes.c_int64,

@@ -39,4 +39,18 @@ MAMBATS_EXPORT int mambats_kalman_step(const MambatsKalman *prepared, int64_t ro
     return mambats_kalman_forward(&s);
 }
 
+// The same over a recording, one measurement after another: z (T, rows, m), and each step's mean and covariance.
+MAMBATS_EXPORT int mambats_kalman_record(const MambatsKalman *prepared, int64_t rows, int64_t steps, const void *x,
+                                         const void *p, const void *z, void *mean, void *covariance) {
+    const int64_t size = prepared->wide ? 8 : 4, n = prepared->states;
+    const int64_t state = rows * n * size, cells = state * n, seen = rows * prepared->measured * size;
+    for (int64_t t = 0; t < steps; ++t) {
+        char *next = static_cast<char *>(mean) + t * state, *wider = static_cast<char *>(covariance) + t * cells;
+        const void *from = t ? next - state : x, *spread = t ? wider - cells : p;
+        if (mambats_kalman_step(prepared, rows, from, spread, static_cast<const char *>(z) + t * seen, nullptr, next, wider))
+            return 1;
+    }
+    return 0;
+}
+
 MAMBATS_EXPORT int mambats_kalman_size() { return int(sizeof(MambatsKalman)); }
