@@ -17,7 +17,12 @@ MODEL, OTHER, BLACK = COLOURS[0], COLOURS[1], "#000000"
 
 
 def draw_lives(
-    views: Mapping[str, tuple[Tensor, Mapping[str, Estimate]]], path: str | Path, *, cap: float | None, title: str = ""
+    views: Mapping[str, tuple[Tensor, Mapping[str, Estimate]]],
+    path: str | Path,
+    *,
+    cap: float | None,
+    title: str = "",
+    label: str = "estimate",
 ) -> Path:
     """Draw the estimate with its interval at every row of some cases, a panel a case.
 
@@ -27,6 +32,7 @@ def draw_lives(
         path: PNG file; its folder is made.
         cap: Where training held the truth, or None.
         title: Name of the model and the data.
+        label: What is estimated.
 
     Returns:
         The path.
@@ -37,7 +43,7 @@ def draw_lives(
     grid = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes, (name, (truth, estimates)) in zip(grid, views.items(), strict=False):
         _draw_life(axes, truth, estimates, cap)
-        axes.set(title=name, xlabel="row", ylabel="left [rows]")
+        axes.set(title=name, xlabel="row", ylabel=label)
     for axes in grid[len(views) :]:
         axes.set_visible(False)
     handles, labels = grid[0].get_legend_handles_labels()

@@ -76,7 +76,7 @@ class RegressReport(Callback):
             self.rows += self._score(contestants, truth, rows, split, pl_module, data)
         write_results(self.folder / "results.json", self.rows)
         print(table(self.rows))
-        self._draw(contestants, truth, asked, model.cap, data.name)
+        self._draw(contestants, truth, asked, model.cap, data)
 
     def _baselines(self, data: Any, cap: float | None, level: float, cases: list[int]) -> dict[str, Lives]:
         """Fit the baselines on all that is not tested: they need no validation."""
@@ -119,19 +119,22 @@ class RegressReport(Callback):
         truth: Mapping[int, Tensor],
         asked: Mapping[int, Tensor],
         cap: float | None,
-        source: str,
+        data: Any,
     ) -> None:
         if find_spec("matplotlib") is None:
             print("matplotlib is not installed: no pictures.")
             return
         from mambats.regress.picture import draw_asked, draw_lives
 
-        folder, title = self.folder / "pictures", f"{self.name}, {source}"
+        folder, title = self.folder / "pictures", f"{self.name}, {data.name}"
         by_length = sorted(truth, key=lambda case: len(truth[case]))
         places = torch.linspace(0, len(by_length) - 1, min(self.drawn, len(by_length))).round().long().tolist()
         chosen = [by_length[place] for place in places]
-        views = {f"case {case}": (truth[case], {n: lives[case] for n, lives in contestants.items()}) for case in chosen}
-        paths = [draw_lives(views, folder / "lives.png", cap=cap, title=title)]
+        views = {
+            data.cases["test"][case].name: (truth[case], {name: lives[case] for name, lives in contestants.items()})
+            for case in chosen
+        }
+        paths = [draw_lives(views, folder / "lives.png", cap=cap, title=title, label=data.truth)]
         if any(len(rows) for rows in asked.values()):
             target = torch.cat([truth[case][asked[case]] for case in truth])
             estimates = {name: at_rows(lives, asked) for name, lives in list(contestants.items())[:2]}
