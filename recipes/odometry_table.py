@@ -23,10 +23,11 @@ from torch import Tensor, nn
 
 from mambats.encoders.fusion import ConcatenationFusion, EstimateFusion, EventFusion, StreamFusion
 from mambats.odometry import FilterBank, GaussianLoss, Navigator, RandomFaults, standard_faults
-from mambats.odometry.contest import FILTERS, FIXES, hold_contest
-from mambats.odometry.degrade import NOMINAL
+from mambats.odometry.bank import ready
+from mambats.odometry.contest import FILTERS, FIXES, Contest, held_fixes, single_sensors
+from mambats.odometry.degrade import NOMINAL, side_by_side
 from mambats.odometry.drives import Drives
-from mambats.odometry.navigation import truth_at
+from mambats.odometry.navigation import Navigation, truth_at
 from mambats.odometry.score import scores
 from mambats.odometry.start import drawn_start
 from mambats.protocols import FusionEncoder
@@ -83,19 +84,45 @@ def prepare(given: argparse.Namespace) -> None:
 
 
 def tests(given: argparse.Namespace, robots: SimulatedRobots, model: Navigator) -> None:
-    """Keep the test drives under every fault, and score filters and single sensors on them."""
+    """Keep the test drives under every fault, several at once, and score filters and single sensors."""
     window = next(windows_of(robots, "test", given.test, given.test))[1]
     start = drawn_start(window, model.deviations, torch.Generator().manual_seed(0))
+    faults = {fault.label: fault(window, torch.Generator().manual_seed(1)) for fault in standard_faults()}
+    conditions = list(({NOMINAL: window} | faults).items())
     kept, rows = dict[str, Drives](), dict[str, Any]()
-    for fault in (None, *standard_faults()):
-        broken = window if fault is None else fault(window, torch.Generator().manual_seed(1))
-        label = NOMINAL if fault is None else fault.label
-        prepared, _, _ = model.prepare(broken, model.init_state(start))
-        kept[label] = Drives.of(prepared, truth_at(broken.truth, prepared.stamps), 2).to("cpu")
-        rows[label] = hold_contest(model, broken, start, "untrained", alone=fault is None).scores()
-        print(f"test, {label}: filter {rows[label][FILTERS['all']]['position']:.3f} m", flush=True)
+    for begin in range(0, len(conditions), given.together):
+        labels, windows = zip(*conditions[begin : begin + given.together], strict=True)
+        drives, contest = judges(model, side_by_side(windows), repeated(start, len(windows)))
+        for number, label in enumerate(labels):
+            part = slice(number * given.test, (number + 1) * given.test)
+            kept[label] = drives.take(torch.arange(part.start, part.stop))
+            rows[label] = contest.part(part.start, part.stop).scores()
+            print(f"test, {label}: filter {rows[label][FILTERS['all']]['position']:.3f} m", flush=True)
+    rows[NOMINAL] |= alone(model, window, start)
     torch.save(kept, given.folder / "test.pt")
     (given.folder / "classical.json").write_text(json.dumps(rows, indent=1))
+
+
+def repeated(start: Navigation, times: int) -> Navigation:
+    """Return the same starts `times` times."""
+    return Navigation(*(part.repeat(times, *[1] * (part.ndim - 1)) for part in start))
+
+
+def judges(model: Navigator, window: SensorWindow, start: Navigation) -> tuple[Drives, Contest]:
+    """Run the filters once: return what a navigator reads, on the CPU, and what the filters say by themselves."""
+    prepared, each, _ = model.prepare(window, model.init_state(start))
+    truth = truth_at(window.truth, prepared.stamps)
+    found = {label: Navigation(*(part[:, :, i] for part in each)) for i, label in enumerate(FILTERS.values())}
+    fixes = held_fixes(ready(window, model.bank.tick_ns)["gnss"], prepared.stamps)
+    return Drives.of(prepared, truth, 2).to("cpu"), Contest(prepared.stamps, truth, found, fixes)
+
+
+def alone(model: Navigator, window: SensorWindow, start: Navigation) -> dict[str, dict[str, float]]:
+    """Return the scores of the inertial unit alone and of the wheels alone."""
+    rows = ready(window, model.bank.tick_ns)
+    found = single_sensors(model.bank, rows, window.length_ns, start, model)
+    truth = truth_at(window.truth, rows["query"].stamps)
+    return {name: scores(one.error(truth), one.covariance) for name, one in found.items()}
 
 
 def answers(model: Navigator, drives: Drives) -> tuple[Tensor, Tensor]:
@@ -189,7 +216,7 @@ def main() -> None:
         task.add_argument("folder", type=Path)
         task.set_defaults(action=action)
         if name == "prepare":
-            for option, value in (("train", 2560), ("val", 384), ("test", 256), ("chunk", 640)):
+            for option, value in (("train", 2560), ("val", 384), ("test", 128), ("chunk", 640), ("together", 5)):
                 task.add_argument(f"--{option}", type=int, default=value)
             task.add_argument("--duration", type=float, default=60.0)
         if name == "train":

@@ -61,13 +61,13 @@ def degradation(
     for begin in range(0, len(conditions), size):
         labels, windows = zip(*conditions[begin : begin + size], strict=True)
         every = Navigation(*(part.repeat(len(windows), *[1] * (part.ndim - 1)) for part in start))
-        contest = hold_contest(model, _joined(windows), every, name)
+        contest = hold_contest(model, side_by_side(windows), every, name)
         for number, label in enumerate(labels):
             made[label] = contest.part(number * len(window), (number + 1) * len(window)).scores()
     return Degradation(name, made)
 
 
-def _joined(windows: Sequence[SensorWindow]) -> SensorWindow:
+def side_by_side(windows: Sequence[SensorWindow]) -> SensorWindow:
     """Put the same drives under several faults one behind the other: their rows are as many in each."""
     first = windows[0]
 
