@@ -7,8 +7,8 @@ State and models are those of a tracker of boxes (position, heading, size, veloc
 measurements; in float64 results are compared first. Candidates take turns, round after round; a time is the median of
 rounds, a ratio the median of the rounds' ratios. On the CPU it is the process's own time, for others may share the
 machine; on the GPU it is the clock's. Ours is named by how it is called: `step` is `kalman_step` with all innovations,
-`prepared` has its matrices bound, `recording` besides is handed all measurements at once (offline): ratios are to the
-fastest that takes them one by one.
+`prepared` has its matrices bound, `running` keeps its state in place besides (as filterpy does), and `recording` is
+handed all measurements at once (offline); ratios are to the fastest that takes them one by one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from mambats_kernels import kalman_step, native
-from mambats_kernels.kalman import PreparedKalman
+from mambats_kernels.kalman import PreparedKalman, RunningKalman
 
 STATES, MEASURED, STEP = 10, 7, 0.1
 BATCHES = (1, 32, 256, 2048)
@@ -86,11 +86,17 @@ def ours(given: Problem) -> dict[str, Step]:
             x, P = prepared(x, P, z)
         return x[0]
 
+    def running(count: int) -> Tensor:
+        filters, z = RunningKalman(prepared, given.x, given.P), given.z
+        for _ in range(count):
+            filters(z)
+        return filters.mean[0]
+
     def recorded(count: int) -> Tensor:
         return prepared.record(given.x, given.P, given.z.expand(count, -1, -1))[0][-1, 0]
 
     record = {"mambats recording": recorded} if len(given.x) == 1 else {}  # memory for each step's result
-    return {"mambats step": step, "mambats prepared": bound, **record}
+    return {"mambats step": step, "mambats prepared": bound, "mambats running": running, **record}
 
 
 def filterpy(given: Problem) -> Step | None:
@@ -158,7 +164,7 @@ def measure(candidates: dict[str, Step], given: Problem, seconds: float) -> list
             step(counts[name])
             synchronise()
             times[name].append((clock() - start) / counts[name])
-    best = min(("mambats step", "mambats prepared"), key=lambda n: statistics.median(times[n]))
+    best = min(("mambats step", "mambats prepared", "mambats running"), key=lambda n: statistics.median(times[n]))
     rows = list[Row]()
     for name, found in times.items():
         done = 1 if name == "filterpy" else len(given.x)

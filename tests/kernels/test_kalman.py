@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mambats_kernels import kalman_predict, kalman_step, kalman_update, native
 from mambats_kernels.backend import use_backend
-from mambats_kernels.kalman import PreparedKalman, reference
+from mambats_kernels.kalman import PreparedKalman, RunningKalman, reference
 from mambats_kernels.kalman.native import takes
 
 built = pytest.mark.skipif(native.library is None, reason=f"not built: {native.missing}")
@@ -238,6 +238,29 @@ def test_prepared_step_equals_the_step(batch, dtype):
         step(x, P, z[:, :1])
     slope = step(x.requires_grad_(), P, z)[0]
     assert slope.requires_grad
+
+
+@pytest.mark.parametrize("batch", [1, 9])
+@pytest.mark.parametrize("backend", ["native", "reference"])
+def test_running_filters_equal_steps(batch, backend):
+    if backend == "native" and native.library is None:
+        pytest.skip(native.missing)
+    x, P, z, F, Q, H, R = problem(batch, 4, 2, True, holes=True)
+    before = x.clone(), P.clone()
+    with use_backend(backend):
+        step = PreparedKalman(F, Q, H, R)
+        running = RunningKalman(step, x, P)
+        a, b = x, P
+        for value in (z, 2 * z, z.mT.contiguous().mT):
+            running(value)
+            a, b = step(a, b, value)
+    torch.testing.assert_close(running.mean, a, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(running.covariance, b, rtol=1e-12, atol=1e-12)
+    assert torch.equal(x, before[0]) and torch.equal(P, before[1])
+    with pytest.raises(ValueError, match="shape"):
+        running(z[:, :1])
+    with pytest.raises(ValueError, match="has shape"):
+        RunningKalman(step, x, P[:, :2])
 
 
 @pytest.mark.parametrize("steps", [0, 1, 5])

@@ -3,5 +3,6 @@
 from mambats_kernels.kalman.op import kalman_predict, kalman_step, kalman_update
 from mambats_kernels.kalman.prepared import PreparedKalman
 from mambats_kernels.kalman.reference import Update
+from mambats_kernels.kalman.running import RunningKalman
 
-__all__ = ["PreparedKalman", "Update", "kalman_predict", "kalman_step", "kalman_update"]
+__all__ = ["PreparedKalman", "RunningKalman", "Update", "kalman_predict", "kalman_step", "kalman_update"]

@@ -82,6 +82,27 @@ class PreparedKalman:
             raise MemoryError("mambats_kalman_step found no memory for its buffers: give fewer rows.")
         return mean, covariance
 
+    @property
+    def measured(self) -> int:
+        """Numbers of a measurement, m."""
+        return self._m
+
+    def bind(self, x: Tensor, P: Tensor) -> Callable[[int], None] | None:
+        """Return a function of a measurement's address that overwrites contiguous x and P, or None without the library.
+
+        The caller answers for what lies there; `RunningKalman` does.
+        """
+        step, block = self._step, self._block
+        if step is None or not x.is_cpu:
+            return None
+        batch, mean, covariance = len(x), x.data_ptr(), P.data_ptr()
+
+        def call(z: int) -> None:
+            if step(block, batch, mean, covariance, z, None, mean, covariance):
+                raise MemoryError("mambats_kalman_step found no memory for its buffers: give fewer rows.")
+
+        return call
+
     def record(self, x: Tensor, P: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """Filter T measurements one after another in one call: a recording, at the cost of its arithmetic.
 
