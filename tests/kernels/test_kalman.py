@@ -12,6 +12,7 @@ from torch import Tensor
 from mambats_kernels import kalman_predict, kalman_step, kalman_update, native
 from mambats_kernels.backend import use_backend
 from mambats_kernels.kalman import PreparedKalman, RunningKalman, reference
+from mambats_kernels.kalman.cases import problem
 from mambats_kernels.kalman.native import takes
 
 built = pytest.mark.skipif(native.library is None, reason=f"not built: {native.missing}")
@@ -25,30 +26,6 @@ def level(request):
         pytest.skip("there is no library, or this processor has no such instructions")
     yield request.param
     native.library.mambats_use_instructions(-1)
-
-
-def covariance(random: torch.Generator, *sizes: int) -> Tensor:
-    root = torch.randn(*sizes, sizes[-1], generator=random, dtype=torch.float64)
-    return root @ root.mT / sizes[-1] + 0.3 * torch.eye(sizes[-1], dtype=torch.float64)
-
-
-def problem(batch: int, n: int, m: int, shared: bool, seed: int = 0, holes: bool = False) -> tuple[Tensor, ...]:
-    """x, P, z, F, Q, H, R in float64."""
-    random = torch.Generator().manual_seed(seed)
-    rows = () if shared else (batch,)
-
-    def normal(*sizes: int) -> Tensor:
-        return torch.randn(sizes, generator=random, dtype=torch.float64)
-
-    z = normal(batch, m)
-    if holes:
-        z[torch.rand(batch, m, generator=random) > 0.7] = math.nan
-    move = normal(*rows, n, n) / n**0.5
-    move[..., torch.rand(n, n, generator=random) > 0.5] = 0
-    return (
-        normal(batch, n), covariance(random, batch, n), z, move, covariance(random, *rows, n),
-        normal(*rows, m, n), covariance(random, *rows, m),
-    )  # fmt: skip
 
 
 def oracle(x, P, z, F, Q, H, R, gate=None, mask=True):

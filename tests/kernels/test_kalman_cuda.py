@@ -1,13 +1,11 @@
 """The CUDA Kalman kernel: emulated on the CPU always, and on a GPU where there is one."""
 
-import math
-
 import pytest
 import torch
-from torch import Tensor
 
 from mambats_kernels import kalman_predict, kalman_step, kalman_update
 from mambats_kernels.kalman import reference
+from mambats_kernels.kalman.cases import problem
 from mambats_kernels.kalman.cuda.launch import cuda_predict, cuda_update
 from tests.kernels.emulated import REVERSE, compiler, emulate, thread_order
 
@@ -29,26 +27,6 @@ def emulated(monkeypatch):
     monkeypatch.setattr("mambats_kernels.kalman.cuda.launch._launches", {})
 
 
-def covariance(random: torch.Generator, *sizes: int) -> Tensor:
-    root = torch.randn(*sizes, sizes[-1], generator=random, dtype=torch.float64)
-    return root @ root.mT / sizes[-1] + 0.3 * torch.eye(sizes[-1], dtype=torch.float64)
-
-
-def problem(batch: int, n: int, m: int, shared: bool) -> tuple[Tensor, ...]:
-    random = torch.Generator().manual_seed(batch + n + m)
-    rows = () if shared else (batch,)
-
-    def normal(*sizes: int) -> Tensor:
-        return torch.randn(sizes, generator=random, dtype=torch.float64)
-
-    z = normal(batch, m)
-    z[torch.rand(batch, m, generator=random) > 0.8] = math.nan
-    return (
-        normal(batch, n), covariance(random, batch, n), z, normal(*rows, n, n) / n**0.5,
-        covariance(random, *rows, n), normal(*rows, m, n), covariance(random, *rows, m),
-    )  # fmt: skip
-
-
 def close(found, wanted, bound: float) -> None:
     for one, other in zip(found, wanted, strict=True):
         size = other.double().abs().max().clamp_min(1.0)
@@ -56,7 +34,7 @@ def close(found, wanted, bound: float) -> None:
 
 
 def right(shape: tuple[int, int, int], shared: bool, dtype: torch.dtype, device: str) -> None:
-    given = problem(*shape, shared)
+    given = problem(*shape, shared, holes=True)
     bound = 1e-5 if dtype == torch.float32 else 1e-11
     x, P, z, *model = (v.to(device, dtype) for v in given)
     batch, _, m = shape
@@ -106,7 +84,7 @@ def test_emulated_pivots_lost_in_rounding_are_raised(emulated):
 @pytest.mark.parametrize("shared", [True, False], ids=["shared", "each"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["f32", "f64"])
 def test_filters_are_right(shape, shared, dtype):
-    given = problem(*shape, shared)
+    given = problem(*shape, shared, holes=True)
     bound = 2e-5 if dtype == torch.float32 else 1e-10
     x, P, z, F, Q, H, R = (v.to("cuda", dtype) for v in given)
     mask = torch.arange(len(x)) % 3 != 1
