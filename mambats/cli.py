@@ -19,17 +19,21 @@ COMMANDS = {
     ),
     "predict": ("mambats.command.recipe", "write forecasts of the newest rows to Parquet or CSV"),
     "stream": ("mambats.command.stream", "read rows, write a forecast after each, one step at a time"),
+    "degrade": ("mambats.command.degrade", "break one sensor of a navigator at a time and score what is left"),
     "data": (
         "mambats.command.data_run",
         "show or convert recordings of any robot: data info PATH, data convert PATH OUT",
     ),
     "doctor": ("mambats.command.doctor", "show versions, devices and back-ends; check that parallel and step agree"),
-    "demo": ("mambats.command.demo", "train, score and stream a small forecaster on embedded weather data"),
+    "demo": (
+        "mambats.command.demo",
+        "train, score and run two small models step by step: a forecaster, a fusion of sensors",
+    ),
 }
 
 HELP = f"""usage: mambats COMMAND [--config RECIPE.yaml ...] [--KEY VALUE ...]
 
-mambats {__version__}: state-space (Mamba) forecasters, trained in parallel and run one measurement at a time.
+mambats {__version__}: state-space (Mamba) models, trained in parallel and run one measurement at a time.
 
 commands:
 {chr(10).join(f"  {name:<10}{line}" for name, (_, line) in COMMANDS.items())}

@@ -1,46 +1,35 @@
-"""`mambats demo`: fit, test and stream a small forecaster, and compare the stream with one parallel pass."""
+"""`mambats demo`: a forecaster of weather and a fusion of sensors, each trained, scored and run step by step."""
 
 from __future__ import annotations
 
 import argparse
-import csv
-import math
+import time
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import torch
-
-from mambats.checkpoint import load_task, read_entry
-from mambats.checkpoint.file import read_checkpoint
-from mambats.command import recipe, stream
+from mambats.command import demo_forecast
 from mambats.command.door import UsageError
-from mambats.command.run_folder import RunFolder
-from mambats.forecast.metrics import point_forecast
-from mambats.forecast.model import Rows
-from mambats.series import Stamps
 
-#: Largest difference between stream and parallel pass, in scaled units.
-TOLERANCE = 1e-5
-#: Rows streamed: the last ones of the data. More take longer and show nothing new.
-ROWS = 500
+PARTS = ("forecast", "fusion")
 
 
 def run(words: list[str], command: str) -> int:
-    """Run the demonstration; exit code 1 if the stream differs from the parallel pass."""
+    """Run the demonstration; exit code 1 if a run step by step differs from the parallel pass."""
     parser = argparse.ArgumentParser(prog="mambats demo", description=__doc__)
-    parser.add_argument("--recipe", default=None, help="recipe of a streaming model; default: the embedded one")
+    parser.add_argument("part", nargs="?", choices=[*PARTS, "all"], default="all", help="which half; default: both")
+    parser.add_argument("--recipe", default=None, help="recipe of a streaming forecaster; default: the embedded one")
     parser.add_argument("--runs", default="runs", help="folder of all runs")
-    parser.add_argument("--rows", type=int, default=ROWS, help="rows to stream")
+    parser.add_argument("--rows", type=int, default=demo_forecast.ROWS, help="rows to stream")
     given, rest = parser.parse_known_args(words)
-    file = Path(given.recipe) if given.recipe else find_recipe("forecast/demo.yaml")
-    common = ["--config", str(file), "--runs", given.runs, *rest]
-    print(f"1. fit    mambats fit --config {file}", flush=True)
-    folder = recipe.run_recipe(common, "fit").folder
-    print(f"2. test   mambats test --config {file}", flush=True)
-    data = recipe.run_recipe(common, "test").datamodule
-    return _stream(folder, data, given.rows)
+    began, worst = time.monotonic(), 0
+    if given.part != "fusion":
+        file = Path(given.recipe) if given.recipe else find_recipe("forecast/demo.yaml")
+        worst = demo_forecast.run(file, given.runs, rest, given.rows)
+    if given.part != "forecast":
+        from mambats.command import demo_fusion
+
+        worst = max(worst, demo_fusion.run(find_recipe("fusion/demo.yaml"), given.runs, rest))
+    print(f"the demonstration took {time.monotonic() - began:.0f} s")
+    return worst
 
 
 def find_recipe(name: str) -> Path:
@@ -54,72 +43,3 @@ def find_recipe(name: str) -> Path:
         if (root / name).is_file():
             return root / name
     raise UsageError(f"the recipe {name} is not beside the package. Reinstall mambats, or give --recipe FILE.")
-
-
-def _stream(folder: RunFolder, data: Any, count: int) -> int:
-    checkpoint = folder.best_checkpoint()
-    rows, forecasts = folder.path / "rows.csv", folder.path / "forecasts.csv"
-    stamps, values = _last_rows(data, count)
-    write_rows(rows, data.channels, stamps, values)
-    words = ["--checkpoint", str(checkpoint), "--input", str(rows), "--output", str(forecasts)]
-    print(f"3. stream mambats stream {' '.join(words)}", flush=True)
-    stream.run(words, "stream")
-    streamed = _read_forecasts(forecasts, len(data.channels))
-    parallel, scale = parallel_forecasts(checkpoint, stamps, values)
-    error = float(np.max(np.abs(streamed - parallel) / scale))
-    verdict = "equal" if error <= TOLERANCE else "NOT EQUAL"
-    print(
-        f"{len(stamps)} rows streamed to {forecasts}; largest difference from one parallel pass: {error:.1e} "
-        f"(scaled units, at most {TOLERANCE:.0e}): {verdict}"
-    )
-    fit = folder.read_fit()
-    if fit is not None and fit.mlflow_run:
-        print(f"MLflow run {fit.mlflow_run}; to look at it: mlflow ui --backend-store-uri {fit.tracking_uri}")
-    return 0 if error <= TOLERANCE else 1
-
-
-def write_rows(path: Path, channels: tuple[str, ...], stamps: Stamps, values: npt.NDArray[np.float32]) -> None:
-    """Write rows (T, C) as CSV, empty where not measured; nine digits bring a float32 back exactly."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["ds", *channels])
-        for stamp, row in zip(stamps, values, strict=True):
-            cells = ["" if math.isnan(value) else f"{value:.9g}" for value in row]
-            table.writerow([str(stamp.astype("datetime64[ns]").astype("datetime64[us]")), *cells])
-
-
-@torch.no_grad()
-def parallel_forecasts(
-    checkpoint: Path, stamps: Stamps, values: npt.NDArray[np.float32]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Forecast after every row in one pass: point forecasts (T, K, C) in the data's units, and the scale (C,)."""
-    task = load_task(checkpoint)
-    period = read_entry(read_checkpoint(checkpoint), checkpoint).period_ns
-    raw = torch.from_numpy(values)[None]
-    observed = raw.isfinite()
-    gaps = np.diff(stamps, prepend=stamps[0] - period) / period
-    rows = Rows(
-        torch.where(observed, task.scaler.transform(raw), 0.0),
-        torch.from_numpy(gaps.astype(np.float32))[None],
-        observed,
-        clock=torch.from_numpy(stamps // period)[None],
-    )
-    forecast, _ = task.model.roll(rows, task.model.init_state(1, values.shape[1]))
-    points = task.scaler.inverse(point_forecast(forecast, task.model.quantiles))
-    return points[0].double().numpy(), task.scaler.scale.double().numpy()
-
-
-def _last_rows(data: Any, count: int) -> tuple[Stamps, npt.NDArray[np.float32]]:
-    rows = data.panel.rows(0)
-    rows = slice(max(rows.start, rows.stop - count), rows.stop)
-    return data.panel.stamps[rows], np.ascontiguousarray(data.panel.values[:, rows].T)
-
-
-def _read_forecasts(path: Path, channels: int) -> npt.NDArray[np.float64]:
-    """Return point forecasts (T, K, C) of a file that `mambats stream` wrote."""
-    with path.open(newline="", encoding="utf-8") as file:
-        table = csv.reader(file)
-        header = next(table)
-        points = [index for index, name in enumerate(header) if "_h" in name and "_q" not in name]
-        numbers = np.array([[float(row[index]) for index in points] for row in table])
-    return numbers.reshape(len(numbers), channels, -1).transpose(0, 2, 1)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mambats.data.frame import Frame
     from mambats.data.module import Loading, Run, WindowDataModule
     from mambats.data.panel import Panel
+    from mambats.data.sensor_module import SensorDataModule
     from mambats.data.sensor_windows import SensorWindows
     from mambats.data.split import Borders, Dates, Fractions
     from mambats.data.table import Table
@@ -42,6 +43,7 @@ __all__ = [
     "Panel",
     "Reading",
     "Run",
+    "SensorDataModule",
     "SensorWindows",
     "Table",
     "WindowDataModule",
@@ -72,6 +74,7 @@ _HOMES = {
     "Panel": "mambats.data.panel",
     "Reading": "mambats.formats.roles",
     "Run": "mambats.data.run",
+    "SensorDataModule": "mambats.data.sensor_module",
     "SensorWindows": "mambats.data.sensor_windows",
     "Table": "mambats.data.table",
     "WindowDataModule": "mambats.data.module",

@@ -76,7 +76,7 @@ def test_a_recipe_says_what_it_is_and_names_only_what_it_may(path):
     content = load_recipe(path)
     assert path.read_text().startswith("#")
     if path.parent.name != "parts":
-        assert content["name"] == path.stem
+        assert content["name"] in (path.stem, f"{path.parent.name}-{path.stem}")
     assert yaml.safe_dump(content)
 
 

@@ -74,9 +74,20 @@ class PillarEncoder(FeatureExtractor):
         x = top.flatten(0, -4) if top.ndim > 3 else top.unsqueeze(0)
         for convolution in self.convolutions:
             x = convolution(x).relu()
-        parts = F.adaptive_avg_pool2d(x, PARTS).flatten(1)
+        parts = _pooled(x).flatten(1)
         return self.head(parts).reshape(*points.shape[:-2], self.width)
 
     def encode_rows(self, rows: SensorRows, length_ns: int) -> SensorRows:
         """Give each sweep its token; see `FeatureExtractor.encode_rows`."""
         return with_tokens(rows, self(rows.values, rows.counts))
+
+
+def _pooled(x: Tensor) -> Tensor:
+    """Return the means over PARTS x PARTS parts of maps (B, C, H, W).
+
+    As two products: the backward pass of torch's adaptive pooling is not deterministic on a GPU.
+    """
+    rows, columns = (
+        F.adaptive_avg_pool1d(torch.eye(size, dtype=x.dtype, device=x.device)[None], PARTS)[0] for size in x.shape[2:]
+    )
+    return rows.mT @ x @ columns
