@@ -17,10 +17,10 @@ GATE = Gate(probability=0.999, patience=50)
 def inertial_filter() -> InertialFilter:
     """Return the filter of inertial unit, GNSS and wheels.
 
-    Densities are above the data sheet's, because scale errors and misalignment act as noise. Set by hand: of four settings it
-    had the least RMSE of position over 24 simulated drives, 0.77 m. The data sheet's had 1.24 m, those of the greatest
-    likelihood (`mambats.odometry.tuning`) 0.87 m, because they trust `rolling` too much (0.002 m/s); with `rolling` put
-    back to 0.05 m/s 0.82 m.
+    Densities are above the data sheet's, because scale errors and misalignment act as noise. Set by hand: of four
+    settings it had the least RMSE of position over 24 simulated drives, 0.77 m. The data sheet had 1.24 m, those of
+    the greatest likelihood (`mambats.odometry.tuning`) 0.87 m, because they trust `rolling` too much (0.002 m/s); with
+    `rolling` put back to 0.05 m/s 0.82 m.
     """
     return _filter((1e-3, 1e-2, 6e-5, 3e-3))
 
