@@ -196,8 +196,8 @@ def table(rows: Iterable[Row], *, markdown: bool = False) -> str:
     """Show rows as text: models down, metrics across, one part for each set of windows.
 
     Only what was scored on the same windows stands in one part. Several seeds give mean ± standard deviation. The
-    best of a metric is marked with * (bold in Markdown): the lowest, for coverage the nearest to its level, for
-    accuracy, F1, areas under curves and NAB's score the highest.
+    best of a metric is marked with * (bold in Markdown): the lowest, for coverage the nearest to its level, for NEES
+    and NIS the nearest to 1, for accuracy, F1, areas under curves and NAB's score the highest.
 
     Args:
         rows: What to show, in the order in which models first appear.
@@ -246,6 +246,9 @@ def _best(metric: str, found: Sequence[Sequence[float]]) -> float | None:
     level = metric.removeprefix(_COVERAGE)
     if level != metric and level.replace(".", "", 1).isdigit():
         return min(means, key=lambda mean: abs(mean - float(level) / 100))
+    if metric.split("_")[0] in ("nees", "nis"):
+        # Normalised by their degrees of freedom: half of 1 is as wrong as twice.
+        return min(means, key=lambda mean: abs(math.log(max(mean, 1e-300))))
     return min(means) if _MORE_IS_BETTER.isdisjoint(metric.split("_")) else max(means)
 
 

@@ -27,7 +27,7 @@ def scores(error: Tensor, covariance: Tensor) -> dict[str, float]:
         `nees_position` and `nees` (over 3 and 9 numbers; per number, 1 where consistent) and `coverage_95` (share of
         positions' coordinates inside their 95 % intervals).
     """
-    error, covariance = error.double(), _sound(covariance.double())
+    error, covariance = error.detach().double(), _sound(covariance.detach().double())
     place, spread = error[..., POSITION], covariance[..., POSITION, POSITION]
     origin = Gaussian(torch.zeros_like(error), covariance)
     inside = inside_interval(Gaussian(torch.zeros_like(place), spread), place, 0.95)

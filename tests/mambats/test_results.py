@@ -159,3 +159,8 @@ def test_markdown():
 def test_small_numbers_keep_digits_that_count():
     text = table([row(value=0.0002589), row("other", value=0.3)])
     assert "0.00026*" in text and "0.3000" in text
+
+
+def test_consistency_is_best_nearest_to_one():
+    rows = [row(model, "nees_position", value) for model, value in (("timid", 0.4), ("honest", 1.3), ("bold", 3.0))]
+    assert "**1.3000**" in table(rows, markdown=True)
