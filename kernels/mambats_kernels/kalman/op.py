@@ -27,6 +27,10 @@ def kalman_predict(x: Tensor, P: Tensor, F: Tensor, Q: Tensor, *, mask: Tensor |
 
     Raises:
         ValueError: If a shape, dtype or device does not fit.
+
+    Example:
+        eye = torch.eye(2)
+        x, P = kalman_predict(torch.zeros(5, 2), eye.expand(5, 2, 2), eye, 0.1 * eye)
     """
     check_predict(x, P, F, Q, mask)
     if takes(x, (P, F, Q), (x.shape[1],)):
@@ -67,6 +71,10 @@ def kalman_update(
         ValueError: If a shape, dtype or device does not fit.
 
     Source: Bar-Shalom, Li and Kirubarajan, Estimation with Applications to Tracking and Navigation, 2001, section 5.2.
+
+    Example:
+        eye = torch.eye(2)
+        made = kalman_update(torch.zeros(5, 2), eye.expand(5, 2, 2), torch.randn(5, 2), eye, eye)
     """
     check_update(x, P, z, H, R, mask, gate)
     if takes(x, (P, z, H, R), (x.shape[1], z.shape[1])):

@@ -136,7 +136,7 @@ FAKES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", FAKES)
+@pytest.mark.parametrize("name", ["basicmotions", pytest.param("japanesevowels", marks=pytest.mark.slow)])
 def test_the_recipe_trains_is_scored_and_predicts(name, corpus, capsys):
     words = ["--config", str(RECIPES / f"{name}.yaml"), "--runs", str(corpus / "runs"), "--trainer.logger", "false"]
     words += [*FAKES[name], "--trainer.accelerator", "cpu", "--trainer.max_epochs", "2"]

@@ -37,6 +37,7 @@ OFFICIAL = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_recipe_trains_is_scored_and_predicts(engines, capsys):
     for command in ("fit", "test"):
         assert main([command, *words(engines)]) == 0

@@ -137,7 +137,7 @@ def test_correction_is_right_to_first_order():
 
 def test_prediction_falls_and_flies():
     rest = torch.zeros(1, 100, 3, dtype=torch.float64)
-    up = torch.tensor([0.0, 0, 9.81]).to(rest).expand(1, 100, 3)
+    up = torch.tensor([0.0, 0, 9.81], dtype=torch.float64).expand(1, 100, 3)
     dt = torch.full((1, 100), 0.01, dtype=torch.float64)
     turn, speed, start = (torch.tensor([row]).double() for row in ([0, 0, 3, 4], [1, 2, 0], [5, 0, 1]))
     _, v, p = Preintegration()(rest, up, dt).predict(turn / 5, speed, start)
