@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from mambats.encoders import CausalEncoder, ImageEncoder, ImuEncoder, ObjectEncoder, PillarEncoder, VoxelEncoder
 from mambats.encoders.features import PointGrid
 from mambats.encoders.features.curve import Order
-from mambats.encoders.features.imu import rotation_vector
 from mambats.mixers import MambaSettings
 from mambats.preprocess.imu import Preintegration
+from mambats.preprocess.imu.so3 import logarithm
 from mambats.series import SensorRows
 from mambats_datasets.synthetic import examples
 from mambats_datasets.synthetic.examples import Examples
@@ -262,7 +262,7 @@ def baselines(show: str, train: Examples, test: Examples) -> dict[str, list[floa
         ends = torch.nn.functional.pad(stamps[:, 1:], (0, 1), value=2 * SECOND)
         begins = torch.cat([torch.zeros_like(stamps[:, :1]), stamps[:, 1:]], 1)
         whole = Preintegration()(values[..., :3], values[..., 3:], (ends - begins).clamp_min(0) / SECOND)
-        sums = torch.cat([rotation_vector(whole.quaternion), whole.velocity, whole.position], -1)
+        sums = torch.cat([logarithm(whole.quaternion), whole.velocity, whole.position], -1)
         made["strapdown"] = rmse(sums, test.target, test.names)
     if show == "points":
         answers = torch.stack([register(points) for points in test.inputs[0]])

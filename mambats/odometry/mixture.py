@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mambats.odometry.navigation import POSITION, ROTATION, SIZE, VELOCITY, Navigation, about_z, log, turn
+from mambats.odometry.navigation import POSITION, ROTATION, SIZE, VELOCITY, Navigation, about_z, turn
 from mambats.preprocess.imu import so3
 
 #: Bounds of what a candidate may be off from the others, and claim to be unsure by: rad, m/s, m. One that runs away
@@ -59,7 +59,7 @@ def difference(reference: Navigation, other: Navigation, frame: Tensor) -> Tenso
     """Return other less reference, (..., 9), in the axes of `Candidates`; `frame` turns positions to the world."""
     return torch.cat(
         [
-            log(so3.product(so3.conjugate(reference.quaternion), other.quaternion)),
+            so3.logarithm(so3.product(so3.conjugate(reference.quaternion), other.quaternion)),
             _in_body(other) - _in_body(reference),
             turn(frame.mT, other.position - reference.position),
         ],

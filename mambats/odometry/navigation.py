@@ -26,23 +26,13 @@ class Navigation(NamedTuple):
 
     def error(self, truth: Navigation) -> Tensor:
         """Return truth less estimate, shape (..., 9), in the order and frames of the covariance."""
-        turned = log(so3.product(so3.conjugate(self.quaternion), truth.quaternion))
+        turned = so3.logarithm(so3.product(so3.conjugate(self.quaternion), truth.quaternion))
         return torch.cat([turned, truth.velocity - self.velocity, truth.position - self.position], -1)
 
     @property
     def yaw(self) -> Tensor:
         """Heading about the world's z, shape (...), rad."""
         return yaw_of(self.quaternion)
-
-
-def log(quaternion: Tensor) -> Tensor:
-    """Return the rotation vectors (..., 3) of unit quaternions (..., 4), of at most pi."""
-    vector, scalar = quaternion[..., :3], quaternion[..., 3:]
-    vector = torch.where(scalar < 0, -vector, vector)
-    square = vector.square().sum(-1, keepdim=True)
-    sine = square.clamp_min(1e-24).sqrt()
-    angle = 2 * torch.atan2(sine, scalar.abs())
-    return vector * torch.where(square < 1e-12, 2.0, angle / sine)
 
 
 def yaw_of(quaternion: Tensor) -> Tensor:

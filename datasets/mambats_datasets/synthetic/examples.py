@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mambats.encoders.features.imu import rotation_vector
+from mambats.preprocess.imu.so3 import logarithm
 from mambats_datasets.synthetic.motion import GRAVITY, Motion, compose, unrotate
 from mambats_datasets.synthetic.robot import SimulatedRobots
 from mambats_datasets.synthetic.trajectory import Trajectory, random_trajectory
@@ -76,7 +76,7 @@ def inertial_windows(
     times = torch.tensor([0.0, duration], dtype=torch.float64, device=generator.device).expand(count, 2)
     motion = drives.trajectory(times)
     first, last = motion.quaternion[:, 0], motion.quaternion[:, 1]
-    turn = rotation_vector(compose(first * first.new_tensor([-1, -1, -1, 1]), last))
+    turn = logarithm(compose(first * first.new_tensor([-1, -1, -1, 1]), last))
     up = turn.new_tensor([0, 0, GRAVITY])
     begun, moved = motion.velocity[:, 0], motion.position[:, 1] - motion.position[:, 0]
     gained = unrotate(first[:, None], (motion.velocity[:, 1] - begun + up * duration)[:, None])[:, 0]

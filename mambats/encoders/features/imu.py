@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mambats.encoders.features.extractor import FeatureExtractor
 from mambats.encoders.features.interval import NONE, Dealt, deal, put_first, take
-from mambats.preprocess.imu import Preintegrated, Preintegration
+from mambats.preprocess.imu import Preintegrated, Preintegration, so3
 from mambats.protocols import Encoder, State
 from mambats.series import SensorRows
 
@@ -188,7 +188,7 @@ def describe_motion(motion: Preintegrated, noise: Preintegration, period: float)
     period (Forster's for a sensor that does not turn).
     """
     time = motion.duration.clamp_min(1e-9).unsqueeze(-1)
-    rotation = rotation_vector(motion.quaternion) / time
+    rotation = so3.logarithm(motion.quaternion) / time
     moved = [motion.velocity / (GRAVITY * time), motion.position / (0.5 * GRAVITY * time.square())]
     gyro, force = noise.gyro_noise**2, noise.accelerometer_noise**2
     usual = (gyro * period, force * period, force * period**3 / 3 + noise.integration_noise**2 * period)
@@ -196,16 +196,6 @@ def describe_motion(motion: Preintegrated, noise: Preintegration, period: float)
     least = 1e-30  # far under any variance of a sensor, in float32's range
     errors = [0.5 * ((part + least) / (one + least)).log() for part, one in zip(variances, usual, strict=True)]
     return torch.cat([rotation, *moved, motion.duration.unsqueeze(-1) / period, *errors], -1)
-
-
-def rotation_vector(quaternion: Tensor) -> Tensor:
-    """Return rotation vectors (..., 3) in radians, at most half a turn, of unit quaternions x y z w; smooth at none."""
-    quaternion = torch.where(quaternion[..., 3:] < 0, -quaternion, quaternion)
-    axis, square = quaternion[..., :3], quaternion[..., :3].square().sum(-1, keepdim=True)
-    small = square < 1e-12
-    sine = torch.where(small, torch.ones_like(square), square).sqrt()
-    angle = 2 * torch.atan2(sine, quaternion[..., 3:])
-    return axis * torch.where(small, 2 + square / 3, angle / sine)  # asin(s) / s = 1 + s^2 / 6 + ...
 
 
 def _in_gravities(samples: Tensor) -> Tensor:

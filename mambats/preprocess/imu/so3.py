@@ -101,6 +101,16 @@ def exponential(vector: Tensor) -> Tensor:
     return torch.cat([scale * vector, cosine], -1)
 
 
+def logarithm(quaternion: Tensor) -> Tensor:
+    """Return rotation vectors (..., 3) in radians, at most half a turn, of unit quaternions x y z w; smooth at none."""
+    quaternion = torch.where(quaternion[..., 3:] < 0, -quaternion, quaternion)
+    axis, square = quaternion[..., :3], quaternion[..., :3].square().sum(-1, keepdim=True)
+    small = square < 1e-12
+    sine = torch.where(small, torch.ones_like(square), square).sqrt()
+    angle = 2 * torch.atan2(sine, quaternion[..., 3:])
+    return axis * torch.where(small, 2 + square / 3, angle / sine)  # asin(s) / s = 1 + s^2 / 6 + ...
+
+
 def moments_to_matrix(like: Tensor) -> Tensor:
     """Return the map (16, 9) from q q^T to the rotation matrix, both row by row: R is linear in it."""
     return _table("matrix", like.dtype, like.device)

@@ -12,10 +12,11 @@ from mambats.gaussian import Gaussian
 from mambats.odometry import GaussianLoss
 from mambats.odometry.anchor import anchor_of, distances
 from mambats.odometry.mixture import Candidates, mix
-from mambats.odometry.navigation import Navigation, log, truth_at
+from mambats.odometry.navigation import Navigation, truth_at
 from mambats.odometry.score import scores
 from mambats.pictures.trajectory import Track, draw_degradation, draw_errors, draw_trajectory
 from mambats.preprocess.imu import so3
+from mambats.preprocess.imu.so3 import logarithm
 from mambats.series import SensorRows
 
 
@@ -79,7 +80,7 @@ def test_truth_between_two_rows_is_between_them() -> None:
     found = truth_at({"pose": rows}, torch.tensor([[0, 500_000_000, 1_000_000_000]]))
     torch.testing.assert_close(found.position[0, 1], torch.tensor([0.5, 1.0, 0.0], dtype=torch.float64))
     torch.testing.assert_close(
-        log(found.quaternion)[0, :, 2].float(), torch.tensor([0.0, 0.05, 0.1]), atol=1e-5, rtol=0
+        logarithm(found.quaternion)[0, :, 2].float(), torch.tensor([0.0, 0.05, 0.1]), atol=1e-5, rtol=0
     )
     torch.testing.assert_close(found.velocity[0, 1].float(), torch.tensor([1.0, 2.0, 0.0]))
 
@@ -87,8 +88,8 @@ def test_truth_between_two_rows_is_between_them() -> None:
 def test_log_undoes_exp() -> None:
     vector = torch.randn(100, 3, generator=gen(), dtype=torch.float64)
     vector = vector / vector.norm(dim=-1, keepdim=True) * torch.linspace(0, 3.14, 100, dtype=torch.float64)[:, None]
-    torch.testing.assert_close(log(so3.exponential(vector)), vector, atol=1e-9, rtol=1e-9)
-    torch.testing.assert_close(log(-so3.exponential(vector)), vector, atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(logarithm(so3.exponential(vector)), vector, atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(logarithm(-so3.exponential(vector)), vector, atol=1e-9, rtol=1e-9)
 
 
 def test_pictures_are_written(tmp_path) -> None:
