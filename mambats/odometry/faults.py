@@ -79,13 +79,14 @@ class RandomFaults:
         healthy: Share of series that keep all their sensors.
         delay: Longest delay, s.
         angle: Largest angle, degrees.
-        throughout: Share of off and stuck that hold from the window's start; others begin at any time.
+        throughout: Share of off and stuck that hold from the window's start; others begin at any time. With 0.3 one
+            drive in seventy lacked its wheels from the start, and there the learned model lost to the filter by 4 %.
     """
 
-    healthy: float = 0.4
+    healthy: float = 0.35
     delay: float = 0.25
     angle: float = 8.0
-    throughout: float = 0.3
+    throughout: float = 0.6
 
     def __call__(self, window: SensorWindow, generator: torch.Generator) -> SensorWindow:
         """Return the window with at most one fault a series; the generator is on the CPU."""
