@@ -120,12 +120,16 @@ class Regressor(nn.Module):
 
     def estimate(self, answer: Tensor) -> Estimate:
         """Return point and calibrated interval in the target's unit of answers (..., M, A), each (...)."""
+        point, low, high = self.unheld(answer)
+        bounds = point, point - self.stretch * (point - low), point + self.stretch * (high - point)
+        return Estimate(*(self.held(each) for each in bounds))
+
+    def unheld(self, answer: Tensor) -> Estimate:
+        """Return point and interval before calibration, floor and cap: what a calibration judges, each (...)."""
         point, low, high = (each.mean(-1) for each in self.head.estimate(answer, self.level))
         # The point may lie outside quantiles that were trained apart from it: an interval contains its point.
-        below, above = (each.clamp_min(0) for each in (point - low, high - point))
-        bounds = point, point - self.stretch * below, point + self.stretch * above
-        back = (self.target.inverse(each.unsqueeze(-1)).squeeze(-1) for each in bounds)
-        return Estimate(*(self.held(each) for each in back))
+        bounds = point, torch.minimum(point, low), torch.maximum(point, high)
+        return Estimate(*(self.target.inverse(each.unsqueeze(-1)).squeeze(-1) for each in bounds))
 
     def _pairs(self) -> Iterator[tuple[Encoder, IntervalHead]]:
         """Yield each member's encoder and head."""

@@ -147,10 +147,9 @@ class RegressTask(Task):
         self._asked = []
         if not len(truth):
             return
-        self.model.stretch.fill_(1.0)
-        estimate, held = self.model.estimate(answer), self.model.held(truth)
-        self.model.stretch.copy_(needed_stretch(estimate, held, self.model.level))
-        error = (estimate.point - held).square().mean().sqrt()
+        model = self.model
+        model.stretch.copy_(needed_stretch(model.unheld(answer), truth, model.level, model.floor, model.cap))
+        error = (model.estimate(answer).point - model.held(truth)).square().mean().sqrt()
         self.log("val_rmse", error, prog_bar=True, batch_size=len(truth), sync_dist=True)
         if self.trainer.world_size > 1:
             self.model.stretch.copy_(self.trainer.strategy.reduce(self.model.stretch, reduce_op="mean"))

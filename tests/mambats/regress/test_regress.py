@@ -116,6 +116,34 @@ def test_stretched_intervals_cover_what_they_say(scale):
     assert float(inside) == pytest.approx(0.9, abs=0.02)
 
 
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_intervals_that_end_at_the_cap_cover_what_they_say(scale):
+    """Half the truth is at the cap: bounds held there would all need a factor of 1."""
+    generator = torch.Generator().manual_seed(0)
+    model = torch.rand(8000, generator=generator) * 100 + 60
+    truth = (model + 10 * torch.randn(8000, generator=generator)).clamp(0, 110)
+    given = Estimate(model, model - scale * 16.45, model + scale * 16.45)
+    stretch = needed_stretch(Estimate(*(each[:4000] for each in given)), truth[:4000], 0.9, 0.0, 110.0)
+    held = needed_stretch(Estimate(*(each[:4000].clamp(0, 110) for each in given)), truth[:4000], 0.9)
+    low, high = ((model[4000:] + side * stretch * scale * 16.45).clamp(0, 110) for side in (-1, 1))
+    inside = ((truth[4000:] >= low) & (truth[4000:] <= high)).float().mean()
+    assert float(inside) == pytest.approx(0.9, abs=0.02)
+    assert scale < 1 or abs(float(held) - 1) < abs(float(stretch) - 1)
+
+
+def test_a_calibration_judges_what_is_not_held_yet():
+    """A truth at the cap is covered by any interval that reaches the cap, whatever lies beyond."""
+    beyond = Estimate(*torch.tensor([[140.0], [130.0], [150.0]]))
+    assert float(needed_stretch(beyond, torch.tensor([125.0]), 0.9, 0.0, 125.0)) == pytest.approx(0.1)
+    assert float(needed_stretch(beyond, torch.tensor([120.0]), 0.9, 0.0, 125.0)) == pytest.approx(2)
+    below = Estimate(*torch.tensor([[115.0], [100.0], [135.0]]))
+    assert float(needed_stretch(below, torch.tensor([140.0]), 0.9, 0.0, 125.0)) == pytest.approx(0.5)
+    regress = regressor(floor=0.0, cap=125.0)
+    answer = 3 * torch.randn(40, 2, 6, dtype=torch.float64)
+    for held, raw in zip(regress.estimate(answer), regress.unheld(answer), strict=True):
+        torch.testing.assert_close(held, raw.clamp(0, 125))
+
+
 def test_conformal_calibration_needs_cases():
     with pytest.raises(ValueError, match="kept aside"):
         needed_stretch(Estimate(*torch.zeros(3, 0)), torch.zeros(0), 0.9)
