@@ -66,6 +66,7 @@ class Detector:
         clutter: Mean number of false boxes a time, Poisson, anywhere within reach.
         timing: Rate and clock.
         mount: Where the sensor sits on the body.
+        flip: Share of the boxes that face backwards.
     """
 
     reach: float = 60.0
@@ -74,13 +75,15 @@ class Detector:
     clutter: float = 1.5
     timing: Timing = TIMING
     mount: Rigid = MOUNT
+    flip: float = FLIP
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        if not self.reach > 0 or self.noise < 0 or not 0 <= self.hit <= 1 or self.clutter < 0:
+        shares = 0 <= self.hit <= 1 and 0 <= self.flip <= 1
+        if not self.reach > 0 or self.noise < 0 or not shares or self.clutter < 0:
             raise ValueError(
-                f"reach is {self.reach} m, noise {self.noise} m, hit {self.hit}, clutter {self.clutter}: needed "
-                "above 0, at least 0, 0 to 1, at least 0."
+                f"reach is {self.reach} m, noise {self.noise} m, hit {self.hit}, clutter {self.clutter}, flip "
+                f"{self.flip}: needed above 0, at least 0, 0 to 1, at least 0, 0 to 1."
             )
 
     def targets(self, scene: Scene, ego: Trajectory, t: Tensor) -> Targets:
@@ -99,13 +102,14 @@ class Detector:
 
     def detect(self, targets: Targets, generator: torch.Generator) -> Detections:
         """Draw detections of targets, at most M + 4 sqrt(clutter) + clutter a time, with noise from a generator."""
-        found, chance = self._found(targets, generator)
-        deviation = self._deviation(targets)
+        chance = self.chance(targets)
+        found = uniform(generator, *chance.shape) < self.hit * chance
+        deviation = self.deviation(targets)
         box = targets.box + deviation * normal(generator, *targets.box.shape)
         box[..., 3:6] = box[..., 3:6].clamp_min(0.1)
-        flip = torch.pi * (uniform(generator, *found.shape) < FLIP)
+        flip = torch.pi * (uniform(generator, *found.shape) < self.flip)
         box[..., 6] += flip
-        score = draw_scores(TRUE_SCORE, chance, generator)
+        score = self._score(True, chance, generator)
         kind = targets.kind[:, None].expand_as(found)
         identity = torch.arange(found.shape[2], device=found.device).expand_as(found)
         true = Detections(box, score, kind, found, identity, deviation)
@@ -113,16 +117,15 @@ class Detector:
         joined = Detections(*(torch.cat(pair, 2) for pair in zip(true, false, strict=True)))
         return _sorted(joined)
 
-    def _found(self, targets: Targets, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Which are detected, and how easy that was, 0 to 1."""
+    def chance(self, targets: Targets) -> Tensor:
+        """How easy each target is to detect, (B, T, M), 0 to 1: `hit` of this is the chance that it is."""
         far = targets.box[..., :3].norm(dim=-1)
         near = torch.sigmoid((FADE[0] * self.reach - far) / (FADE[1] * self.reach))
         plain = ((targets.visible - HIDDEN) / (PLAIN - HIDDEN)).clamp(0, 1)
-        chance = near * plain
-        return targets.alive & (uniform(generator, *far.shape) < self.hit * chance), chance
+        return near * plain * targets.alive
 
-    def _deviation(self, targets: Targets) -> Tensor:
-        """Standard deviations (B, T, M, 7)."""
+    def deviation(self, targets: Targets) -> Tensor:
+        """Standard deviations of x y z l w h and yaw, (B, T, M, 7)."""
         far = targets.box[..., :3].norm(dim=-1)
         level = self.noise * (1 + far / self.reach) / targets.visible.clamp_min(0.25).sqrt()
         return level[..., None] * torch.tensor([*SPREAD, TURN], device=far.device, dtype=far.dtype)
@@ -141,8 +144,11 @@ class Detector:
         yaw = uniform(generator, *shape, low=-torch.pi, high=torch.pi)
         place = torch.stack([far * angle.cos(), far * angle.sin(), height], -1)
         box = torch.cat([place, size, yaw[..., None]], -1)
-        score = draw_scores(FALSE_SCORE, torch.zeros_like(far), generator)
+        score = self._score(False, torch.zeros_like(far), generator)
         return Detections(box, score, kind, present, torch.full_like(kind, FALSE), torch.zeros_like(box))
+
+    def _score(self, real: bool, chance: Tensor, generator: torch.Generator) -> Tensor:
+        return draw_scores(TRUE_SCORE if real else FALSE_SCORE, chance, generator)
 
 
 def draw_scores(law: tuple[float, float, float], chance: Tensor, generator: torch.Generator) -> Tensor:
@@ -153,7 +159,7 @@ def draw_scores(law: tuple[float, float, float], chance: Tensor, generator: torc
 
 def _sorted(detections: Detections) -> Detections:
     """The highest score first, padding last with zeros: the order says nothing of the identity."""
-    rank = detections.score.masked_fill(~detections.present, -1.0).argsort(stable=True, dim=-1, descending=True)
+    rank = detections.score.masked_fill(~detections.present, -torch.inf).argsort(stable=True, dim=-1, descending=True)
     box, score, kind, present, identity, deviation = detections
     seven = rank[..., None].expand(*rank.shape, 7)
     here = present.gather(2, rank)
