@@ -70,12 +70,13 @@ def difference(reference: Navigation, other: Navigation, frame: Tensor) -> Tenso
 def mix(found: Candidates, weights: Tensor, shift: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
     """Match the moments of a mixture, then shift its mean and reshape its covariance.
 
-    Mean d = sum w_i d_i, covariance P = sum w_i (P_i + (d_i - d)(d_i - d)'), as an interacting multiple model mixes;
-    then d + shift, and L F F' L' with P = L L'.
+    Mean d = sum W_i d_i, covariance P = sum W_i^1/2 (P_i + (d_i - d)(d_i - d)') W_i^1/2, with W_i diagonal: one weight
+    each for rotation, velocity and position. Where the three are the same, that is what an interacting multiple model
+    mixes; P is positive definite in any case. Then d + shift, and L F F' L' with P = L L'.
 
     Args:
         found: Candidates with any leading axes.
-        weights: Shape (..., C), sum 1.
+        weights: Of rotation, velocity and position, shape (..., 3, C), each with sum 1.
         shift: Shape (..., 9).
         factor: Lower triangular F, shape (..., 9, 9).
 
@@ -85,9 +86,13 @@ def mix(found: Candidates, weights: Tensor, shift: Tensor, factor: Tensor) -> tu
 
     Source: Blom and Bar-Shalom, The interacting multiple model algorithm, IEEE TAC 33, 1988, for the moments.
     """
-    mean = (weights[..., None] * found.difference).sum(-2)
+    each = weights.repeat_interleave(SIZE // weights.shape[-2], -2).mT
+    mean = (each * found.difference).sum(-2)
     off = found.difference - mean.unsqueeze(-2)
-    spread = (weights[..., None, None] * (found.covariance + off[..., :, None] * off[..., None, :])).sum(-3)
+    # Not below 1e-12: the root of a candidate that is not there has no finite gradient.
+    share = each.clamp_min(1e-12).sqrt()
+    moments = found.covariance + off[..., :, None] * off[..., None, :]
+    spread = (share[..., :, None] * moments * share[..., None, :]).sum(-3)
     # Scaled to ones on the diagonal before the root: positions in metres beside angles of milliradians.
     size = spread.diagonal(dim1=-2, dim2=-1).clamp_min(1e-10).sqrt()
     unit = spread / size[..., :, None] / size[..., None, :]

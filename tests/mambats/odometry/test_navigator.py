@@ -141,7 +141,7 @@ def test_a_candidate_that_runs_away_or_is_no_number_is_bounded(window: SensorWin
     found = candidates(broken, each.yaw[:, 0, 0], torch.ones_like(each.yaw[..., 0]).long())
     assert found.difference.isfinite().all()
     assert not found.there[:, :, 2].any()
-    weights = torch.tensor([0.0, 1.0, 0.0, 0.0]).expand(*found.there.shape)
+    weights = torch.tensor([0.0, 1.0, 0.0, 0.0]).expand(*found.there.shape[:-1], 3, 4)
     mean, root = mix(found, weights, torch.zeros(9), torch.eye(9))
     one = to_world(found, mean, root)
     torch.testing.assert_close(one.velocity, each.velocity[:, :, 1], rtol=1e-4, atol=1e-4)

@@ -51,11 +51,28 @@ def test_a_mixture_has_the_moments_of_samples_from_it() -> None:
     middle = torch.randn(3, 9, generator=gen(1))
     none = Navigation(*(torch.zeros(()) for _ in range(4)))
     found = Candidates(none, middle, root @ root.mT, torch.ones(3, dtype=torch.bool), torch.zeros(()))
-    mean, factor = mix(found, weights, torch.zeros(9), torch.eye(9))
+    mean, factor = mix(found, weights.expand(3, 3), torch.zeros(9), torch.eye(9))
     which = torch.multinomial(weights, 200_000, replacement=True, generator=gen(2))
     drawn = middle[which] + (root[which] @ torch.randn(200_000, 9, 1, generator=gen(3)))[..., 0]
     torch.testing.assert_close(mean, drawn.mean(0), atol=0.02, rtol=0)
     torch.testing.assert_close(factor @ factor.mT, drawn.T.cov(), atol=0.05, rtol=0.02)
+
+
+def test_each_block_has_the_moments_of_its_own_weights() -> None:
+    weights = torch.tensor([[0.5, 0.3, 0.2], [0.0, 1.0, 0.0], [0.1, 0.1, 0.8]])
+    root = 0.3 * torch.randn(3, 9, 9, generator=gen()).tril() + torch.eye(9)
+    middle = torch.randn(3, 9, generator=gen(1))
+    none = Navigation(*(torch.zeros(()) for _ in range(4)))
+    found = Candidates(none, middle, root @ root.mT, torch.ones(3, dtype=torch.bool), torch.zeros(()))
+    mean, factor = mix(found, weights, torch.zeros(9), torch.eye(9))
+    for k in range(3):
+        block = slice(3 * k, 3 * k + 3)
+        alone, whole = mix(found, weights[k].expand(3, 3), torch.zeros(9), torch.eye(9))
+        torch.testing.assert_close(mean[block], alone[block])
+        torch.testing.assert_close((factor @ factor.mT)[block, block], (whole @ whole.mT)[block, block])
+    given = weights.clone().requires_grad_()
+    sum(part.sum() for part in mix(found, given, torch.zeros(9), torch.eye(9))).backward()
+    assert given.grad is not None and given.grad.isfinite().all()
 
 
 def test_the_anchor_leaves_a_candidate_that_runs_away_from_the_fixes() -> None:
