@@ -4,8 +4,9 @@
     python recipes/odometry_table.py train runs/odometry --fusion stream --seed 0
     python recipes/odometry_table.py table runs/odometry
 
-Everything is drawn from seeds; training, validation and test drives have seeds of their own. On a GPU with some GB of
-memory `prepare` takes minutes and a training of 2,000 steps two; several trainings may run side by side.
+Everything is drawn from seeds; training, validation and test drives have seeds of their own. On a GPU of 80 GB
+`prepare` takes minutes and a training of 2,000 steps two; several trainings may run side by side. More training drives:
+`prepare runs/odometry --only train --part 1` (2, 3, ...), on as many GPUs as there are.
 """
 
 from __future__ import annotations
@@ -60,27 +61,33 @@ def made_navigator(fusion: str = "event", width: int = 8, layers: int = 1) -> Na
     return Navigator(encoder_of(fusion, width, layers), FilterBank()).to(DEVICE)
 
 
-def windows_of(robots: SimulatedRobots, split: str, count: int, chunk: int) -> Iterator[tuple[int, SensorWindow]]:
-    """Yield (seed, drives) of a split, `chunk` at a time."""
-    for seed in range(FIRST_SEED[split], FIRST_SEED[split] + -(-count // chunk)):
+def windows_of(
+    robots: SimulatedRobots, split: str, count: int, chunk: int, part: int = 0
+) -> Iterator[tuple[int, SensorWindow]]:
+    """Yield (seed, drives) of a split, `chunk` at a time; every part has seeds of its own."""
+    first, chunks = FIRST_SEED[split], -(-count // chunk)
+    for seed in range(first + part * chunks, first + (part + 1) * chunks):
         yield seed, robot_windows(robots, min(chunk, count), torch.Generator(DEVICE).manual_seed(seed))
 
 
 def prepare(given: argparse.Namespace) -> None:
-    """Draw all drives, run the filters over them, and keep what they said."""
+    """Draw drives, run the filters over them, and keep what they said."""
     given.folder.mkdir(parents=True, exist_ok=True)
     robots, model, began = SimulatedRobots("robot", duration=given.duration), made_navigator().eval(), time.monotonic()
     for split, count in (("train", given.train), ("val", given.val)):
+        if split not in given.only:
+            continue
         parts = list[Drives]()
-        for seed, window in windows_of(robots, split, count, given.chunk):
+        for seed, window in windows_of(robots, split, count, given.chunk, given.part):
             generator = torch.Generator().manual_seed(seed)
             faulty = RandomFaults()(window, generator)
             state = model.init_state(drawn_start(faulty, model.deviations, generator))
             prepared, _, _ = model.prepare(faulty, state)
             parts.append(Drives.of(prepared, truth_at(faulty.truth, prepared.stamps), 4).to("cpu"))
             print(f"{split}: {sum(map(len, parts))} drives, {time.monotonic() - began:.0f} s", flush=True)
-        torch.save(Drives.joined(parts), given.folder / f"{split}.pt")
-    tests(given, robots, model)
+        torch.save(Drives.joined(parts), given.folder / f"{split}_{given.part}.pt")
+    if "test" in given.only:
+        tests(given, robots, model)
 
 
 def tests(given: argparse.Namespace, robots: SimulatedRobots, model: Navigator) -> None:
@@ -89,17 +96,17 @@ def tests(given: argparse.Namespace, robots: SimulatedRobots, model: Navigator) 
     start = drawn_start(window, model.deviations, torch.Generator().manual_seed(0))
     faults = {fault.label: fault(window, torch.Generator().manual_seed(1)) for fault in standard_faults()}
     conditions = list(({NOMINAL: window} | faults).items())
-    kept, rows = dict[str, Drives](), dict[str, Any]()
+    tested, rows = dict[str, Drives](), dict[str, Any]()
     for begin in range(0, len(conditions), given.together):
         labels, windows = zip(*conditions[begin : begin + given.together], strict=True)
         drives, contest = judges(model, side_by_side(windows), repeated(start, len(windows)))
         for number, label in enumerate(labels):
             part = slice(number * given.test, (number + 1) * given.test)
-            kept[label] = drives.take(torch.arange(part.start, part.stop))
+            tested[label] = drives.take(torch.arange(part.start, part.stop))
             rows[label] = contest.part(part.start, part.stop).scores()
             print(f"test, {label}: filter {rows[label][FILTERS['all']]['position']:.3f} m", flush=True)
     rows[NOMINAL] |= alone(model, window, start)
-    torch.save(kept, given.folder / "test.pt")
+    torch.save(tested, given.folder / "test.pt")
     (given.folder / "classical.json").write_text(json.dumps(rows, indent=1))
 
 
@@ -145,12 +152,17 @@ def judged(model: Navigator, drives: Drives, size: int = 128) -> tuple[Tensor, T
     return error, root
 
 
+def kept(folder: Path, split: str) -> Drives:
+    """Return the drives of a split, all parts of it."""
+    return Drives.joined([torch.load(file, weights_only=False) for file in sorted(folder.glob(f"{split}_*.pt"))])
+
+
 def train(given: argparse.Namespace) -> None:
     """Train one navigator, calibrate it on validation drives, score it on test drives."""
     torch.manual_seed(given.seed)
     generator, began = torch.Generator().manual_seed(given.seed), time.monotonic()
     model = made_navigator(given.fusion, given.width, given.layers).train()
-    drives = torch.load(given.folder / "train.pt", weights_only=False).to(DEVICE)
+    drives = kept(given.folder, "train").to(DEVICE)
     groups = parameter_groups(nn.ModuleList([model.encoder, model.head]), 0.01)
     settings, optimiser = Optimiser(lr=given.lr), torch.optim.AdamW(groups, lr=given.lr)
     loss = GaussianLoss()
@@ -166,7 +178,7 @@ def train(given: argparse.Namespace) -> None:
         optimiser.step()
         if step % max(1, given.steps // 20) == 0:
             print(f"{given.fusion} {given.seed} step {step}: {value.item():.3f}, {time.monotonic() - began:.0f} s")
-    model.calibrate(*judged(model, torch.load(given.folder / "val.pt", weights_only=False)))
+    model.calibrate(*judged(model, kept(given.folder, "val")))
     made = dict[str, Any]()
     for label, part in torch.load(given.folder / "test.pt", weights_only=False).items():
         error, root = judged(model, part)
@@ -181,25 +193,28 @@ def train(given: argparse.Namespace) -> None:
 def table(given: argparse.Namespace) -> None:
     """Print RMSE of position of everyone under every fault, then how honest each is."""
     classical = json.loads((given.folder / "classical.json").read_text())
-    runs = dict[str, list[Any]]()
-    for fusion in KINDS:
-        found = [json.loads(file.read_text()) for file in sorted(given.folder.glob(f"{fusion}_*.json"))]
-        if found:
-            runs[fusion] = found
-    names = [*(f"{fusion} ({len(found)} seeds)" for fusion, found in runs.items()), *FILTERS.values(), FIXES]
-    print("| RMSE of position [m], online | " + " | ".join(names) + " |")
-    print("|---|" + "---:|" * len(names))
+    found = {name: runs for name, runs in contestants(given.folder).items() if runs}
+    names = [*(f"{name} ({len(runs)} seeds)" if len(runs) > 1 else name for name, runs in found.items())]
+    print("| RMSE of position [m], online | " + " | ".join([*names, *FILTERS.values(), FIXES]) + " |")
+    print("|---|" + "---:|" * (len(names) + len(FILTERS) + 1))
     for label, row in classical.items():
-        cells = [_cell([one["test"][label]["position"] for one in found]) for found in runs.values()]
+        cells = [_cell([run[label]["position"] for run in runs]) for runs in found.values()]
         cells += [_cell([row[name]["position"]]) if name in row else "-" for name in (*FILTERS.values(), FIXES)]
         print(f"| {label} | " + " | ".join(cells) + " |")
     metrics = [name for name in classical[NOMINAL][FILTERS["all"]] if name != "velocity"]
-    print("\n| nominal | " + " | ".join(metrics) + " |")
-    for fusion, found in runs.items():
-        print(f"| {fusion} | " + " | ".join(_cell([r["test"][NOMINAL][m] for r in found]) for m in metrics) + " |")
-    for name, row in classical[NOMINAL].items():
-        if name != "untrained":
-            print(f"| {name} | " + " | ".join(_cell([row[m]]) if m in row else "-" for m in metrics) + " |")
+    print("\n| nominal | " + " | ".join(metrics) + " |\n|---|" + "---:|" * len(metrics))
+    found |= {name: [{NOMINAL: row}] for name, row in classical[NOMINAL].items() if name != "untrained"}
+    for name, runs in found.items():
+        cells = [_cell([run[NOMINAL][m] for run in runs]) if m in runs[0][NOMINAL] else "-" for m in metrics]
+        print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+def contestants(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return the scores of every run by condition: of navigators, and of what `odometry_hybrid.py` left beside them."""
+    runs = {kind: [json.loads(f.read_text())["test"] for f in sorted(folder.glob(f"{kind}_*.json"))] for kind in KINDS}
+    runs["learned noise in the filter"] = [json.loads(f.read_text()) for f in sorted(folder.glob("hybrid_*.json"))]
+    runs["filter by likelihood"] = [json.loads(f.read_text()) for f in folder.glob("likelihood.json")]
+    return runs
 
 
 def _cell(values: list[float]) -> str:
@@ -219,6 +234,8 @@ def main() -> None:
             for option, value in (("train", 2560), ("val", 384), ("test", 128), ("chunk", 640), ("together", 5)):
                 task.add_argument(f"--{option}", type=int, default=value)
             task.add_argument("--duration", type=float, default=60.0)
+            task.add_argument("--only", nargs="*", choices=[*FIRST_SEED], default=[*FIRST_SEED])
+            task.add_argument("--part", type=int, default=0, help="training drives of other seeds: for several GPUs")
         if name == "train":
             task.add_argument("--fusion", choices=KINDS, default="stream")
             for option, value in (("seed", 0), ("steps", 2000), ("width", 64), ("layers", 2), ("batch", 64)):
