@@ -62,12 +62,7 @@ class NonlinearFilter(Filter):
     def _back(self, state: FilterState, after: Gaussian, elapsed: Tensor) -> Gaussian:
         """Return the smoothed state before a move, given the smoothed one after it."""
         moved = self.transition(state, elapsed, self.motion.noise(elapsed))
-        seen = moved.matrix @ state.covariance
-        _, ahead = kalman_predict(moved.mean, state.covariance, moved.matrix, moved.noise)
-        gain = torch.cholesky_solve(seen, torch.linalg.cholesky(ahead)).mT
-        mean = state.mean + (gain @ (after.mean - moved.mean).unsqueeze(-1)).squeeze(-1)
-        left = torch.eye(self.size).to(gain) - gain @ moved.matrix
-        _, covariance = kalman_predict(mean, state.covariance, left, gain @ (moved.noise + after.covariance) @ gain.mT)
+        mean, covariance = step_back(Gaussian(state.mean, state.covariance), after, moved)
         still = elapsed <= 0  # two events at one moment: what is known after all is the same
         return Gaussian(
             torch.where(still[:, None], after.mean, mean),
@@ -79,3 +74,18 @@ class NonlinearFilter(Filter):
         moved = self.transition(before, elapsed, noise)
         _, covariance = kalman_predict(before.mean, before.covariance, moved.matrix, moved.noise)
         return before._replace(mean=moved.mean, covariance=covariance)
+
+
+def step_back(state: Gaussian, after: Gaussian, moved: Transition) -> Gaussian:
+    """Return what is known of states (B, n) before a move, once `after` is known of them after it.
+
+    Source: Rauch, Tung and Striebel, Maximum Likelihood Estimates of Linear Dynamic Systems, 1965; covariance in the
+        form of Joseph.
+    """
+    seen = moved.matrix @ state.covariance
+    _, ahead = kalman_predict(moved.mean, state.covariance, moved.matrix, moved.noise)
+    gain = torch.cholesky_solve(seen, torch.linalg.cholesky(ahead)).mT
+    mean = state.mean + (gain @ (after.mean - moved.mean).unsqueeze(-1)).squeeze(-1)
+    left = torch.eye(state.mean.shape[-1]).to(gain) - gain @ moved.matrix
+    _, covariance = kalman_predict(mean, state.covariance, left, gain @ (moved.noise + after.covariance) @ gain.mT)
+    return Gaussian(mean, covariance)

@@ -1,5 +1,58 @@
 """Tracking: from boxes of single frames to identities with calibrated states."""
 
-from mambats.track.objects import Objects
+from mambats.track.affinity import Affinity, CentreDistance, Mahalanobis, Overlap
+from mambats.track.association import Assignment, Associator, Cascade, Greedy, Hungarian, Matches, Nearest
+from mambats.track.detector import BoxNoise, Detections, Detector, ScoreCalibration
+from mambats.track.existence import Existence
+from mambats.track.history import Frame, History
+from mambats.track.initiator import Initiator
+from mambats.track.life import ByExistence, ByHits, Confirmer, Deleter
+from mambats.track.motion import ConstantAcceleration, ConstantTurn, ConstantVelocity
+from mambats.track.objects import BOX, Objects
+from mambats.track.predictor import Predictor
+from mambats.track.smoother import smoothed
+from mambats.track.telling import MODES, Mode, tell
+from mambats.track.tracker import Tracker, TrackerState
+from mambats.track.tracks import Tracks
+from mambats.track.updater import Told, Updater
 
-__all__ = ["Objects"]
+__all__ = [
+    "BOX",
+    "MODES",
+    "Affinity",
+    "Assignment",
+    "Associator",
+    "BoxNoise",
+    "ByExistence",
+    "ByHits",
+    "Cascade",
+    "CentreDistance",
+    "Confirmer",
+    "ConstantAcceleration",
+    "ConstantTurn",
+    "ConstantVelocity",
+    "Deleter",
+    "Detections",
+    "Detector",
+    "Existence",
+    "Frame",
+    "Greedy",
+    "History",
+    "Hungarian",
+    "Initiator",
+    "Mahalanobis",
+    "Matches",
+    "Mode",
+    "Nearest",
+    "Objects",
+    "Overlap",
+    "Predictor",
+    "ScoreCalibration",
+    "Told",
+    "Tracker",
+    "TrackerState",
+    "Tracks",
+    "Updater",
+    "smoothed",
+    "tell",
+]

@@ -1,0 +1,170 @@
+"""What a detector is worth: how likely a score is true, and how far off its boxes are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mambats.estimators import check_covariance
+from mambats.track.objects import Objects
+
+FEATURES = ("one", "log_range", "log_odds")
+
+
+class Detections(NamedTuple):
+    """D boxes of one moment, ready for a filter.
+
+    Args:
+        boxes: Shape (D, 7) float64, see `mambats.track.objects.BOX`.
+        covariance: Of their errors, shape (D, 7, 7).
+        odds: Log odds that a body of the class is there, shape (D,).
+        row: Where each stands among the sequence's detections, shape (D,) int64.
+    """
+
+    boxes: Tensor
+    covariance: Tensor
+    odds: Tensor
+    row: Tensor
+
+    def take(self, rows: Tensor | slice) -> Detections:
+        """Return some of them."""
+        return Detections(*(part[rows] for part in self))
+
+
+class ScoreCalibration:
+    """Log odds that a detection is true, linear in its score: logistic regression, fitted on labelled sequences.
+
+    Args:
+        slope: Log odds a unit of score, above 0.
+        offset: Log odds at a score of 0.
+
+    Raises:
+        ValueError: If the slope is not above 0 or the offset not finite.
+    """
+
+    def __init__(self, slope: float = 1.0, offset: float = 0.0) -> None:
+        if not (0 < slope < math.inf and math.isfinite(offset)):
+            raise ValueError(f"slope is {slope}, offset {offset}: needed a slope above 0 and a finite offset.")
+        self.slope, self.offset = slope, offset
+
+    def __call__(self, score: Tensor) -> Tensor:
+        """Return log odds of scores of any shape."""
+        return self.slope * score + self.offset
+
+    @staticmethod
+    def fitted(score: Tensor, true: Tensor, iterations: int = 50) -> ScoreCalibration:
+        """Return the calibration of greatest likelihood, by Newton's method.
+
+        Args:
+            score: Shape (N,).
+            true: Whether a body was there, shape (N,) bool.
+            iterations: Of Newton's method.
+
+        Raises:
+            ValueError: If all are true or none, or higher scores are no likelier to be true.
+        """
+        if not bool(true.any()) or bool(true.all()):
+            raise ValueError(f"{int(true.sum())} of {len(true)} detections are true: needed some of both.")
+        centre, spread = score.double().mean(), score.double().std()
+        rows = torch.stack([(score.double() - centre) / spread, torch.ones_like(score, dtype=torch.float64)], -1)
+        weights = rows.new_zeros(2)
+        for _ in range(iterations):
+            chance = torch.sigmoid(rows @ weights)
+            slope = rows.T @ (true.double() - chance) - 1e-6 * weights  # a hair of a prior: classes may be separable
+            curve = (rows * (chance * (1 - chance))[:, None]).T @ rows + 1e-6 * torch.eye(2, dtype=torch.float64)
+            weights = weights + torch.linalg.solve(curve, slope)
+        a, b = float(weights[0] / spread), float(weights[1] - weights[0] * centre / spread)
+        return ScoreCalibration(a, b)
+
+
+class BoxNoise:
+    """Standard deviations of a box's seven numbers: exp of a sum linear in log range and log odds of the score.
+
+    Errors of place and yaw stand along the box: x along its length, y across. Range is the distance on the ground from
+    the sensor over 10 m, at least 1 m; log odds are taken within -3 and 5.
+
+    Args:
+        weights: Seven rows, of `FEATURES` each; a row of one number does not depend on range or score.
+        along: Whether x and y stand along the box; False for the axes of the frame.
+
+    Raises:
+        ValueError: If there are not seven rows, or one has another number of weights.
+    """
+
+    def __init__(self, weights: Sequence[Sequence[float]], along: bool = True) -> None:
+        if len(weights) != 7 or any(len(row) not in (1, len(FEATURES)) for row in weights):
+            raise ValueError(f"weights have {[len(row) for row in weights]} numbers: needed seven rows of 1 or 3.")
+        self.weights, self.along = weights, along
+        self._weights = torch.tensor([[*row, *[0.0] * (len(FEATURES) - len(row))] for row in weights]).double()
+
+    def __call__(self, boxes: Tensor, odds: Tensor) -> Tensor:
+        """Return covariances (D, 7, 7) of the errors of boxes (D, 7) with log odds (D,)."""
+        deviation = (self.features(boxes, odds) @ self._weights.T).exp()
+        covariance = torch.diag_embed(deviation.square())
+        if self.along:
+            turn = turns(boxes[:, 6])
+            covariance[:, :2, :2] = turn @ covariance[:, :2, :2] @ turn.mT
+        return covariance
+
+    @staticmethod
+    def features(boxes: Tensor, odds: Tensor) -> Tensor:
+        """Return what deviations depend on, shape (D, 3)."""
+        away = (boxes[:, :2].norm(dim=-1).clamp_min(1.0) / 10).log()
+        return torch.stack([torch.ones_like(away), away, odds.clamp(-3.0, 5.0)], -1)
+
+
+class Detector:
+    """A detector as a tracker knows it.
+
+    Args:
+        noise: Of its boxes.
+        calibration: Of its scores; detections without scores are true with `trust`.
+        trust: Log odds of a detection that has no score.
+        least: Log odds below which a detection is not looked at.
+    """
+
+    def __init__(
+        self,
+        noise: BoxNoise,
+        calibration: ScoreCalibration | None = None,
+        trust: float = 2.0,
+        least: float = -math.inf,
+    ) -> None:
+        self.noise, self.calibration, self.trust, self.least = noise, calibration or ScoreCalibration(), trust, least
+
+    def __call__(self, objects: Objects) -> tuple[Detections, list[int]]:
+        """Return all detections of some frames that have a box in space, and their splits by frame.
+
+        Raises:
+            ValueError: If a box or a score is not finite.
+        """
+        score = objects.score
+        odds = objects.boxes.new_full((len(objects.boxes),), self.trust) if score is None else self.calibration(score)
+        solid = ~objects.boxes.isnan().all(-1)
+        if not bool((objects.boxes.isfinite().all(-1) | ~solid).all() & odds.isfinite().all()):
+            raise ValueError("a box or a score is not finite: remove the detection, or give all seven as NaN.")
+        kept = solid & (odds >= self.least)
+        counts = torch.zeros_like(objects.splits)
+        counts[1:] = torch.bincount(objects.frames[kept], minlength=len(objects)).cumsum(0)
+        boxes, odds = objects.boxes[kept].double(), odds[kept].double()
+        row = torch.nonzero(kept)[:, 0]
+        return Detections(boxes, self.noise(boxes, odds), odds, row), counts.tolist()
+
+
+def turns(yaw: Tensor) -> Tensor:
+    """Return rotations of the plane (..., 2, 2) by angles (...)."""
+    cos, sin = yaw.cos(), yaw.sin()
+    return torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
+
+
+def check_noise(detections: Detections) -> None:
+    """Refuse covariances that are none.
+
+    Raises:
+        ValueError: Names the first.
+    """
+    check_covariance(detections.covariance, "covariance")

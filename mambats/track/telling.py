@@ -1,0 +1,81 @@
+"""Tracks to tell of: online, with a fixed lag, or offline."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mambats.gaussian import Gaussian
+from mambats.track.heading import wrapped
+from mambats.track.history import History
+from mambats.track.objects import Objects
+from mambats.track.smoother import smoothed
+from mambats.track.tracks import SEEN
+
+Mode = Literal["online", "fixed-lag", "offline"]
+MODES: tuple[Mode, ...] = ("online", "fixed-lag", "offline")
+
+
+def tell(history: History, detections: Objects, mode: Mode = "online", lag: float = 2.0) -> Objects:
+    """Return the tracks of a run as boxes of its frames.
+
+    Online, a frame tells of what is confirmed at it, as filtered. With hindsight boxes are smoothed, and a frame tells
+    of what is confirmed by the lag's end: a track's first boxes, and gaps that it was found again behind.
+
+    Args:
+        history: Of `Tracker.run`.
+        detections: That it ran on; they give pixels, and the name of the class.
+        mode: What may be known: of the past, of `lag` seconds ahead, of all.
+        lag: Seconds, for fixed-lag.
+
+    Returns:
+        With identity, velocity, covariance, and as score the mean log odds of the track's detections so far. Pixels
+        are those of the detection taken, NaN in gaps.
+
+    Raises:
+        ValueError: If the mode is unknown or the lag below 0.
+    """
+    if mode not in MODES or not lag >= 0:
+        raise ValueError(f"mode is {mode!r}, lag {lag}: choose one of {', '.join(MODES)}, and a lag of 0 s or more.")
+    tracks, last = history.tracks, torch.arange(len(history.frame))
+    state, shown = Gaussian(tracks.mean, tracks.covariance), history.shown
+    if mode != "online":
+        ahead = lag if mode == "fixed-lag" else math.inf
+        state, last = smoothed(history, ahead), history.reach(ahead)
+        shown = _within(history.shown, last) & _within(tracks.misses == 0, last)
+    rows = torch.nonzero(shown)[:, 0]
+    rows = rows[torch.argsort(history.frame[rows], stable=True)]
+    return _objects(history, detections, rows, last[rows], Gaussian(state.mean[rows], state.covariance[rows]))
+
+
+def _within(flag: Tensor, last: Tensor) -> Tensor:
+    """Say whether a flag is set anywhere from each row to its last."""
+    total = torch.cat([torch.zeros(1, dtype=torch.int64), flag.long().cumsum(0)])
+    return total[last + 1] > total[: len(flag)]
+
+
+def _objects(history: History, detections: Objects, rows: Tensor, last: Tensor, state: Gaussian) -> Objects:
+    tracks, frames = history.tracks, len(history.stamps)
+    counts = torch.zeros(frames + 1, dtype=torch.int64)
+    counts[1:] = torch.bincount(history.frame[rows], minlength=frames).cumsum(0)
+    boxes = state.mean[:, :SEEN].clone()
+    boxes[:, 3:6].clamp_(min=0.05)  # metres: a track of a thin thing must not turn inside out
+    boxes[:, 6] = wrapped(boxes[:, 6])
+    taken, source = tracks.misses[rows] == 0, tracks.detection[rows]
+    label = detections.labels[source] if len(source) else detections.labels[:0]
+    pixels = detections.pixels
+    return Objects(
+        stamps=history.stamps,
+        splits=counts,
+        boxes=boxes,
+        labels=label,
+        classes=detections.classes,
+        score=tracks.evidence[last] / tracks.hits[last],
+        identity=tracks.identity[rows],
+        pixels=None if pixels is None else pixels[source].where(taken[:, None], torch.nan),
+        velocity=state.mean[:, SEEN : SEEN + 3],
+        covariance=state.covariance[:, :SEEN, :SEEN],
+    )

@@ -1,0 +1,114 @@
+"""Tracking by detection, one frame after another."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from mambats.track.association import Associator
+from mambats.track.detector import Detections, Detector
+from mambats.track.existence import Existence
+from mambats.track.history import Frame, History
+from mambats.track.initiator import Initiator
+from mambats.track.life import Confirmer, Deleter
+from mambats.track.objects import Objects
+from mambats.track.predictor import Predictor
+from mambats.track.tracks import Tracks
+from mambats.track.updater import Updater
+
+
+class TrackerState(NamedTuple):
+    """Tracks as of a moment.
+
+    Args:
+        tracks: Confirmed or not.
+        stamp: Nanoseconds; None before the first frame.
+        identity: The next new one.
+    """
+
+    tracks: Tracks
+    stamp: int | None
+    identity: int
+
+
+class Tracker:
+    """Follows bodies of one class through frames of detections.
+
+    Args:
+        detector: What detections are worth.
+        predictor: Where tracks are at the next frame.
+        associator: Who takes which detection.
+        updater: What a track is after it took one.
+        existence: How sure we are that it is there.
+        initiator: Which detections begin a track.
+        deleter: Which tracks end.
+        confirmer: Which tracks are told of.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        predictor: Predictor,
+        associator: Associator,
+        updater: Updater,
+        existence: Existence,
+        initiator: Initiator,
+        deleter: Deleter,
+        confirmer: Confirmer,
+    ) -> None:
+        self.detector, self.predictor, self.associator, self.updater = detector, predictor, associator, updater
+        self.existence, self.initiator, self.deleter, self.confirmer = existence, initiator, deleter, confirmer
+
+    def init_state(self) -> TrackerState:
+        """Return the state before the first frame."""
+        return TrackerState(Tracks.none(self.predictor.size), None, 0)
+
+    def step(self, state: TrackerState, stamp: int, detections: Detections) -> tuple[TrackerState, Frame]:
+        """Take the detections of a frame.
+
+        Args:
+            state: After the frame before.
+            stamp: Of this one, nanoseconds, later.
+            detections: As `detector` gives them; may be none.
+
+        Returns:
+            The state after it, and all that is known at this moment.
+
+        Raises:
+            ValueError: If the stamp is not later than the last.
+        """
+        elapsed = 0.0 if state.stamp is None else (stamp - state.stamp) / 1e9
+        # Where are the known ones now?
+        expected = state.tracks if state.stamp is None else self.predictor(state.tracks, elapsed)
+        # Which detection is of which?
+        matches = self.associator(expected, detections)
+        # What are they after it, and how sure is it that they are there?
+        updated, told = self.updater(expected, detections, matches)
+        known = self.existence(updated, detections, matches, elapsed)
+        # Who goes, who comes?
+        stayed = known.take(self.deleter(known))
+        born = self.initiator(detections, matches, state.identity)
+        tracks = Tracks.joined([stayed, born])
+        shown = self.confirmer(tracks)
+        return TrackerState(tracks, stamp, state.identity + len(born.identity)), Frame(stamp, tracks, shown, told)
+
+    @torch.no_grad()
+    def run(self, objects: Objects) -> History:
+        """Track a sequence of detections of one class.
+
+        Args:
+            objects: Detections, frame behind frame; a frame may be empty.
+
+        Returns:
+            All that was known frame by frame; `mambats.track.told` makes tracks of it, online or with hindsight.
+
+        Raises:
+            ValueError: If a box or a score is not finite.
+        """
+        detections, splits = self.detector(objects)
+        state, frames = self.init_state(), list[Frame]()
+        for f, stamp in enumerate(objects.stamps.tolist()):
+            state, frame = self.step(state, stamp, detections.take(slice(splits[f], splits[f + 1])))
+            frames.append(frame)
+        return History(frames, self.predictor)
