@@ -3,6 +3,10 @@
     python recipes/features.py points --seeds 0 1 2 [--device cuda] [--count 2000] [--epochs 20] [--out FILE.json]
     python recipes/features.py images | imu | objects
 
+What each is asked: points and images, how fast the robot drives and turns, from two looks 0.3 s apart; imu, where it is
+after two seconds of rolling, its speed not told; objects, the gap to the nearest hull, how many people are near, and
+where the one who looks as the operator does will be in a second.
+
 Every seed draws its own training drives, weights and held-out drives from the simulated worlds. Printed: root mean
 square error of each target on held-out drives, mean and deviation over seeds. All rows are online: nothing is read that
 lies after the moment asked about. `training mean` always answers that; it is what anything must beat.
@@ -23,14 +27,16 @@ import torch
 from torch import Tensor, nn
 
 from mambats.encoders import CausalEncoder, ImageEncoder, ImuEncoder, ObjectEncoder, PillarEncoder, VoxelEncoder
-from mambats.encoders.features import PointGrid
+from mambats.encoders.features import FeatureExtractor, PointGrid
 from mambats.encoders.features.curve import Order
 from mambats.mixers import MambaSettings
 from mambats.preprocess.imu import Preintegration
 from mambats.preprocess.imu.so3 import logarithm
 from mambats.series import SensorRows
-from mambats_datasets.synthetic import examples
+from mambats_datasets.synthetic import examples, examples_objects
 from mambats_datasets.synthetic.examples import Examples
+from mambats_datasets.synthetic.examples_inertial import inertial_windows
+from mambats_datasets.synthetic.motion import GRAVITY
 
 WIDTH = 32
 MIXER = MambaSettings(state_size=8)
@@ -44,7 +50,8 @@ class Answer(nn.Module):
     def __init__(self, extractor: nn.Module, targets: int) -> None:
         super().__init__()
         self.extractor = extractor
-        self.head = nn.Sequential(nn.Linear(WIDTH, 2 * WIDTH), nn.SiLU(), nn.Linear(2 * WIDTH, targets))
+        width = extractor.width if isinstance(extractor, FeatureExtractor) else WIDTH
+        self.head = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, targets))
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Answer from the inputs of a batch of examples."""
@@ -65,6 +72,22 @@ class PointSet(nn.Module):
         scale = points.new_tensor([16, 16, 4, 1, 1])
         token = self.inner(torch.where(there, points, torch.zeros_like(points)) / scale) * there
         return self.outer(torch.cat([token.sum(1) / there.sum(1).clamp_min(1), token.amax(1)], -1))
+
+
+class PatchSet(nn.Module):
+    """Patches each through a small network with its place, and their mean: what each picture part says on its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Conv2d(6, 2 * WIDTH, 8, 8)
+        self.place = nn.Parameter(torch.randn(2 * WIDTH, 4, 6) * 0.02)
+        self.inner = nn.Sequential(
+            nn.SiLU(), nn.Conv2d(2 * WIDTH, 2 * WIDTH, 1), nn.SiLU(), nn.Conv2d(2 * WIDTH, WIDTH, 1)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return a token (N, WIDTH) of pictures (N, 6, 32, 48)."""
+        return self.inner(self.embedding(images / 127.5 - 1) + self.place).mean((2, 3))
 
 
 class Samples(nn.Module):
@@ -107,9 +130,9 @@ def point_models() -> dict[str, Callable[[], nn.Module]]:
         "pillars": lambda: PillarEncoder(5, WIDTH, flat),
         "voxels, hilbert + hilbert_yx": voxels("hilbert", "hilbert_yx"),
         "voxels, hilbert": voxels("hilbert"),
-        "voxels, morton + morton_yx": voxels("morton", "morton_yx"),
         "voxels, morton": voxels("morton"),
         "voxels, raster": voxels("raster"),
+        "voxels, shuffled": voxels("shuffled"),
         "voxels, hilbert, no distances": voxels("hilbert", "hilbert_yx", distance=False),
         "voxels, no mixing": voxels("raster", layers=0),
         "point set, no grid": PointSet,
@@ -133,6 +156,7 @@ def image_models() -> dict[str, Callable[[], nn.Module]]:
         "hilbert": lambda: image("mean", "hilbert"),
         "no places": no_places,
         "no mixing": lambda: image(layers=0),
+        "patch networks, no mixing": PatchSet,
     }
 
 
@@ -141,26 +165,25 @@ def imu_models() -> dict[str, Callable[[], nn.Module]]:
 
     def tokens(rate: int, kinds: str) -> Callable[[], nn.Module]:
         def make() -> nn.Module:
-            encoder = CausalEncoder(6, WIDTH // 2, 1, mixer=MIXER) if "learned" in kinds else None
+            encoder = CausalEncoder(6, WIDTH, 1, mixer=MIXER) if "learned" in kinds else None
             noise = Preintegration() if "preintegrated" in kinds else None
             return Samples(ImuEncoder(WIDTH, SECOND // rate, noise, encoder, "mean" in kinds, room=200 // rate + 4))
 
         return make
 
-    kinds = ("preintegrated", "learned", "mean sample")
-    made = {f"{kind}, {rate} Hz": tokens(rate, kind) for rate in (2, 10) for kind in kinds}
-    both = "preintegrated + learned"
-    return {f"{both}, 2 Hz": tokens(2, both), **made, "every sample, no tokens": EverySample}
+    kinds = ("preintegrated + learned", "preintegrated", "learned", "mean sample")
+    made = {f"{kind}, {rate} Hz": tokens(rate, kind) for kind in kinds for rate in (10, 2)}
+    return {**made, "every sample, no tokens": EverySample}
 
 
 def object_models() -> dict[str, Callable[[], nn.Module]]:
     """All parts, and all but one."""
     parts = ("position", "velocity", "size", "yaw", "score", "class", "appearance")
-    channels = (*examples.COLUMNS, *(f"a{i}" for i in range(examples.LOOKS)))
+    channels = (*examples_objects.COLUMNS, *(f"a{i}" for i in range(examples_objects.LOOKS)))
 
     def objects(without: str) -> Callable[[], nn.Module]:
         kept = [part for part in parts if part != without]
-        return lambda: ObjectEncoder(channels, WIDTH, kept, classes=8)  # type: ignore[arg-type]
+        return lambda: ObjectEncoder(channels, 2 * WIDTH, kept, 8, examples_objects.NEAR)  # type: ignore[arg-type]
 
     return {"all parts": objects(""), **{f"no {part}": objects(part) for part in parts}}
 
@@ -178,8 +201,8 @@ class Show:
 SHOWS = {
     "points": Show(examples.sweep_pairs, point_models, 4000, 20),
     "images": Show(examples.picture_pairs, image_models, 4000, 20),
-    "imu": Show(examples.inertial_windows, imu_models, 4000, 20),
-    "objects": Show(examples.object_tables, object_models, 8000, 20),
+    "imu": Show(inertial_windows, imu_models, 4000, 20),
+    "objects": Show(examples_objects.object_tables, object_models, 8000, 20),
 }
 
 
@@ -193,10 +216,11 @@ def main() -> None:
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", nargs="+", help="names of models")
-    parser.add_argument("--out", type=Path, help="where to write the errors as JSON")
     parser.add_argument(
-        "--read", type=Path, nargs="+", help="print the table of such files instead, one seed each, say"
+        "--share", type=int, nargs=2, default=(0, 1), metavar=("I", "N"), help="part I of N of the models, from 0"
     )
+    parser.add_argument("--out", type=Path, help="where to write the errors as JSON, after every model")
+    parser.add_argument("--read", type=Path, nargs="+", help="print the table of such files instead")
     given = parser.parse_args()
     if given.read:
         print_files(given.show, given.read)
@@ -204,36 +228,36 @@ def main() -> None:
     show = SHOWS[given.show]
     count, epochs = given.count or show.count, given.epochs or show.epochs
     models = {name: make for name, make in show.models().items() if given.only is None or name in given.only}
+    models = dict(list(models.items())[given.share[0] :: given.share[1]])
+    run = {"show": given.show, "count": count, "epochs": epochs, "seeds": given.seeds, "device": given.device}
     scores: dict[str, list[list[float]]] = {}
     names: tuple[str, ...] = ()
     for seed in given.seeds:
         train, test = (draw(show, seed, part, size, given.device) for part, size in ((0, count), (1, given.held_out)))
         names = tuple(dict.fromkeys(train.names))
-        for name, error in baselines(given.show, train, test).items():
+        for name, error in baselines(given.show, train, test).items() if given.share[0] == 0 else ():
             scores.setdefault(name, []).append(error)
         for name, make in models.items():
             start = time.perf_counter()
             scores.setdefault(name, []).append(fit(make, train, test, epochs, seed))
             print(f"# seed {seed}, {name}: {scores[name][-1]} in {time.perf_counter() - start:.0f} s", flush=True)
+            if given.out:
+                given.out.write_text(json.dumps({**run, "targets": names, "rmse": scores}, indent=1))
     print(f"{given.show}, {count} examples, {epochs} epochs, seeds {given.seeds}, {given.device}; RMSE, online")
     print(table(scores, names))
-    if given.out:
-        given.out.write_text(json.dumps({"show": given.show, "count": count, "epochs": epochs, "targets": names,
-                                         "seeds": given.seeds, "rmse": scores}, indent=1))  # fmt: skip
 
 
 def print_files(show: str, paths: Sequence[Path]) -> None:
-    """Print one table of what several runs wrote."""
+    """Print one table of what several runs wrote: of other seeds, or of other shares of the models."""
     runs = [run for path in sorted(paths) if (run := json.loads(path.read_text()))["show"] == show]
     if len({(run["count"], run["epochs"]) for run in runs}) != 1:
         raise ValueError(f"{[str(path) for path in paths]} hold {len(runs)} runs of {show}: need some, of one size.")
-    scores: dict[str, list[list[float]]] = {}
-    for run in runs:
-        for name, errors in run["rmse"].items():
-            scores.setdefault(name, []).extend(errors)
-    seeds = [seed for run in runs for seed in run["seeds"]]
-    print(f"{show}, {runs[0]['count']} examples, {runs[0]['epochs']} epochs, seeds {seeds}; RMSE, online")
-    print(table(scores, tuple(runs[0]["targets"])))
+    first = ["training mean", "strapdown", "registration", *SHOWS[show].models()]
+    scores = {name: [error for run in runs for error in run["rmse"].get(name, [])] for name in first}
+    seeds = sorted({seed for run in runs for seed in run["seeds"]})
+    size = f"{runs[0]['count']} examples, {runs[0]['epochs']} epochs"
+    print(f"{show}, {size}, seeds {seeds}, {runs[0]['device']}; RMSE, online")
+    print(table({name: errors for name, errors in scores.items() if errors}, tuple(runs[0]["targets"])))
 
 
 def draw(show: Show, seed: int, part: int, count: int, device: str) -> Examples:
@@ -258,16 +282,28 @@ def baselines(show: str, train: Examples, test: Examples) -> dict[str, list[floa
     """Errors of what learns nothing: the training mean, and for an IMU the sum of its samples."""
     made = {"training mean": rmse(train.target.mean(0).expand_as(test.target), test.target, test.names)}
     if show == "imu":
-        values, stamps = (part.double() for part in test.inputs)
-        ends = torch.nn.functional.pad(stamps[:, 1:], (0, 1), value=2 * SECOND)
-        begins = torch.cat([torch.zeros_like(stamps[:, :1]), stamps[:, 1:]], 1)
-        whole = Preintegration()(values[..., :3], values[..., 3:], (ends - begins).clamp_min(0) / SECOND)
-        sums = torch.cat([logarithm(whole.quaternion), whole.velocity, whole.position], -1)
-        made["strapdown"] = rmse(sums, test.target, test.names)
+        answers = roll(test.inputs[0].double(), test.inputs[1].double() / SECOND, float(train.target[:, 0].mean()) / 2)
+        made["strapdown"] = rmse(answers, test.target, test.names)
     if show == "points":
         answers = torch.stack([register(points) for points in test.inputs[0]])
         made["registration"] = rmse(answers, test.target, test.names)
     return made
+
+
+def roll(values: Tensor, stamps: Tensor, speed: float) -> Tensor:
+    """Add samples (N, T, 6) at stamps (N, T) in seconds up to where a robot is after 2 s: way (N, 2) and turn (N,).
+
+    Classical, no training: the mean force of the window is up, the robot sets out at `speed`, biases are zero.
+    """
+    ends = nn.functional.pad(stamps[:, 1:], (0, 1), value=2.0)
+    begins = nn.functional.pad(stamps[:, 1:], (1, 0))
+    whole = Preintegration()(values[..., :3], values[..., 3:], (ends - begins).clamp_min(0))
+    up = nn.functional.normalize(values[..., 3:].mean(1), dim=-1)
+    ahead = nn.functional.normalize(up.new_tensor([1, 0, 0]) - up[:, :1] * up, dim=-1)
+    way = whole.position + 2 * speed * ahead - GRAVITY * 2 * up
+    left = torch.linalg.cross(up, ahead)
+    turn = (logarithm(whole.quaternion) * up).sum(-1)
+    return torch.stack([(way * ahead).sum(-1), (way * left).sum(-1), turn], -1).float()
 
 
 def register(points: Tensor) -> Tensor:
@@ -335,11 +371,11 @@ def fit(make: Callable[[], nn.Module], train: Examples, test: Examples, epochs: 
 
 def table(scores: dict[str, list[list[float]]], names: tuple[str, ...]) -> str:
     """Lay out mean and deviation over seeds of every error."""
-    lines = [["model", *names]]
+    lines = [["model", *names, "seeds"]]
     for name, seeds in scores.items():
         spreads = [stdev(column) if len(column) > 1 else 0.0 for column in zip(*seeds, strict=True)]
         cells = [f"{mean(c):.3f} ± {s:.3f}" for c, s in zip(zip(*seeds, strict=True), spreads, strict=True)]
-        lines.append([name, *cells])
+        lines.append([name, *cells, str(len(seeds))])
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join(" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
 

@@ -13,9 +13,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-#: Ways to put cells in line. `_yx` follows the same curve with the first two axes swapped; `raster` is row by row.
-Order = Literal["hilbert", "hilbert_yx", "morton", "morton_yx", "raster"]
-ORDERS: tuple[Order, ...] = ("hilbert", "hilbert_yx", "morton", "morton_yx", "raster")
+#: Ways to put cells in line. `_yx` follows the same curve with the first two axes swapped; `raster` is row by row;
+#: `shuffled` is a fixed mess, the line that knows nothing of neighbours: what the others are measured against.
+Order = Literal["hilbert", "hilbert_yx", "morton", "morton_yx", "raster", "shuffled"]
+ORDERS: tuple[Order, ...] = ("hilbert", "hilbert_yx", "morton", "morton_yx", "raster", "shuffled")
+ODD = 0x2545F4914F6CDD1D  # the multiplier of xorshift64* (Marsaglia, 2003; Vigna, 2016)
 
 
 def encode_cells(cells: Tensor, bits: int, order: Order = "hilbert") -> Tensor:
@@ -44,6 +46,14 @@ def encode_cells(cells: Tensor, bits: int, order: Order = "hilbert") -> Tensor:
     code = torch.zeros_like(cells[..., 0])
     for axis in reversed(cells.unbind(-1)):  # the last axis is the slowest: x runs along a row
         code = (code << bits) | axis
+    return _shuffled(code, bits * cells.shape[-1]) if order == "shuffled" else code
+
+
+def _shuffled(code: Tensor, bits: int) -> Tensor:
+    """Return other codes of as many bits, each once: products with an odd number and shifts can be undone."""
+    for _ in range(3):
+        code = (code * ODD) & ((1 << bits) - 1)
+        code = code ^ (code >> (bits + 1) // 2)
     return code
 
 

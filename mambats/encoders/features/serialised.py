@@ -47,7 +47,7 @@ class VoxelEncoder(FeatureExtractor):
         width: Of voxels and of the token.
         layers: Bidirectional layers; 0 leaves mixing out.
         grid: Voxels. None is 64 m by 64 m by 8 m in voxels of 1 m.
-        orders: Curves, taken in turn: hilbert, hilbert_yx, morton, morton_yx, raster.
+        orders: Curves, taken in turn: hilbert, hilbert_yx, morton, morton_yx, raster, shuffled.
         mixer: The mixer of each direction of each layer; None is `MambaSettings()`.
         most: Voxels that are kept, those nearest to the sensor; None keeps all, at most one a point.
         distance: Whether distances between voxels are gaps; else each voxel follows at a gap of 1.
