@@ -1,0 +1,261 @@
+"""Two more rows of the odometry table: the filter tuned by likelihood, and the hybrid, whose noise an encoder sets.
+
+    python recipes/odometry_hybrid.py tune runs/odometry              # likelihood.json, and plain.json beside it
+    python recipes/odometry_hybrid.py train runs/odometry --seed 0    # hybrid_0.json
+
+Both are scored online on the test drives of `odometry_table.py`, from the same starts. Filters wait for launches: a
+run of 2,000 drives takes as long as one of 20, so settings and conditions are run side by side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import torch
+from odometry_table import DEVICE, FIRST_SEED
+from torch import Tensor, nn
+
+from mambats.encoders import CausalEncoder
+from mambats.estimators.inertial import InertialFilter
+from mambats.estimators.learned import LearnedNoise
+from mambats.odometry import GaussianLoss, RandomFaults, standard_faults
+from mambats.odometry.bank import ready
+from mambats.odometry.degrade import NOMINAL, side_by_side
+from mambats.odometry.hybrid import follow, hybrid_filter, lessons, root_of
+from mambats.odometry.navigation import Navigation, truth_at
+from mambats.odometry.robot import START, inertial_filter
+from mambats.odometry.score import scores
+from mambats.odometry.start import drawn_start
+from mambats.odometry.tuning import Setting, beside, repeated, settings_of, surprises, tune
+from mambats.series import SensorRows
+from mambats.task import Optimiser
+from mambats_datasets.synthetic.robot import SimulatedRobots
+from mambats_datasets.synthetic.robot_windows import robot_windows
+
+TICK_NS = 100_000_000
+SECOND = 1_000_000_000
+
+
+class Field(NamedTuple):
+    """Drives ready to be filtered: what the sensors said, the truth at every tick, and where each starts."""
+
+    rows: dict[str, SensorRows]
+    truth: Navigation
+    start: Navigation
+    length_ns: int
+    labels: list[str]  #: conditions, equally many drives of each, one behind the other
+
+    def of(self, estimate: Navigation) -> dict[str, dict[str, float]]:
+        """Return scores by condition."""
+        parts = [error.chunk(len(self.labels)) for error in (estimate.error(self.truth), estimate.covariance)]
+        return {label: scores(*pair) for label, *pair in zip(self.labels, *parts, strict=True)}
+
+
+def drawn(seed: int, count: int, given: argparse.Namespace) -> Any:
+    """Return a window of drives; the device is part of the seed."""
+    robots = SimulatedRobots("robot", duration=given.duration)
+    return robot_windows(robots, count, torch.Generator(DEVICE).manual_seed(seed))
+
+
+def faulty_field(seed: int, count: int, given: argparse.Namespace) -> Field:
+    """Return training drives, each with a fault of its own or none."""
+    generator = torch.Generator().manual_seed(seed)
+    window = RandomFaults()(drawn(seed, count, given), generator)
+    rows, start = ready(window, TICK_NS), drawn_start(window, START, generator)
+    return Field(rows, truth_at(window.truth, rows["query"].stamps), start, window.length_ns, ["random"])
+
+
+def conditions(split: str, count: int, given: argparse.Namespace) -> Field:
+    """Return the drives of a split under every condition; of the test split, those of `odometry_table.py`."""
+    window = drawn(FIRST_SEED[split], count, given)
+    start = drawn_start(window, START, torch.Generator().manual_seed(0))
+    faults = {fault.label: fault(window, torch.Generator().manual_seed(1)) for fault in standard_faults()}
+    every = {NOMINAL: window} | faults
+    joined = side_by_side(list(every.values()))
+    rows = ready(joined, TICK_NS)
+    start = Navigation(*(part.repeat(len(every), *[1] * (part.ndim - 1)) for part in start))
+    return Field(rows, truth_at(joined.truth, rows["query"].stamps), start, joined.length_ns, list(every))
+
+
+def judged(model: InertialFilter | LearnedNoise, field: Field) -> dict[str, dict[str, float]]:
+    """Return the scores of a filter by condition."""
+    return field.of(follow(model, field.rows, field.length_ns, began(model, field.start)))
+
+
+def began(model: InertialFilter | LearnedNoise, start: Navigation) -> Any:
+    """Return a filter's state at the start."""
+    if isinstance(model, LearnedNoise):
+        return model.started(began(model.estimator, start))  # pyright: ignore[reportArgumentType]
+    return model.aligned(*start[:3], START)
+
+
+def tuned(given: argparse.Namespace) -> None:
+    """Tune the filter by likelihood on sound training drives; score it and the filter set by hand."""
+    began_at = time.monotonic()
+    plain = inertial_filter().double().to(DEVICE)
+    window = drawn(FIRST_SEED["train"], given.drives, given)
+    rows, start = ready(window, TICK_NS), drawn_start(window, START, torch.Generator().manual_seed(FIRST_SEED["train"]))
+
+    def score(settings: Sequence[Setting]) -> list[float]:
+        times = len(settings)
+        every = {name: repeated(one, times) for name, one in rows.items()}
+        whence = Navigation(*(part.repeat(times, *[1] * (part.ndim - 1)) for part in start))
+        made = beside(plain, settings, given.drives)
+        found = surprises(made, every, window.length_ns, began(made, whence), times).tolist()
+        print(f"{times} settings, best {min(found):.5f}, {time.monotonic() - began_at:.0f} s", flush=True)
+        return found
+
+    by_hand = settings_of(plain, given.names)
+    best = tune(by_hand, score, given.rounds)
+    for name, values in best.items():
+        print(f"{name}: by hand {_short(by_hand[name])}, by likelihood {_short(values)}", flush=True)
+    first, last = score([by_hand, best])
+    told = {"by_hand": by_hand, "likelihood": best, "nats_by_hand": first, "nats": last, "drives": given.drives}
+    (given.folder / "likelihood_settings.json").write_text(json.dumps(told, indent=1))
+    field = conditions("test", given.test, given)
+    for file, setting in (("likelihood", best), ("plain", by_hand)):
+        made = judged(beside(plain, [setting], len(field.start.position)), field)
+        (given.folder / f"{file}.json").write_text(json.dumps(made, indent=1))
+        told = {label: round(row["position"], 3) for label, row in made.items()}
+        print(f"{file}: {told}, {time.monotonic() - began_at:.0f} s", flush=True)
+
+
+def _short(values: Sequence[float]) -> list[float]:
+    return [float(f"{value:.3g}") for value in values]
+
+
+class Teacher:
+    """Trains the hybrid: a step behind every piece of a drive, the learning rate by what is done or by the clock."""
+
+    def __init__(self, model: LearnedNoise, given: argparse.Namespace) -> None:
+        self.model, self.given, self.began = model, given, time.monotonic()
+        self.head, self.rest = list(model.head.parameters()), list(model.encoder.parameters())
+        groups = [{"params": self.head, "lr": given.lr}, {"params": self.rest, "lr": 0.3 * given.lr}]
+        self.rates = [float(group["lr"]) for group in groups]
+        self.optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
+        self.loss, self.schedule = GaussianLoss(position=given.position), Optimiser(lr=given.lr)
+        self.done, self.spoilt = 0.0, 0
+
+    @property
+    def seconds(self) -> float:
+        """Since the training began."""
+        return time.monotonic() - self.began
+
+    def teach(self, field: Field, share: float) -> float:
+        """Go through drives once, for a share of the training; return the mean loss."""
+        self.model.train()
+        first, told, passed = 0, list[float](), self.done
+        state, piece = began(self.model, field.start), round(self.given.piece * SECOND)
+        for estimate, now in lessons(self.model, field.rows, field.length_ns, state, piece):
+            ticks = estimate.position.shape[1]
+            truth = Navigation(*(part[:, first : first + ticks] for part in field.truth))
+            first += ticks
+            error = estimate.error(truth)
+            value = self.loss(torch.zeros_like(error), root_of(estimate.covariance), error)
+            idle = torch.stack([now.scale.log().square().mean()]).sum()  # pyright: ignore[reportAttributeAccessIssue]
+            told.append(self._step(value, value + self.given.idle * idle))
+            self.done = max(passed + share * first / field.truth.position.shape[1], self.seconds / self.given.seconds)
+            if self.done >= 1:
+                break
+        return fmean(told)
+
+    def _step(self, value: Tensor, cost: Tensor) -> float:
+        for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
+            group["lr"] = rate * self.schedule.factor(int(1000 * self.done), 1000)
+        self.optimiser.zero_grad(set_to_none=True)
+        cost.backward()
+        size = nn.utils.clip_grad_norm_([*self.head, *self.rest], 1.0)
+        if bool(torch.isfinite(size)):
+            self.optimiser.step()
+        else:
+            self.spoilt += 1
+        return value.item()
+
+
+def train(given: argparse.Namespace) -> None:
+    """Train the hybrid on faulty drives, keep what was best on validation drives, score it on test drives."""
+    torch.manual_seed(given.seed)
+    plain = inertial_filter().double().to(DEVICE)
+    encoder = CausalEncoder(LearnedNoise.channels_for(plain), given.width, 1).to(DEVICE)
+    model = hybrid_filter(plain, encoder).to(DEVICE)
+    field = conditions("val", given.val, given)
+    reference = judged(inertial_filter().double().to(DEVICE), field)
+    best, chosen, course = (0.0, 0), copy.deepcopy(model.state_dict()), list[dict[str, Any]]()
+    teacher, passes = Teacher(model, given), 0
+    while teacher.done < 1:
+        seed = FIRST_SEED["train"] + 100_000 * (1 + given.seed) + passes
+        value, passes = teacher.teach(faulty_field(seed, given.batch, given), 1 / given.passes), passes + 1
+        print(f"{given.seed} pass {passes}: {value:.3f}, {teacher.seconds:.0f} s, spoilt {teacher.spoilt}", flush=True)
+        if passes % given.look == 0 or teacher.done >= 1:
+            model.eval()
+            ratios = {name: row["position"] / reference[name]["position"] for name, row in judged(model, field).items()}
+            cost = worth(list(ratios.values()))
+            course.append({"pass": passes, "loss": value, "cost": cost, "ratios": ratios})
+            print(f"  cost {cost:.3f}: { {name: round(one, 3) for name, one in ratios.items()} }", flush=True)
+            if cost < best[0]:
+                best, chosen = (cost, passes), copy.deepcopy(model.state_dict())
+    model.load_state_dict(chosen)
+    torch.save(chosen, given.folder / f"hybrid_{given.seed}.pt")
+    report(model.eval(), given, {"course": course, "chosen_pass": best[1], "passes": passes, "spoilt": teacher.spoilt})
+    print(f"{given.seed}: pass {best[1]} kept, {teacher.seconds:.0f} s", flush=True)
+
+
+def worth(ratios: list[float]) -> float:
+    """Return the mean logarithm of the errors over the plain filter's, and the worst one again where that loses."""
+    logs = [math.log(ratio) if ratio > 0 else math.inf for ratio in ratios]
+    return fmean(logs) + max(0.0, *logs) if all(map(math.isfinite, logs)) else math.inf
+
+
+def report(model: LearnedNoise, given: argparse.Namespace, told: dict[str, Any]) -> None:
+    """Score test drives, and say by which factors the noises stood at the end of each condition's drives."""
+    field = conditions("test", given.test, given)
+    made, state = list[Navigation](), began(model, field.start)
+    with torch.no_grad():
+        for estimate, now in lessons(model, field.rows, field.length_ns, state, 5 * SECOND):
+            made, state = [*made, estimate], now
+    found = field.of(Navigation(*(torch.cat(part, 1) for part in zip(*made, strict=True))))
+    factors = dict[str, dict[str, list[float]]]()
+    for label, scale in zip(field.labels, state.scale.chunk(len(field.labels)), strict=True):
+        middle = scale.median(0).values
+        factors[label] = {name: _short(model.factors(middle, name).tolist()) for name in ("", "gnss", "wheel")}
+    result = {"fusion": "hybrid", "seed": given.seed, "test": found, "factors_at_end": factors} | told
+    (given.folder / f"hybrid_{given.seed}.json").write_text(json.dumps(result, indent=1))
+    print({label: round(row["position"], 3) for label, row in found.items()}, flush=True)
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    tasks = parser.add_subparsers(required=True)
+    for name, action in (("tune", tuned), ("train", train)):
+        task = tasks.add_parser(name)
+        task.add_argument("folder", type=Path)
+        task.add_argument("--duration", type=float, default=60.0, help="of a drive, s")
+        task.add_argument("--test", type=int, default=128, help="test drives of a condition")
+        task.set_defaults(action=action)
+    searched, taught = (tasks.choices[name] for name in ("tune", "train"))
+    searched.add_argument("--names", nargs="+", default=["imu", "gnss", "wheel"])
+    searched.add_argument("--drives", type=int, default=20)
+    searched.add_argument("--rounds", type=int, default=3)
+    for option, value in (("seed", 0), ("passes", 12), ("batch", 384), ("width", 32), ("val", 24), ("look", 3)):
+        taught.add_argument(f"--{option}", type=int, default=value)
+    taught.add_argument("--lr", type=float, default=1e-2, help="of the head; the encoder's is 0.3 of it")
+    taught.add_argument("--piece", type=float, default=1.0, help="seconds that gradients reach back")
+    taught.add_argument("--seconds", type=float, default=200.0, help="when training ends at the latest")
+    taught.add_argument("--position", type=float, default=0.3, help="weight of the squared error of position")
+    taught.add_argument("--idle", type=float, default=1e-3, help="weight of squared log factors")
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    given.action(given)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""The hybrid: piecewise equals whole, untrained it is the filter, and a few steps of training lower its loss."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mambats.encoders import CausalEncoder
+from mambats.estimators.learned import LearnedNoise
+from mambats.odometry.bank import at_moments, ready
+from mambats.odometry.faults import Fault, RandomFaults
+from mambats.odometry.hybrid import follow, hybrid_filter, lessons, pieces, root_of
+from mambats.odometry.losses import GaussianLoss
+from mambats.odometry.navigation import Navigation, truth_at
+from mambats.odometry.robot import START, inertial_filter
+from mambats.odometry.start import drawn_start
+from mambats_datasets.synthetic.robot import SimulatedRobots
+from mambats_datasets.synthetic.robot_windows import robot_windows
+
+TICK, PIECE = 100_000_000, 1_000_000_000
+
+
+def drives(fault=None, count=4, duration=2.0, seed=0):
+    """Rows, truth at the ticks, starts and length of simulated drives."""
+    window = robot_windows(SimulatedRobots("robot", duration=duration), count, torch.Generator().manual_seed(seed))
+    if fault is not None:
+        window = fault(window, torch.Generator().manual_seed(seed))
+    rows = ready(window, TICK)
+    start = drawn_start(window, START, torch.Generator().manual_seed(seed))
+    return rows, truth_at(window.truth, rows["query"].stamps), start, window.length_ns
+
+
+def model_of(dtype=torch.float64, seed=0) -> LearnedNoise:
+    """An untrained hybrid of a small encoder."""
+    torch.manual_seed(seed)
+    plain = inertial_filter().to(dtype)
+    return hybrid_filter(plain, CausalEncoder(LearnedNoise.channels_for(plain), width=8, layers=1))
+
+
+def test_pieces_hold_every_row_once() -> None:
+    rows, _, _, length = drives(RandomFaults(healthy=0.0), count=6)
+    cut = list(pieces(rows, length, 700_000_000))
+    assert [piece[:2] for piece in cut] == [(at, min(700_000_000, length - at)) for at in range(0, length, 700_000_000)]
+    for name, one in rows.items():
+        for series in range(6):
+            there = [part[name].mask[series] for _, _, part in cut]
+            stamps = [
+                begin + part[name].stamps[series][mask] for (begin, _, part), mask in zip(cut, there, strict=True)
+            ]
+            values = [part[name].values[series][mask] for (_, _, part), mask in zip(cut, there, strict=True)]
+            assert torch.equal(torch.cat(stamps), one.stamps[series][one.mask[series]])
+            assert torch.equal(torch.cat(values), one.values[series][one.mask[series]])
+    with pytest.raises(ValueError, match="at least 1"):
+        next(pieces(rows, length, 0))
+
+
+def test_piece_by_piece_is_the_whole_drive() -> None:
+    rows, _, start, length = drives(RandomFaults(healthy=0.2), count=6)
+    plain = inertial_filter().double()
+    state = plain.aligned(*start[:3], START)
+    whole = Navigation(*at_moments(plain.run(rows, length, state)[0], rows["query"].stamps))
+    for found, wanted in zip(follow(plain, rows, length, state, PIECE), whole, strict=True):
+        # A bias is put into an interval's sums to first order around the one at the piece's start.
+        torch.testing.assert_close(found[:, :10], wanted[:, :10], atol=1e-12, rtol=1e-9)
+        torch.testing.assert_close(found, wanted, atol=1e-3, rtol=1e-2)
+
+
+def test_untrained_it_is_the_filter() -> None:
+    rows, _, start, length = drives(RandomFaults(healthy=0.2), count=6)
+    model, plain = model_of(), inertial_filter().double()
+    state = plain.aligned(*start[:3], START)
+    for found, wanted in zip(
+        follow(model, rows, length, model.started(state)), follow(plain, rows, length, state), strict=True
+    ):
+        torch.testing.assert_close(found, wanted, atol=1e-12, rtol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_training_lowers_the_loss_where_the_unit_is_off(dtype: torch.dtype) -> None:
+    rows, truth, start, length = drives(Fault("off", "imu"))
+    model, loss = model_of(dtype), GaussianLoss()
+    optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.05)
+    told = list[float]()
+    for _ in range(3):
+        first, mean = 0, 0.0
+        state = model.started(model.estimator.aligned(*(part.to(dtype) for part in start[:3]), START))
+        for estimate, _ in lessons(model, rows, length, state, PIECE):
+            part = Navigation(*(one[:, first : first + estimate.position.shape[1]] for one in truth))
+            first += estimate.position.shape[1]
+            wide = Navigation(*(one.double() for one in estimate))
+            error = wide.error(part)
+            value = loss(torch.zeros_like(error), root_of(wide.covariance), error)
+            optimiser.zero_grad()
+            value.backward()
+            grads = [p.grad for p in model.parameters() if p.grad is not None]
+            assert grads and all(bool(grad.isfinite().all()) for grad in grads)
+            optimiser.step()
+            mean += value.item()
+        told.append(mean)
+    assert told[-1] < told[0] - 0.02
+    assert all(p.grad is None for p in model.estimator.parameters())  # the filter's own noise is fixed
