@@ -86,15 +86,16 @@ class Detector:
                 f"{self.flip}: needed above 0, at least 0, 0 to 1, at least 0, 0 to 1."
             )
 
-    def targets(self, scene: Scene, ego: Trajectory, t: Tensor) -> Targets:
-        """What there is at times t (B, T) in seconds."""
+    def targets(self, scene: Scene, ego: Trajectory, t: Tensor, visible: Tensor | None = None) -> Targets:
+        """What there is at times t (B, T) in seconds; `visible` (B, T, M) where it is known, else it is looked for."""
         pose = sensor_pose(ego(t), self.mount)
         boxes = scene.moving(t)
         turned = boxes.yaw - yaw_of(pose.rotation)[..., None]
         yaw = torch.atan2(turned.sin(), turned.cos())
         centre = pose.into(boxes.centre)
         alive = boxes.alive & (centre.norm(dim=-1) <= self.reach)
-        visible = visibility(scene, pose.position, t, self.reach + 10)
+        if visible is None:
+            visible = visibility(scene, pose.position, t, self.reach + 10)
         velocity = scene.velocity(t) @ pose.rotation
         floor = pose.position[..., 2] - scene.ground.height(pose.position[..., :2])
         box = torch.cat([centre, boxes.size, yaw[..., None]], -1)

@@ -1,0 +1,22 @@
+"""Bodies in LiDAR sweeps as peaks of a heat map from above: detector, training, average precision, a baseline."""
+
+from mambats.track.centre.clusters import ClusterDetector
+from mambats.track.centre.model import CentreDetector, CentreLoss, Found, objects_of
+from mambats.track.centre.module import SweepModule
+from mambats.track.centre.precision import DetectionScores
+from mambats.track.centre.sweeps import SweepBatch, SweepSource, SweepTable
+from mambats.track.centre.task import DetectTask
+
+__all__ = [
+    "CentreDetector",
+    "CentreLoss",
+    "ClusterDetector",
+    "DetectTask",
+    "DetectionScores",
+    "Found",
+    "SweepBatch",
+    "SweepModule",
+    "SweepSource",
+    "SweepTable",
+    "objects_of",
+]

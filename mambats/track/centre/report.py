@@ -1,0 +1,74 @@
+"""What a test of a detector leaves behind: one table with the clusters in it, results.json, a picture."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.callbacks import Callback
+
+from mambats.results import Row, rows_of, table, write_results
+from mambats.track.centre.clusters import ClusterDetector
+from mambats.track.centre.model import Found
+from mambats.track.centre.precision import DetectionScores
+from mambats.track.centre.sweeps import SweepBatch
+
+CLUSTERS = "clusters"
+
+
+class DetectReport(Callback):
+    """Score the detector and `ClusterDetector` on the same sweeps; write and show the result.
+
+    Args:
+        name: Name of the model in the table: the recipe's.
+        folder: Folder of the run.
+    """
+
+    def __init__(self, name: str, folder: str | Path) -> None:
+        super().__init__()
+        self.name, self.folder = name, Path(folder)
+        self.rows: list[Row] = []
+        self._sweeps = 0
+        self._drawn: tuple[SweepBatch, Found] | None = None
+
+    def on_test_start(self, trainer: Any, pl_module: Any) -> None:
+        """Begin anew."""
+        classes = pl_module.model.classes
+        self._clusters = ClusterDetector(classes)
+        self._scores = {name: DetectionScores(classes) for name in (self.name, CLUSTERS)}
+        self._sweeps, self._drawn = 0, None
+
+    def on_test_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: SweepBatch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Score one batch."""
+        batch, found = batch.to("cpu"), Found(*(part.cpu() for part in outputs))
+        self._scores[self.name].update(found, batch)
+        self._scores[CLUSTERS].update(self._clusters.find(batch.points), batch)
+        self._sweeps += len(batch.points)
+        self._drawn = batch, found
+
+    def on_test_end(self, trainer: Any, pl_module: Any) -> None:
+        """Write results.json, print the table, draw a sweep."""
+        if self._drawn is None or not trainer.is_global_zero:
+            return
+        seed, data = os.environ.get("PL_GLOBAL_SEED"), trainer.datamodule
+        for name, scores in self._scores.items():
+            before = max(data.before) if name == self.name else 0
+            self.rows += rows_of(
+                scores.compute(), model=name, source=data.name, split="test", lookback=before, horizon=1,
+                windows=self._sweeps, seed=int(seed) if seed and name == self.name else None, mode="online",
+            )  # fmt: skip
+        write_results(self.folder / "results.json", self.rows)
+        print(table(self.rows))
+        if find_spec("matplotlib") is None:
+            print("matplotlib is not installed: no pictures.")
+            return
+        from mambats.track.centre.picture import plot_sweep
+
+        batch, found = self._drawn
+        heat = pl_module.model(batch.points[-1:].to(pl_module.device)).heat[0].detach().sigmoid().cpu()
+        path = plot_sweep(batch, found, -1, self.folder / "pictures" / "sweep.png", heat=heat, model=pl_module.model)
+        print(f"pictures: {path}")

@@ -1,0 +1,80 @@
+"""The Lightning skin of a centre detector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from mambats.checkpoint import check_same_model, write_entry
+from mambats.task import Optimiser, Stage, Task
+from mambats.track.centre.model import CentreDetector, Found
+from mambats.track.centre.report import DetectReport
+from mambats.track.centre.sweeps import SweepBatch
+
+
+class DetectTask(Task):
+    """Train, validate and test a `CentreDetector` on sweeps with boxes (`SweepModule`).
+
+    Args:
+        model: The detector.
+        optimiser: Optimiser settings.
+        mirror: Share of training sweeps in which left and right are swapped.
+
+    Raises:
+        ValueError: If `mirror` is no share; from `setup`, if the data has other classes.
+    """
+
+    def __init__(self, model: CentreDetector, optimiser: Optimiser | None = None, mirror: float = 0.5) -> None:
+        super().__init__(optimiser)
+        if not 0 <= mirror <= 1:
+            raise ValueError(f"mirror is {mirror}: needed 0 to 1.")
+        self.model, self.mirror = model, mirror
+        self.source, self.fingerprint, self.channels = "", "", tuple[str, ...]()
+        self.period_ns: int | None = None
+
+    def setup(self, stage: str) -> None:
+        """Note what the data is, and check that it has the model's classes."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if data is None:
+            return
+        if tuple(data.classes) != self.model.classes:
+            raise ValueError(
+                f"classes of {data.name} are {data.classes}, of the model {self.model.classes}: name the same."
+            )
+        if stage == "fit":
+            self.source, self.fingerprint = data.name, data.fingerprint
+            self.channels, self.period_ns = tuple(data.channels), data.period_ns
+
+    def shared_step(self, batch: SweepBatch, stage: Stage) -> Tensor:
+        """Return the loss of a batch; log it and its parts."""
+        if stage == "train" and self.mirror:
+            batch = batch.mirrored(torch.rand(len(batch.points), device=batch.points.device) < self.mirror)
+        parts = self.model.losses(batch)
+        loss = torch.stack(list(parts.values())).sum()
+        self.log(f"{stage}_loss", loss, prog_bar=True, batch_size=len(batch.points))
+        self.log_dict({f"{stage}_{name}": part for name, part in parts.items()}, batch_size=len(batch.points))
+        return loss
+
+    def test_step(self, batch: SweepBatch, batch_idx: int) -> Found:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return what is found, which the report scores beside the clusters."""
+        return self.model.find(batch.points)
+
+    def report(self, name: str, folder: Path) -> Callback:
+        """Return what writes the table and picture of a test."""
+        return DetectReport(name, folder)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write the recipe beside the tensors, as plain values."""
+        if self.period_ns is None:
+            raise ValueError("the task has seen no data, so there is nothing to save: fit it first.")
+        write_entry(checkpoint, self, self.channels, self.period_ns, source=self.source, fingerprint=self.fingerprint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another model."""
+        entry = check_same_model(checkpoint, self)
+        self.channels, self.period_ns = tuple(entry.channels), entry.period_ns
+        self.source, self.fingerprint = entry.source, entry.fingerprint
