@@ -20,6 +20,8 @@ COMMANDS = {
     "predict": ("mambats.command.recipe", "write forecasts of the newest rows to Parquet or CSV"),
     "stream": ("mambats.command.stream", "read rows, write a forecast after each, one step at a time"),
     "degrade": ("mambats.command.degrade", "break one sensor of a navigator at a time and score what is left"),
+    "track": ("mambats.command.track", "follow bodies through detections in KITTI's formats, write their tracks"),
+    "evaluate": ("mambats.command.evaluate_track", "score tracks against labels: HOTA, CLEAR-MOT, IDF1, sAMOTA"),
     "data": (
         "mambats.command.data_run",
         "show or convert recordings of any robot: data info PATH, data convert PATH OUT",

@@ -1,4 +1,4 @@
-"""The associator: which detection is of which track. Gates come first: cost grows with tracks, not with their square."""
+"""The associator: which detection is of which track. Gates come first: cost grows with tracks, not their square."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -103,15 +102,3 @@ def _whole(values: Tensor | None) -> Tensor | None:
 
 def _wrapped(angle: Tensor) -> Tensor:
     return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
-
-
-def names_of(words: Sequence[str], classes: Sequence[str]) -> list[str]:
-    """Return classes by their name, whatever its case.
-
-    Raises:
-        ValueError: If there is none of a name.
-    """
-    known = {name.lower(): name for name in classes}
-    if unknown := [word for word in words if word.lower() not in known]:
-        raise ValueError(f"unknown classes {unknown}: there are {', '.join(known)}.")
-    return [known[word.lower()] for word in words]

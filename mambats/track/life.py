@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from mambats.track.heading import wrapped
 from mambats.track.tracks import Tracks
 
 
@@ -32,15 +33,17 @@ class Deleter:
     ) -> None:
         self.least, self.silence, self.misses, self.angle, self.distance = least, silence, misses, angle, distance
 
-    def __call__(self, tracks: Tracks) -> Tensor:
-        """Return which stay, shape (T,) bool."""
+    def __call__(self, tracks: Tracks, pose: Tensor | None = None) -> Tensor:
+        """Return which stay, shape (T,) bool, while the sensor is at a pose (4,) or at the origin."""
         kept = (tracks.existence >= self.least) & (tracks.silent <= self.silence)
         if self.misses is not None:
             kept &= tracks.misses <= self.misses
+        away = tracks.mean[:, :2] if pose is None else tracks.mean[:, :2] - pose[:2]
         if self.angle is not None:
-            kept &= torch.atan2(tracks.mean[:, 1], tracks.mean[:, 0]).abs() <= self.angle
+            ahead = torch.atan2(away[:, 1], away[:, 0])
+            kept &= (ahead if pose is None else wrapped(ahead - pose[3])).abs() <= self.angle
         if self.distance < math.inf:
-            kept &= tracks.mean[:, :2].square().sum(-1) <= self.distance**2
+            kept &= away.square().sum(-1) <= self.distance**2
         return kept
 
 

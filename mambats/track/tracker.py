@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from mambats.track.association import Associator
 from mambats.track.detector import Detections, Detector
+from mambats.track.ego import check_poses, to_world
 from mambats.track.existence import Existence
 from mambats.track.history import Frame, History
 from mambats.track.initiator import Initiator
@@ -64,13 +66,16 @@ class Tracker:
         """Return the state before the first frame."""
         return TrackerState(Tracks.none(self.predictor.size), None, 0)
 
-    def step(self, state: TrackerState, stamp: int, detections: Detections) -> tuple[TrackerState, Frame]:
+    def step(
+        self, state: TrackerState, stamp: int, detections: Detections, pose: Tensor | None = None
+    ) -> tuple[TrackerState, Frame]:
         """Take the detections of a frame.
 
         Args:
             state: After the frame before.
             stamp: Of this one, nanoseconds, later.
-            detections: As `detector` gives them; may be none.
+            detections: As `detector` gives them, as seen from the world; may be none.
+            pose: x, y, z and yaw of the sensor in it, shape (4,); None where it stands still at the origin.
 
         Returns:
             The state after it, and all that is known at this moment.
@@ -87,28 +92,35 @@ class Tracker:
         updated, told = self.updater(expected, detections, matches)
         known = self.existence(updated, detections, matches, elapsed)
         # Who goes, who comes?
-        stayed = known.take(self.deleter(known))
+        stayed = known.take(self.deleter(known, pose))
         born = self.initiator(detections, matches, state.identity)
         tracks = Tracks.joined([stayed, born])
         shown = self.confirmer(tracks)
         return TrackerState(tracks, stamp, state.identity + len(born.identity)), Frame(stamp, tracks, shown, told)
 
     @torch.no_grad()
-    def run(self, objects: Objects) -> History:
+    def run(self, objects: Objects, poses: Tensor | None = None) -> History:
         """Track a sequence of detections of one class.
 
         Args:
-            objects: Detections, frame behind frame; a frame may be empty.
+            objects: Detections as the sensor sees them, frame behind frame; a frame may be empty.
+            poses: x, y, z and yaw of the sensor in the world, shape (F, 4): tracks are then of the world, and
+                `mambats.track.ego.to_sensor` brings what is told of them back. None follows from the sensor's seat.
 
         Returns:
             All that was known frame by frame; `mambats.track.told` makes tracks of it, online or with hindsight.
 
         Raises:
-            ValueError: If a box or a score is not finite.
+            ValueError: If a box or a score is not finite, or there is not one pose a frame.
         """
         detections, splits = self.detector(objects)
+        if poses is not None:
+            poses = check_poses(poses, len(objects))
+            detections = to_world(detections, poses[objects.frames[detections.row]])
         state, frames = self.init_state(), list[Frame]()
         for f, stamp in enumerate(objects.stamps.tolist()):
-            state, frame = self.step(state, stamp, detections.take(slice(splits[f], splits[f + 1])))
+            state, frame = self.step(
+                state, stamp, detections.take(slice(splits[f], splits[f + 1])), poses[f] if poses is not None else None
+            )
             frames.append(frame)
         return History(frames, self.predictor)

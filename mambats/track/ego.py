@@ -1,0 +1,60 @@
+"""Boxes from a moving sensor to a world that stands still, and back: a plane, x, y, height and heading.
+
+Poses are (F, 4) float64: x, y, z in metres and yaw in rad of the sensor in the world at each frame. Roll and pitch are
+left out: boxes stand upright in both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from mambats.track.detector import Detections, turns
+from mambats.track.heading import wrapped
+from mambats.track.objects import Objects
+
+
+def check_poses(poses: Tensor, frames: int) -> Tensor:
+    """Return poses as float64.
+
+    Raises:
+        ValueError: If there is not one finite pose a frame.
+    """
+    if poses.shape != (frames, 4) or not bool(poses.isfinite().all()):
+        raise ValueError(f"poses have shape {tuple(poses.shape)}: needed ({frames}, 4), finite: x, y, z, yaw a frame.")
+    return poses.double()
+
+
+def to_world(detections: Detections, poses: Tensor) -> Detections:
+    """Return detections as seen from the world, with the pose (D, 4) of the sensor at each."""
+    turn = _turn(poses, 7)
+    boxes = (turn @ detections.boxes[..., None])[..., 0]
+    boxes[:, :3] += poses[:, :3]
+    boxes[:, 6] = wrapped(boxes[:, 6] + poses[:, 3])
+    return detections._replace(boxes=boxes, covariance=turn @ detections.covariance @ turn.mT)
+
+
+def to_sensor(tracks: Objects, poses: Tensor) -> Objects:
+    """Return tracks as the sensor sees them, with its pose (F, 4) at each frame; velocities stay those over ground."""
+    at = check_poses(poses, len(tracks))[tracks.frames]
+    boxes = tracks.boxes.clone()
+    boxes[:, :3] -= at[:, :3]
+    back = _turn(at, 7).mT
+    boxes = (back @ boxes[..., None])[..., 0]
+    boxes[:, 6] = wrapped(boxes[:, 6] - at[:, 3])
+    velocity, covariance = tracks.velocity, tracks.covariance
+    return replace(
+        tracks,
+        boxes=boxes,
+        velocity=None if velocity is None else (back[:, :3, :3] @ velocity[..., None])[..., 0],
+        covariance=None if covariance is None else back @ covariance @ back.mT,
+    )
+
+
+def _turn(poses: Tensor, size: int) -> Tensor:
+    """Rotations (N, size, size) of a box's numbers by the headings of poses (N, 4)."""
+    made = torch.eye(size, dtype=poses.dtype).repeat(len(poses), 1, 1)
+    made[:, :2, :2] = turns(poses[:, 3])
+    return made

@@ -1,0 +1,237 @@
+"""A tracking job over files in KITTI's formats: what `mambats track` does, sequence by sequence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mambats.formats.error import DataError
+from mambats.formats.kitti import read_calibration, read_detections, write_tracks
+from mambats.recipe import RecipeError, load_recipe, rebuild
+from mambats.series import RaggedStream
+from mambats.track.ego import to_sensor
+from mambats.track.kitti import from_kitti, to_kitti
+from mambats.track.kitti_pose import read_planar_poses
+from mambats.track.objects import Objects
+from mambats.track.overlap import iou_2d_of_pairs
+from mambats.track.projection import project
+from mambats.track.telling import Mode, tell
+from mambats.track.tracker import Tracker
+
+#: Width and height of a picture, at least: KITTI's differ by some pixels, and detections reach to their rims.
+PICTURE = (1242.0, 375.0)
+#: Median overlap of detections' own pixels with their projected boxes below which the calibration is another's.
+SAME_CALIBRATION = 0.5
+
+
+class Recipe(NamedTuple):
+    """A tracker and the class that it follows."""
+
+    kind: str
+    tracker: Tracker
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Folders of files `NNNN.txt`, one a sequence.
+
+    Args:
+        detections: Boxes in space, in the folder itself or in a folder a class.
+        calibration: Of every sequence.
+        camera: Boxes in the picture, a folder a class.
+        poses: OXTS rows.
+    """
+
+    detections: Path
+    calibration: Path
+    camera: Path | None = None
+    poses: Path | None = None
+
+    def sequences(self, recipes: Sequence[Recipe]) -> list[str]:
+        """Return the names of all sequences that have detections of a class.
+
+        Raises:
+            DataError: If there is none.
+        """
+        folders = {self.folder(one.kind) for one in recipes}
+        names = sorted({path.stem for folder in folders for path in folder.glob("*.txt")})
+        if not names:
+            raise DataError(f"{self.detections}: holds no detections NNNN.txt, nor in a folder of a class. Check it.")
+        return names
+
+    def folder(self, kind: str) -> Path:
+        """Return the folder of a class's detections."""
+        return self.detections / kind if (self.detections / kind).is_dir() else self.detections
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """The tracks of a sequence, ready to be written."""
+
+    name: str
+    stream: RaggedStream
+    count: int
+    frames: int
+    seconds: float
+
+    def write(self, folder: Path) -> Path:
+        """Write `NNNN.txt` as a whole or not at all; return its path."""
+        return write_tracks(folder / f"{self.name}.txt", self.stream)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Trackers of some classes over sequences.
+
+    Args:
+        recipes: One a class.
+        sources: Where files are.
+        mode: What may be known of the future.
+        lag: Seconds, of `fixed-lag`.
+        pixels: `detection` takes the box in the picture of the detection behind a track where there is one.
+    """
+
+    recipes: Sequence[Recipe]
+    sources: Sources
+    mode: Mode = "online"
+    lag: float = 2.0
+    pixels: str = "detection"
+
+    @property
+    def label(self) -> str:
+        """The mode as results name it."""
+        return f"{self.mode} ({self.lag:g} s)" if self.mode == "fixed-lag" else self.mode
+
+    def track(self, name: str) -> Tracked:
+        """Follow all classes through a sequence.
+
+        Raises:
+            DataError: If a file is missing or cannot be used; names it.
+        """
+        camera = self._camera(name)
+        read = [self._detections(recipe.kind, name) for recipe in self.recipes]
+        poses = None if self.sources.poses is None else read_planar_poses(
+            self.sources.poses / f"{name}.txt", self.sources.calibration / f"{name}.txt"
+        )  # fmt: skip
+        frames = max((len(one) for one in read), default=0) if poses is None else len(poses)
+        told, seconds = list[Objects](), 0.0
+        for recipe, found in zip(self.recipes, read, strict=True):
+            objects = _lasting(found, frames, name)
+            _check_calibration(objects, camera, self.sources.calibration / f"{name}.txt")
+            began = time.process_time()
+            made = tell(recipe.tracker.run(objects, poses), objects, self.mode, self.lag)
+            seconds += time.process_time() - began
+            told.append(self._seen(made if poses is None else to_sensor(made, poses), camera, _size(objects)))
+        tracks = _together(told)
+        count = len(tracks.identity.unique()) if tracks.identity is not None else 0
+        return Tracked(name, to_kitti(tracks), count, frames, seconds)
+
+    def _detections(self, kind: str, name: str) -> Objects:
+        path = self.sources.folder(kind) / f"{name}.txt"
+        objects = from_kitti(read_detections(path))
+        if kind not in objects.classes:
+            raise DataError(f"{path}: holds {', '.join(objects.classes)}, the recipe follows {kind!r}: take another.")
+        return objects.of_class(kind)
+
+    def _camera(self, name: str) -> Tensor:
+        path = self.sources.calibration / f"{name}.txt"
+        if not path.is_file():
+            raise DataError(f"{path}: there is no calibration of sequence {name}. Give its folder as --calibration.")
+        return torch.from_numpy(read_calibration(path).projection(2))
+
+    def _seen(self, tracks: Objects, camera: Tensor, size: tuple[float, float]) -> Objects:
+        """Return tracks with a box in the picture each; those outside of it are left out."""
+        drawn = project(tracks.boxes, camera, size)
+        own = (
+            tracks.pixels
+            if self.pixels == "detection" and tracks.pixels is not None
+            else torch.full_like(drawn, torch.nan)
+        )
+        pixels = torch.where(own.isnan(), drawn, own)
+        return replace(tracks, pixels=pixels).take(~pixels.isnan().any(-1))
+
+
+def read_recipe(path: Path, checkpoint: Path | None = None) -> Recipe:
+    """Read the class and the tracker of a recipe.
+
+    Raises:
+        RecipeError: If it names no class or no tracker.
+    """
+    if checkpoint is not None:
+        raise RecipeError(f"{checkpoint}: learned noise is not read yet. Leave --checkpoint out.")
+    content = load_recipe(path)
+    if not isinstance(content.get("class"), str) or not isinstance(content.get("tracker"), dict):
+        raise RecipeError(f"{path}: has no `class` or no `tracker`. Take recipes/track/kitti_car.yaml for a start.")
+    tracker = rebuild(content["tracker"])
+    if not isinstance(tracker, Tracker):
+        raise RecipeError(f"{path}: `tracker` is a {type(tracker).__name__}, needed a mambats.track.Tracker.")
+    return Recipe(content["class"], tracker)
+
+
+def _size(objects: Objects) -> tuple[float, float]:
+    """Width and height of the picture: detections are cut at its rims."""
+    if objects.pixels is None or not len(objects.pixels):
+        return PICTURE
+    right, bottom = objects.pixels[:, 2:].nan_to_num(0.0).amax(0).tolist()
+    return max(PICTURE[0] - 20, right), max(PICTURE[1] - 10, bottom)
+
+
+def _check_calibration(objects: Objects, camera: Tensor, path: Path) -> None:
+    """Refuse a calibration under which detections are not where their own pixels say."""
+    if objects.pixels is None or not len(objects.boxes):
+        return
+    drawn = project(objects.boxes, camera, _size(objects))
+    both = ~(drawn.isnan() | objects.pixels.isnan()).any(-1)
+    alike = float(iou_2d_of_pairs(drawn[both], objects.pixels[both]).median()) if bool(both.any()) else 0.0
+    if alike < SAME_CALIBRATION:
+        raise DataError(
+            f"{path}: projects the detections' boxes to where their pixels are not (median overlap {alike:.2f}): it "
+            "is the calibration of another sequence. Give the folder that belongs to the detections."
+        )
+
+
+def _lasting(objects: Objects, frames: int, name: str) -> Objects:
+    """Return the objects over so many frames, the last of which may be empty."""
+    from mambats.formats.kitti.boxes import PERIOD
+
+    missing = frames - len(objects)
+    if missing < 0:
+        raise DataError(f"sequence {name} has {frames} poses, its detections go on to frame {len(objects) - 1}.")
+    stamps = torch.arange(frames, dtype=torch.int64) * PERIOD
+    splits = torch.cat([objects.splits, objects.splits[-1:].expand(missing)])
+    return replace(objects, stamps=stamps, splits=splits)
+
+
+def _together(told: Sequence[Objects]) -> Objects:
+    """Tracks of several classes in one table, no identity twice."""
+    first = told[0]
+    if len(told) == 1:
+        return first
+    frame = torch.cat([one.frames for one in told])
+    order = torch.argsort(frame, stable=True)
+    base, identities = 0, list[Tensor]()
+    for one in told:
+        own = one.identity if one.identity is not None else torch.zeros(0, dtype=torch.int64)
+        identities.append(own + base)
+        base += int(own.max()) + 1 if len(own) else 0
+
+    def joined(name: str) -> Tensor:
+        return torch.cat([getattr(one, name) for one in told])[order]
+
+    counts = torch.bincount(frame, minlength=len(first))
+    return Objects(
+        stamps=first.stamps,
+        splits=torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)]),
+        boxes=joined("boxes"),
+        labels=joined("labels"),
+        classes=first.classes,
+        score=joined("score"),
+        identity=torch.cat(identities)[order],
+        pixels=joined("pixels"),
+    )
