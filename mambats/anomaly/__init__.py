@@ -6,6 +6,7 @@ from mambats.anomaly.data import LabelledSeries, SeriesDataModule
 from mambats.anomaly.detector import Detected, Detector
 from mambats.anomaly.forecast_error import ForecastError
 from mambats.anomaly.head import GaussianHead, QuantileHead
+from mambats.anomaly.members import Members
 from mambats.anomaly.reconstruction import Reconstruction
 from mambats.anomaly.report import Report
 from mambats.anomaly.rows import Rows, Surprise
@@ -21,6 +22,7 @@ __all__ = [
     "IsolationForest",
     "LabelledSeries",
     "LastValue",
+    "Members",
     "QuantileHead",
     "Reconstruction",
     "Report",

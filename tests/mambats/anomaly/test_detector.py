@@ -7,6 +7,7 @@ from mambats.anomaly import (
     Detector,
     ForecastError,
     GaussianHead,
+    Members,
     QuantileHead,
     Reconstruction,
     Rows,
@@ -25,9 +26,10 @@ HEADS = {
 }
 
 
-def detector(head="quantiles", channels=2, smooth=3.0):
-    scorer = ForecastError(CausalEncoder(channels, 8, 1), HEADS[head](channels), RunningNorm(40.0, 10.0), warm=4)
-    return Detector(scorer, RunningCalibration(50.0, smooth)).double().eval()
+def detector(head="quantiles", channels=2, smooth=3.0, horizons=(1, 3, 7), members=2):
+    made = HEADS[head](channels * len(horizons))
+    scorer = ForecastError(CausalEncoder(channels, 8, 1), made, RunningNorm(40.0, 10.0), 4, horizons)
+    return Detector(Members(scorer, members), RunningCalibration(50.0, smooth)).double().eval()
 
 
 def some_rows(batch=2, length=37, channels=2, holes=True):
@@ -48,7 +50,8 @@ def test_row_by_row_is_the_same_as_all_at_once(head, holes):
         found, state = model.step(rows.part(row, row + 1), state)
         scores.append(found.score)
     torch.testing.assert_close(torch.cat(scores, 1), whole.score, rtol=0, atol=1e-9)
-    torch.testing.assert_close(state.scorer.expected, end.scorer.expected, rtol=0, atol=1e-9)
+    for one, other in zip(state.scorer, end.scorer, strict=True):
+        torch.testing.assert_close(one.expected, other.expected, rtol=0, atol=1e-9)
     torch.testing.assert_close(state.calibration.long, end.calibration.long, rtol=0, atol=1e-9)
 
 
@@ -77,6 +80,48 @@ def test_a_later_row_changes_no_earlier_score_and_its_own_expectation():
     assert torch.equal(one.score[:, :20], other.score[:, :20]) and torch.equal(one.alarm[:, :20], other.alarm[:, :20])
     torch.testing.assert_close(one.surprise.low[:, :21], other.surprise.low[:, :21], equal_nan=True)
     assert not torch.equal(one.score[:, 20], other.score[:, 20])
+
+
+@torch.no_grad()
+def test_each_horizon_judges_by_what_was_expected_so_many_rows_before():
+    """By hand: the head's output of row t - h, block h, against row t; the mean over what was expected already."""
+    model, rows = detector(members=1).scorer.scorer, some_rows(1, 20, holes=False)
+    location, scale, _ = model.running(rows.values, rows.gaps, None, model.running.init_state(1, 2))
+    tokens, _ = model.encoder((rows.values - location) / scale, rows.gaps)
+    said = model.head(tokens, rows.values.repeat(1, 1, 3), scale.repeat(1, 1, 3)).unflatten(2, (3, 2))
+    found = model(rows)[0].score[0]
+    for t in range(20):
+        each = []
+        for k, horizon in enumerate(model.horizons):
+            if t >= horizon:
+                middle = said[0, t - horizon, k]
+                each.append(model.head.surprise(middle[None, None], rows.values[:, t : t + 1]).mean())
+        assert found[t].item() == pytest.approx(float(torch.stack(each).mean()) if each else 0.0, rel=1e-6)
+
+
+@torch.no_grad()
+def test_far_horizons_see_the_inside_of_a_shifted_stretch():
+    """Even the last-value forecast: one row ahead only the edges differ from it, seven ahead seven rows do."""
+    shares = []
+    for horizons in ((1,), (7,)):
+        scorer = ForecastError(CausalEncoder(1, 8, 1), QuantileHead(8, 1), RunningNorm(200.0), horizons=horizons)
+        scorer.head.project.weight.zero_()
+        scorer.head.project.bias.zero_()
+        values = 0.01 * torch.randn(1, 300, 1)
+        values[:, 250:260] += 3.0
+        score = scorer.eval()(Rows(values))[0].score[0]
+        shares.append(int((score[250:260] > 2).sum()))
+    assert shares == [1, 7]
+
+
+@torch.no_grad()
+def test_members_differ_and_their_surprises_are_averaged():
+    model, rows = detector(members=3).scorer, some_rows()
+    each = [member(rows)[0] for member in (model.scorer, *model.others)]
+    assert not torch.allclose(each[0].score, each[1].score)
+    found = model(rows)[0]
+    torch.testing.assert_close(found.score, sum(one.score for one in each) / 3)
+    torch.testing.assert_close(found.low, sum(one.low for one in each) / 3, equal_nan=True)
 
 
 @torch.no_grad()
@@ -207,6 +252,8 @@ def test_a_reconstruction_refuses_to_stream():
     with pytest.raises(StreamingError, match="reads ahead"):
         model.init_state(1)
     with pytest.raises(StreamingError, match="reads ahead"):
+        Members(reconstruction(), 2).init_state(1)
+    with pytest.raises(StreamingError, match="reads ahead"):
         model.scorer.step(some_rows(1, 1), None)
     with pytest.raises(StreamingError, match="no state"):
         model.scorer(some_rows(1, 5), ())
@@ -234,6 +281,12 @@ def test_parts_that_do_not_fit_are_refused():
         ForecastError(CausalEncoder(1, 8, 1), QuantileHead(8, 2))
     with pytest.raises(ValueError, match="reads ahead"):
         ForecastError(BidirectionalEncoder(1, 8, 1), QuantileHead(8, 1))
+    with pytest.raises(ValueError, match="rising from 1"):
+        ForecastError(CausalEncoder(1, 8, 1), QuantileHead(8, 2), horizons=(4, 4))
+    with pytest.raises(ValueError, match="times the 2 horizons"):
+        ForecastError(CausalEncoder(1, 8, 1), QuantileHead(8, 1), horizons=(1, 4))
+    with pytest.raises(ValueError, match="count is 0"):
+        Members(reconstruction(), 0)
     with pytest.raises(ValueError, match="choose 'z' or 'nll'"):
         GaussianHead(8, 1, score="p")
     with pytest.raises(ValueError, match="median"):
