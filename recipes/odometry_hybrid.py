@@ -15,6 +15,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -26,10 +27,10 @@ from torch import Tensor, nn
 from mambats.encoders import CausalEncoder
 from mambats.estimators.inertial import InertialFilter
 from mambats.estimators.learned import LearnedNoise
-from mambats.odometry import GaussianLoss, RandomFaults, standard_faults
+from mambats.odometry import RandomFaults, standard_faults
 from mambats.odometry.bank import ready
 from mambats.odometry.degrade import NOMINAL, side_by_side
-from mambats.odometry.hybrid import follow, hybrid_filter, lessons, root_of
+from mambats.odometry.hybrid import StudentLoss, follow, hybrid_filter, lessons
 from mambats.odometry.navigation import Navigation, truth_at
 from mambats.odometry.robot import START, inertial_filter
 from mambats.odometry.score import scores
@@ -67,10 +68,20 @@ def drawn(seed: int, count: int, given: argparse.Namespace) -> Any:
 
 def faulty_field(seed: int, count: int, given: argparse.Namespace) -> Field:
     """Return training drives, each with a fault of its own or none."""
-    generator = torch.Generator().manual_seed(seed)
-    window = RandomFaults()(drawn(seed, count, given), generator)
+    generator, sound = torch.Generator().manual_seed(seed), drawn(seed, count, given)
+    window = RandomFaults(delay=0.3)(sound, generator)
+    window = replace(window, streams={name: on_ticks(sound.streams[name], one) for name, one in window.streams.items()})
     rows, start = ready(window, TICK_NS), drawn_start(window, START, generator)
     return Field(rows, truth_at(window.truth, rows["query"].stamps), start, window.length_ns, ["random"])
+
+
+def on_ticks(sound: SensorRows, faulty: SensorRows) -> SensorRows:
+    """Return rows whose delay is rounded down to whole ticks.
+
+    Drives then share their moments, 10 a second, where delays of any length make 25 with every sensor in each.
+    """
+    delay = torch.where(faulty.mask, faulty.stamps - sound.stamps, 0).amax(1, keepdim=True)
+    return replace(faulty, stamps=(faulty.stamps - delay % TICK_NS) * faulty.mask)
 
 
 def conditions(split: str, count: int, given: argparse.Namespace) -> Field:
@@ -140,8 +151,8 @@ class Teacher:
         self.head, self.rest = list(model.head.parameters()), list(model.encoder.parameters())
         groups = [{"params": self.head, "lr": given.lr}, {"params": self.rest, "lr": 0.3 * given.lr}]
         self.rates = [float(group["lr"]) for group in groups]
-        self.optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
-        self.loss, self.schedule = GaussianLoss(position=given.position), Optimiser(lr=given.lr)
+        self.optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01)
+        self.loss, self.schedule = StudentLoss(position=given.position), Optimiser(lr=given.lr)
         self.done, self.spoilt = 0.0, 0
 
     @property
@@ -159,8 +170,8 @@ class Teacher:
             truth = Navigation(*(part[:, first : first + ticks] for part in field.truth))
             first += ticks
             error = estimate.error(truth)
-            value = self.loss(torch.zeros_like(error), root_of(estimate.covariance), error)
-            idle = torch.stack([now.scale.log().square().mean()]).sum()  # pyright: ignore[reportAttributeAccessIssue]
+            value = self.loss(error, estimate.covariance)
+            idle = now.scale.log().square().mean()  # pyright: ignore[reportAttributeAccessIssue]
             told.append(self._step(value, value + self.given.idle * idle))
             self.done = max(passed + share * first / field.truth.position.shape[1], self.seconds / self.given.seconds)
             if self.done >= 1:
@@ -245,10 +256,10 @@ def main() -> None:
     searched.add_argument("--names", nargs="+", default=["imu", "gnss", "wheel"])
     searched.add_argument("--drives", type=int, default=20)
     searched.add_argument("--rounds", type=int, default=3)
-    for option, value in (("seed", 0), ("passes", 12), ("batch", 384), ("width", 32), ("val", 24), ("look", 3)):
+    for option, value in (("seed", 0), ("passes", 20), ("batch", 384), ("width", 32), ("val", 24), ("look", 4)):
         taught.add_argument(f"--{option}", type=int, default=value)
     taught.add_argument("--lr", type=float, default=1e-2, help="of the head; the encoder's is 0.3 of it")
-    taught.add_argument("--piece", type=float, default=1.0, help="seconds that gradients reach back")
+    taught.add_argument("--piece", type=float, default=2.0, help="seconds that gradients reach back")
     taught.add_argument("--seconds", type=float, default=200.0, help="when training ends at the latest")
     taught.add_argument("--position", type=float, default=0.3, help="weight of the squared error of position")
     taught.add_argument("--idle", type=float, default=1e-3, help="weight of squared log factors")

@@ -7,13 +7,13 @@ from dataclasses import replace
 from itertools import pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mambats.estimators.inertial import InertialFilter, NavigationState
 from mambats.estimators.learned import LearnedNoise, LearnedState
 from mambats.estimators.learned.noise import cut_gradient
 from mambats.odometry.bank import at_moments
-from mambats.odometry.navigation import SIZE, Navigation
+from mambats.odometry.navigation import POSITION, SIZE, Navigation
 from mambats.protocols import Encoder
 from mambats.series import SensorRows
 
@@ -105,6 +105,32 @@ def follow(
     """Return the estimates (B, T, ...) at all ticks of the drives, online; arguments as of `lessons`."""
     found = [estimate for estimate, _ in lessons(model, rows, length_ns, state, piece_ns)]
     return Navigation(*(torch.cat(part, 1) for part in zip(*found, strict=True)))
+
+
+class StudentLoss(nn.Module):
+    """Minus the log density of a Student distribution for rotation, velocity and position, and the log of the miss.
+
+    A filter that believes a dead unit is 1,000 deviations off. Under a Gaussian, even one that grows linearly, such
+    drives rule a batch; here each has at most a say of `freedom` + 9, and a calibrated one nearly that of a Gaussian.
+
+    Args:
+        freedom: Degrees of freedom.
+        position: Weight of log(1 + miss^2 / near^2).
+        near: Metres of miss that are as good as none.
+    """
+
+    def __init__(self, freedom: float = 30.0, position: float = 0.3, near: float = 0.5) -> None:
+        super().__init__()
+        self.freedom, self.position, self.near = freedom, position, near
+
+    def forward(self, error: Tensor, covariance: Tensor) -> Tensor:
+        """Return the mean over errors (..., 9), of which covariance (..., 9, 9) was said; nats per number."""
+        root = root_of(covariance)
+        white = torch.linalg.solve_triangular(root, error[..., None], upper=False)[..., 0]
+        far = torch.log1p(white.square().sum(-1) / self.freedom)
+        log_root = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        miss = torch.log1p(error[..., POSITION].square().sum(-1) / self.near**2)
+        return (0.5 * (self.freedom + SIZE) * far + log_root).mean() / SIZE + self.position * miss.mean()
 
 
 def root_of(covariance: Tensor) -> Tensor:

@@ -9,8 +9,7 @@ from mambats.encoders import CausalEncoder
 from mambats.estimators.learned import LearnedNoise
 from mambats.odometry.bank import at_moments, ready
 from mambats.odometry.faults import Fault, RandomFaults
-from mambats.odometry.hybrid import follow, hybrid_filter, lessons, pieces, root_of
-from mambats.odometry.losses import GaussianLoss
+from mambats.odometry.hybrid import StudentLoss, follow, hybrid_filter, lessons, pieces, root_of
 from mambats.odometry.navigation import Navigation, truth_at
 from mambats.odometry.robot import START, inertial_filter
 from mambats.odometry.start import drawn_start
@@ -78,7 +77,7 @@ def test_untrained_it_is_the_filter() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_training_lowers_the_loss_where_the_unit_is_off(dtype: torch.dtype) -> None:
     rows, truth, start, length = drives(Fault("off", "imu"))
-    model, loss = model_of(dtype), GaussianLoss()
+    model, loss = model_of(dtype), StudentLoss()
     optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.05)
     told = list[float]()
     for _ in range(3):
@@ -89,7 +88,7 @@ def test_training_lowers_the_loss_where_the_unit_is_off(dtype: torch.dtype) -> N
             first += estimate.position.shape[1]
             wide = Navigation(*(one.double() for one in estimate))
             error = wide.error(part)
-            value = loss(torch.zeros_like(error), root_of(wide.covariance), error)
+            value = loss(error, wide.covariance)
             optimiser.zero_grad()
             value.backward()
             grads = [p.grad for p in model.parameters() if p.grad is not None]
@@ -99,3 +98,23 @@ def test_training_lowers_the_loss_where_the_unit_is_off(dtype: torch.dtype) -> N
         told.append(mean)
     assert told[-1] < told[0] - 0.02
     assert all(p.grad is None for p in model.estimator.parameters())  # the filter's own noise is fixed
+
+
+def test_the_loss_of_a_calibrated_error_is_least_at_its_size_and_no_drive_rules() -> None:
+    generator = torch.Generator().manual_seed(0)
+    factor = torch.randn(9, 9, generator=generator, dtype=torch.float64) + 3 * torch.eye(9)
+    covariance = 1e-2 * factor @ factor.mT
+    error = torch.randn(4000, 9, generator=generator, dtype=torch.float64) @ root_of(covariance).mT
+    loss = StudentLoss(position=0.0)
+    told = [float(loss(error, scale**2 * covariance.expand(4000, 9, 9))) for scale in (0.8, 1.0, 1.25)]
+    assert told[1] < told[0] and told[1] < told[2]
+    worst = [error[:1].clone().requires_grad_(), (1e4 * error[:1]).requires_grad_()]
+    for one in worst:
+        log_scale = torch.zeros((), dtype=torch.float64, requires_grad=True)
+        loss(one, log_scale.exp() ** 2 * covariance[None]).backward()
+        assert log_scale.grad is not None and abs(float(log_scale.grad)) < (30 + 9) / 9
+
+
+def test_a_singular_covariance_has_a_root() -> None:
+    flat = torch.ones(9, 9, dtype=torch.float64)
+    torch.testing.assert_close(root_of(flat) @ root_of(flat).mT, flat, atol=1e-8, rtol=0)
