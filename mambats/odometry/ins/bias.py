@@ -64,7 +64,7 @@ def cost(found: Reckoned, truth: Reckoned) -> Tensor:
 
 def constant_bias(flight: Flight, starts: Tensor, seconds: int, gravity: float, rounds: int = 40) -> Tensor:
     """Fit one bias (6,) to windows with truth, by L-BFGS."""
-    bias = torch.zeros(6, dtype=torch.float64, requires_grad=True)
+    bias = flight.readings.new_zeros(6).requires_grad_()
     search = torch.optim.LBFGS([bias], max_iter=rounds, line_search_fn="strong_wolfe")
     truth = flight.truth(starts, seconds)
 
@@ -74,7 +74,8 @@ def constant_bias(flight: Flight, starts: Tensor, seconds: int, gravity: float, 
         value.backward()
         return value
 
-    search.step(lower)
+    with torch.enable_grad():
+        search.step(lower)
     return bias.detach()
 
 
@@ -89,11 +90,11 @@ def filtered_bias(flight: Flight, gravity: float, period: float = 0.1) -> tuple[
     """
     noise = {"imu": RandomWalk([5e-4, 1e-2, 2e-5, 1e-3]), "gnss": ConstantNoise([0.01, 0.01, 0.01])}
     start = Start(tilt=0.01, heading=0.01, velocity=0.05, position=0.01, gyro_bias=0.1, accelerometer_bias=0.3)
-    model = InertialFilter(noise, gravity=gravity, start=start).double()
+    model = InertialFilter(noise, gravity=gravity, start=start).to(flight.readings)
     step = round(period * flight.rate)
-    at = torch.arange(step, len(flight.dt), step)
+    at = torch.arange(step, len(flight.dt), step, device=flight.dt.device)
     clock = ((flight.dt.cumsum(0) - flight.dt) * 1e9).round().long()
-    ones = torch.ones(1, len(clock))
+    ones = torch.ones(1, len(clock), device=clock.device)
     imu = SensorRows(flight.readings[None], ones.bool(), ones, clock[None])
     ones = ones[:, : len(at)]
     fixes = SensorRows(flight.position[at][None], ones.bool(), ones, clock[at][None])

@@ -1,91 +1,111 @@
-"""Fit the noise of a filter, constant or learned, to outages made on a training drive."""
+"""Tune the constant noise of a filter to outages made on a training drive; validation says where to stop."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import copy
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from mambats.estimators import InertialFilter
 from mambats.odometry.ins.drive import Drive
-from mambats.odometry.ins.outage import Runner, forecast, join
+from mambats.odometry.ins.outage import Blackout, Runner, began, follow, outages
 
-#: Seconds of a training window: with fixes, and without.
-WITH, WITHOUT = 10, 30
-_MOST = 30.0  # nats a fix: what one window that is lost may weigh
+#: Fixes that a filter is followed over before the first outage of validation.
+_LEAD = 20
 
 
-def loss(
-    model: Runner,
-    drive: Drive,
-    states: list[Any],
-    starts: Tensor,
-    rolling_ns: int,
-    fix: float,
-    seconds: tuple[int, int] = (WITH, WITHOUT),
-) -> Tensor:
-    """Return minus the mean log likelihood of fixes, nats: of those given and those withheld.
+def cost(model: Runner, drive: Drive, states: Mapping[int, Any], starts: Tensor, blackout: Blackout) -> Tensor:
+    """Return what training lowers: how surprised a filter is by the fixes withheld, nats a fix.
 
     Args:
         model: The filter.
         drive: With fixes.
-        states: Where windows start, by number of the fix less one.
+        states: Where windows start, by number of the fix.
         starts: Numbers of fixes, shape (B,).
-        rolling_ns: Period of the non-holonomic constraint.
-        fix: Standard deviation of a fix, m.
-        seconds: Of a window with fixes, and after them without.
+        blackout: How fixes are withheld.
     """
-    length = sum(seconds) * 10**9
-    given = torch.arange(len(drive.fixes), device=starts.device) <= starts[:, None] + seconds[0]
-    begin = drive.fix_clock[starts]
-    rows = drive.window(begin, length, given, rolling_ns)
-    track, _ = model.run(rows, length, join([states[k - 1] for k in starts.tolist()]))
-    ask = rows["ask"]
-    place = torch.searchsorted(drive.fix_clock, begin[:, None] + ask.stamps).clamp_max(len(drive.fixes) - 1)
-    blind = ask.mask & ~given.gather(1, place)
-    position = forecast(track, ask.stamps)
-    wide = position.covariance + fix**2 * torch.eye(3, dtype=position.mean.dtype, device=starts.device)
-    costs = type(position)(position.mean, wide).nll(drive.fixes[place])
-    costs = torch.where(costs > _MOST, _MOST + torch.log1p((costs - _MOST).clamp_min(0)), costs)
-    told = track.innovations["gnss"]
-    # All that were measured count, let in or not: else noise learns to shut fixes out.
-    there = told.nis > 0
-    surprise = (-told.log_likelihood).clamp_max(_MOST)
-    return (costs * blind).sum() / blind.sum() + (surprise * there).sum() / there.sum()
+    made = outages(model, drive, states, starts, blackout.lost, blackout.rolling_ns, blackout.given)
+    return made.surprise(blackout.fix)
 
 
-def fit(
-    parameters: list[nn.Parameter],
-    cost: Callable[[Tensor], Tensor],
-    starts: Tensor,
-    steps: int,
-    rate: float,
-    batch: int,
-    seed: int,
-) -> list[float]:
-    """Lower a cost over windows drawn at random; return its course.
+@torch.no_grad()
+def judge(model: Runner, drive: Drive, states: Mapping[int, Any], starts: Tensor, blackout: Blackout) -> Tensor:
+    """Return the same of outages made as a test makes them: the filter is followed along the drive first.
 
     Args:
-        parameters: To move.
-        cost: Of windows by their starts.
-        starts: To draw from, shape (S,).
-        steps: Of Adam.
-        rate: Of learning; it falls to a tenth along half a cosine.
+        model: The filter.
+        drive: With fixes.
+        states: Of this model, behind fixes 20 before the first of `starts`.
+        starts: Numbers of the fixes after which there are none, rising, shape (W,).
+        blackout: How fixes are withheld.
+    """
+    first = max(1, int(starts[0]) - _LEAD)
+    mine = follow(model, drive, states[first], blackout.rolling_ns, int(starts[-1]), first)
+    return outages(model, drive, mine, starts, blackout.lost, blackout.rolling_ns).surprise(blackout.fix)
+
+
+class Course(NamedTuple):
+    """How tuning went: the cost at each step, and on validation before each `every`-th one and at the end."""
+
+    train: list[float]
+    val: list[float]
+    best: int  #: step that was kept
+
+
+def tune(
+    model: InertialFilter,
+    drive: Drive,
+    starts: tuple[Tensor, Tensor],
+    blackout: Blackout,
+    steps: int,
+    rate: float = 0.05,
+    batch: int = 24,
+    every: int = 5,
+    seed: int = 0,
+) -> Course:
+    """Move the noise of process and constraint, and leave the model at the step that is best on validation.
+
+    The noise of fixes stays as given: they come smoothed, and fitted to 0.01 m the filter believed them too much.
+
+    Args:
+        model: Changed in place.
+        drive: With fixes.
+        starts: Of training and validation.
+        blackout: How fixes are withheld.
+        steps: Of Adam; step 0 is the model as given.
+        rate: Of learning.
         batch: Windows a step.
+        every: Steps between validations.
         seed: Of the draws.
     """
+    train, val = starts
     generator = torch.Generator().manual_seed(seed)
-    adam = torch.optim.Adam(parameters, rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps, rate / 10)
-    course = list[float]()
-    for _ in range(steps):
-        adam.zero_grad()
-        drawn = torch.randperm(len(starts), generator=generator)[:batch]
-        value = cost(starts[drawn.to(starts.device)])
-        value.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        adam.step()
-        schedule.step()
-        course.append(float(value.detach()))
+    moved = [p for name, part in model.noises.items() if name != "gnss" for p in part.parameters()]
+    frozen = [p.requires_grad for p in moved]
+    for one in moved:
+        one.requires_grad_(True)
+    adam, course = torch.optim.Adam(moved, rate), Course([], [], 0)
+    best, kept, states = float("inf"), copy.deepcopy(model.state_dict()), dict[int, Any]()
+    for step in range(steps + 1):
+        if step % every == 0 or step == steps:
+            with torch.no_grad():
+                states = follow(model, drive, began(model, drive), blackout.rolling_ns, int(val[-1]))
+            course.val.append(float(judge(model, drive, states, val, blackout)))
+            if course.val[-1] < best:
+                best, kept = course.val[-1], copy.deepcopy(model.state_dict())
+                course = course._replace(best=step)
+        if step < steps:
+            drawn = train[torch.randperm(len(train), generator=generator)[:batch].to(train.device)]
+            adam.zero_grad()
+            value = cost(model, drive, states, drawn, blackout)
+            value.backward()
+            nn.utils.clip_grad_norm_(moved, 1.0)
+            adam.step()
+            course.train.append(float(value.detach()))
+    model.load_state_dict(kept)
+    for one, was in zip(moved, frozen, strict=True):
+        one.requires_grad_(was)
     return course

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -71,18 +71,18 @@ class Flight:
         position = _between(begins, pose.stamps, pose.values[:, :3])
         return cls(dt, readings, quaternion, _between(begins, clock, speeds), position, round(_SECOND / gap))
 
-    def starts(self, share: tuple[float, float], seconds: int, every: float = 1.0) -> Tensor:
-        """Return first samples of windows within a share of the recording, one every so many seconds."""
-        first, last = (int(part * len(self.dt)) for part in share)
-        return torch.arange(first, last - seconds * self.rate, int(every * self.rate))
+    def to(self, device: torch.device | str) -> Self:
+        """Return the same flight on another device."""
+        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "rate"}
+        return replace(self, **moved)
 
     def samples(self, starts: Tensor, seconds: int) -> Tensor:
         """Return numbers of the samples of windows, (W, S R)."""
-        return starts[:, None] + torch.arange(seconds * self.rate)
+        return starts[:, None] + torch.arange(seconds * self.rate, device=starts.device)
 
     def truth(self, starts: Tensor, seconds: int) -> Reckoned:
         """Return the truth at the end of each second."""
-        at = starts[:, None] + self.rate * torch.arange(1, seconds + 1)
+        at = starts[:, None] + self.rate * torch.arange(1, seconds + 1, device=starts.device)
         return Reckoned(self.quaternion[at], self.velocity[at], self.position[at])
 
     def reckon(self, starts: Tensor, seconds: int, bias: Tensor, gravity: float) -> Reckoned:

@@ -8,9 +8,9 @@ from mambats.encoders import CausalEncoder
 from mambats.estimators import ConstantNoise, InertialFilter, RandomWalk, Start
 from mambats.odometry.ins.bias import LearnedBias, constant_bias, filtered_bias
 from mambats.odometry.ins.drive import Drive
-from mambats.odometry.ins.fit import fit, loss
+from mambats.odometry.ins.fit import judge, tune
 from mambats.odometry.ins.flight import Flight, drift
-from mambats.odometry.ins.outage import began, follow, outages, windows
+from mambats.odometry.ins.outage import Blackout, began, follow, outages
 from mambats.series import Recording, Stream
 from mambats_datasets.synthetic.clock import Timing
 from mambats_datasets.synthetic.gnss import Gnss
@@ -41,12 +41,17 @@ def test_outages_cost_what_the_covariance_says_and_the_constraint_pays():
     assert drive.measured.all()
     with torch.no_grad():
         states = follow(model, drive, began(model, drive), 500_000_000, len(drive.fixes) - 1)
-        which = windows(drive, 15, len(drive.fixes) - 1, 10)
+        which = torch.arange(15, len(drive.fixes) - 10)
         free = outages(model, drive, states, which, 10, None)
         held = outages(model, drive, states, which, 10, 500_000_000)
-    assert len(which) == len(drive.fixes) - 1 - 15 - 10 + 1
-    assert held.error.norm(dim=-1).mean() < free.error.norm(dim=-1).mean() < 20
-    assert float(held.nees(0.1).mean()) < 10
+    assert free.mask.sum(1).eq(10).all() and free.end().error.shape == (len(which), 1, 3)
+    assert held.end().error.norm(dim=-1).mean() < free.end().error.norm(dim=-1).mean() < 20
+    assert held.scores(0.1)["nees_per_dimension"] < 10
+    error, covariance = held.error[3, 4], held.covariance[3, 4] + 0.01 * torch.eye(3)
+    assert torch.isclose(held.nees(0.1)[3, 4], error @ torch.linalg.inv(covariance) @ error / 3)
+    told = torch.distributions.MultivariateNormal(torch.zeros(3).double(), covariance).log_prob(error)
+    one = type(held)(error[None, None], held.covariance[3:4, 4:5], torch.ones(1, 1, dtype=torch.bool))
+    assert torch.isclose(one.surprise(0.1), -told)
 
 
 def test_holes_filled_with_a_line_are_found():
@@ -62,19 +67,32 @@ def test_holes_filled_with_a_line_are_found():
     assert not rows["imu"].observed.all()
 
 
-@pytest.mark.slow
-def test_fitting_lowers_the_cost():
-    drive, model = Drive.of(simulated()), navigator()
-    model.noises["gnss"].log_diagonal.data += 2.0
+def test_fixes_come_for_the_seconds_given_and_then_no_more():
+    drive, model = Drive.of(simulated(seconds=15.0)), navigator()
     with torch.no_grad():
-        states = follow(model, drive, began(model, drive), 10**9, 13)
-    starts = torch.arange(9, 12)
+        states = follow(model, drive, began(model, drive), 10**9, 5)
+        made = outages(model, drive, states, torch.tensor([2, 4]), 4, 10**9, 3)
+        late = outages(model, drive, follow(model, drive, states[2], 10**9, 5, 2), torch.tensor([5]), 4, 10**9)
+    # Seven fixes: three are given, four are withheld, and scored.
+    assert made.mask.sum(1).tolist() == [4, 4]
+    torch.testing.assert_close(made.error[0, -4:], late.error[0], rtol=0, atol=1e-3)
 
-    def cost(which):
-        return loss(model, drive, states, which, 10**9, 0.1, (3, 5))
 
-    course = fit(list(model.noises.parameters()), cost, starts, 3, 0.2, 3, 0)
-    assert course[-1] < course[0]
+@pytest.mark.slow
+def test_tuning_keeps_the_step_that_validates_best():
+    drive, model = Drive.of(simulated()), navigator()
+    model.noises["rolling"].log_diagonal.data += 3.0
+    blackout, val = Blackout(3, 5, 1.0), torch.arange(24, 30)
+    course = tune(model, drive, (torch.arange(9, 14), val), blackout, 4, 0.5, 3, every=2)
+    assert course.val[course.best // 2] == min(course.val) < course.val[0]
+    with torch.no_grad():
+        states = follow(model, drive, began(model, drive), blackout.rolling_ns, 30)
+    assert float(judge(model, drive, states, val, blackout)) == pytest.approx(min(course.val))
+
+
+def test_a_blackout_needs_numbers_above_zero():
+    with pytest.raises(ValueError, match="above 0"):
+        Blackout(lost=0)
 
 
 def flown(imu="consumer"):
@@ -84,7 +102,7 @@ def flown(imu="consumer"):
 
 def test_reckoning_with_the_true_bias_stays_near_and_without_does_not():
     flight = Flight.of(flown())
-    starts = flight.starts((0.0, 1.0), 5)
+    starts = torch.arange(0, len(flight.dt) - 5 * flight.rate, flight.rate)
     truth = flight.truth(starts, 5)
     found, at = filtered_bias(flight, GRAVITY, 0.5)
     # Behind the first seconds, in which the filter has seen nothing.
@@ -128,6 +146,6 @@ def test_a_real_drive_and_a_real_flight_are_read(data_root):
     edges = (drive.measured[1:] != drive.measured[:-1]).sum()
     assert edges == 16  # eight holes of 1.6 s that the file's makers filled with lines
     flight = Flight.of(EuRoC(str(data_root / "fusion"), faults="repair").recordings()[0])
-    starts = flight.starts((0.5, 1.0), 1)
+    starts = torch.arange(len(flight.dt) // 2, len(flight.dt) - flight.rate, flight.rate)
     _, _, way = drift(flight.reckon(starts, 1, torch.zeros(6).double(), 9.81), flight.truth(starts, 1))
     assert way[:, 0].mean() < 0.3

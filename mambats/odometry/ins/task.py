@@ -1,0 +1,89 @@
+"""What the tasks without fixes share: a first epoch that trains nothing, a test that is a report, and checkpoints."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mambats.checkpoint import check_same_model, write_entry
+from mambats.odometry.ins.starts import Starts
+from mambats.recipe import describe, rebuild, with_setting
+from mambats.task import Optimiser, Stage, Task
+
+
+class AloneTask(Task):
+    """Train something on windows in which nothing corrects an inertial unit.
+
+    The first epoch trains nothing, so that the best checkpoint by validation may be what the model was before: what is
+    learned is kept only where it pays on a part of the recording that it was not trained on.
+
+    Args:
+        model: What is trained; computed in float64.
+        optimiser: Optimiser settings.
+        lengths: Seconds of the windows tested.
+        no_mixer: Leave the state-space blocks of the encoder out and keep the rest.
+
+    Raises:
+        ValueError: If there is no length, or one below a second.
+    """
+
+    model: Any
+
+    def __init__(self, model: nn.Module, optimiser: Optimiser | None, lengths: Sequence[int], no_mixer: bool) -> None:
+        super().__init__(optimiser)
+        if not lengths or min(lengths) < 1:
+            raise ValueError(f"lengths are {list(lengths)}: need seconds, one or more, from 1 on.")
+        if no_mixer:
+            model = rebuild(with_setting(describe(model), "no_mixer", True))
+        self.model, self.lengths, self.no_mixer = model.double(), lengths, no_mixer
+        self.source, self.fingerprint, self.channels = "", "", tuple[str, ...]()
+        self.period_ns: int | None = None
+
+    @abstractmethod
+    def cost(self, batch: Starts, stage: Stage) -> Tensor:
+        """Return what is minimised over a batch of windows."""
+
+    @property
+    @abstractmethod
+    def reach(self) -> tuple[int, int]:
+        """Seconds that windows of training and of validation take."""
+
+    @property
+    def _data(self) -> Any:
+        return self.trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+
+    def setup(self, stage: str) -> None:
+        """Note what the data is, and tell it how long windows are (Lightning calls this after the data's setup)."""
+        if stage == "fit":
+            self.source, self.fingerprint = self._data.name, self._data.fingerprint
+            self.channels, self.period_ns = self._data.channels, self._data.period_ns
+            self._data.lay_out(*self.reach)
+
+    def shared_step(self, batch: Starts, stage: Stage) -> Tensor:
+        """Return the loss of a batch; in the first epoch of training 0, with gradients of 0."""
+        if stage == "train" and self.current_epoch == 0:
+            loss = torch.stack([p.sum() for p in self.parameters() if p.requires_grad]).sum() * 0.0
+        else:
+            loss = self.cost(batch, stage)
+            self.log(f"{stage}_loss", loss, prog_bar=True, batch_size=len(batch.rows))
+        return loss
+
+    def test_step(self, batch: Starts, batch_idx: int) -> Tensor:
+        """Score nothing here: the report lets all contestants cross the same windows."""
+        return torch.zeros((), device=self.device)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write the recipe beside the tensors, as plain values."""
+        if self.period_ns is None:
+            raise ValueError("the task has seen no data, so there is nothing to save: fit it first.")
+        write_entry(checkpoint, self, self.channels, self.period_ns, source=self.source, fingerprint=self.fingerprint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another model."""
+        entry = check_same_model(checkpoint, self)
+        self.channels, self.period_ns = tuple(entry.channels), entry.period_ns
+        self.source, self.fingerprint = entry.source, entry.fingerprint
