@@ -172,7 +172,8 @@ class Teacher:
             value = self.loss(error, estimate.covariance)
             idle = now.scale.log().square().mean()  # pyright: ignore[reportAttributeAccessIssue]
             told.append(self._step(value, value + self.given.idle * idle))
-            self.done = max(passed + share * first / field.truth.position.shape[1], self.seconds / self.given.seconds)
+            part = share * first / field.truth.position.shape[1]
+            self.done = max(passed + part, self.seconds / self.given.seconds) + 1e-9  # sums of shares fall short of 1
             if self.done >= 1:
                 break
         return fmean(told)
