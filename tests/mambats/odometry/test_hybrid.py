@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -118,3 +123,18 @@ def test_the_loss_of_a_calibrated_error_is_least_at_its_size_and_no_drive_rules(
 def test_a_singular_covariance_has_a_root() -> None:
     flat = torch.ones(9, 9, dtype=torch.float64)
     torch.testing.assert_close(root_of(flat) @ root_of(flat).mT, flat, atol=1e-8, rtol=0)
+
+
+@pytest.mark.slow
+def test_the_recipe_writes_both_rows(tmp_path: Path) -> None:
+    recipe = [sys.executable, str(Path(__file__).parents[3] / "recipes" / "odometry_hybrid.py")]
+    small = ["--duration", "2", "--test", "1"]
+    taught = ["--val", "1", "--batch", "2", "--passes", "1", "--piece", "1", "--seed", "5"]
+    subprocess.run([*recipe, "train", str(tmp_path), *small, *taught], check=True)
+    subprocess.run([*recipe, "tune", str(tmp_path), *small, "--drives", "1", "--rounds", "1"], check=True)
+    trained = json.loads((tmp_path / "hybrid_5.json").read_text())["test"]
+    tuned, plain = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("likelihood", "plain"))
+    assert list(trained) == list(tuned) == list(plain) and len(tuned) == 16
+    assert all(0 < row["position"] < 10 for rows in (trained, tuned, plain) for row in rows.values())
+    told = json.loads((tmp_path / "likelihood_settings.json").read_text())
+    assert told["nats"] <= told["nats_by_hand"]
