@@ -67,7 +67,7 @@ class BoxCode:
         yaw = torch.atan2(code[..., 6], code[..., 7]) / 2
         velocity = code[..., 8:10]
         back = velocity[..., 0] * yaw.cos() + velocity[..., 1] * yaw.sin() < 0
-        yaw = torch.where(back, yaw - torch.pi * torch.where(yaw > 0, 1.0, -1.0), yaw)
+        yaw = torch.where(back, yaw - torch.full_like(yaw, torch.pi).copysign(yaw), yaw)
         return torch.cat([place, code[..., 2:3], size, yaw[..., None]], -1), velocity
 
 

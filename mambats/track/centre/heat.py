@@ -20,6 +20,8 @@ def draw_heat(code: BoxCode, boxes: Tensor, labels: Tensor, classes: int) -> Ten
         labels: Shape (B, M) int64, -1 where there is none.
         classes: K.
     """
+    if not boxes.shape[1]:
+        return boxes.new_zeros(len(boxes), classes, *code.cells.shape[1::-1])
     cell, inside = code.cell(boxes)
     deviation = ((boxes[..., 3] * boxes[..., 4]).sqrt() / (4 * code.cells.size[0])).clamp_min(1.0)[..., None]
     columns, rows = (torch.arange(count, device=boxes.device) for count in code.cells.shape[:2])

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mambats.data import Fractions
 from mambats.data.sampler import Share, WindowSampler
+from mambats.data.split import SPLITS, Fractions
 from mambats.formats.error import DataError
 from mambats.track.centre.sweeps import CHANNELS, SweepBatch, SweepSource, SweepTable
 
@@ -29,8 +29,8 @@ class SweepModule(lightning.LightningDataModule):
     After `setup`: `name`, `classes`, `channels`, `period_ns`, `fingerprint`.
 
     Raises:
-        DataError: If `before` does not begin with 0, or a number is not positive; from `setup`, if a split would hold
-            no drive.
+        DataError: If `before` does not begin with 0, or a number is not positive; from `setup`, if there are
+            fewer than three drives.
     """
 
     channels = CHANNELS
@@ -81,10 +81,13 @@ class SweepModule(lightning.LightningDataModule):
             return
         table, split = self.source.sweeps(), self.split or Fractions()
         drives = table.drive.unique_consecutive()
-        train, test = int(len(drives) * split.train), max(1, int(len(drives) * split.test))
-        parts = {"train": drives[:train], "val": drives[train : len(drives) - test], "test": drives[-test:]}
-        if empty := [name for name, part in parts.items() if not len(part)]:
-            raise DataError(f"no drive for {', '.join(empty)}: {len(drives)} drives. Give more, or other shares.")
+        if len(drives) < 3:
+            raise DataError(
+                f"{self.name} has {len(drives)} drives: needed 3 or more, one for each of {', '.join(SPLITS)}."
+            )
+        test = len(drives) - max(1, int(len(drives) * split.test))
+        train = min(max(1, int(len(drives) * split.train)), test - 1)
+        parts = {"train": drives[:train], "val": drives[train:test], "test": drives[test:]}
         self._tables = {name: table.take(torch.isin(table.drive, part)) for name, part in parts.items()}
 
     def table(self, split: str) -> SweepTable:
