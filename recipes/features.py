@@ -165,7 +165,7 @@ def imu_models() -> dict[str, Callable[[], nn.Module]]:
 
     def tokens(rate: int, kinds: str) -> Callable[[], nn.Module]:
         def make() -> nn.Module:
-            encoder = CausalEncoder(6, WIDTH, 1, mixer=MIXER) if "learned" in kinds else None
+            encoder = CausalEncoder(6, WIDTH, 2, mixer=MIXER) if "learned" in kinds else None
             noise = Preintegration() if "preintegrated" in kinds else None
             return Samples(ImuEncoder(WIDTH, SECOND // rate, noise, encoder, "mean" in kinds, room=200 // rate + 4))
 
@@ -199,10 +199,10 @@ class Show:
 
 
 SHOWS = {
-    "points": Show(examples.sweep_pairs, point_models, 4000, 20),
-    "images": Show(examples.picture_pairs, image_models, 4000, 20),
-    "imu": Show(inertial_windows, imu_models, 4000, 20),
-    "objects": Show(examples_objects.object_tables, object_models, 8000, 20),
+    "points": Show(examples.sweep_pairs, point_models, 8000, 20),
+    "images": Show(examples.picture_pairs, image_models, 8000, 20),
+    "imu": Show(inertial_windows, imu_models, 12000, 16),
+    "objects": Show(examples_objects.object_tables, object_models, 24000, 16),
 }
 
 
@@ -252,8 +252,9 @@ def print_files(show: str, paths: Sequence[Path]) -> None:
     runs = [run for path in sorted(paths) if (run := json.loads(path.read_text()))["show"] == show]
     if len({(run["count"], run["epochs"]) for run in runs}) != 1:
         raise ValueError(f"{[str(path) for path in paths]} hold {len(runs)} runs of {show}: need some, of one size.")
-    first = ["training mean", "strapdown", "registration", *SHOWS[show].models()]
-    scores = {name: [error for run in runs for error in run["rmse"].get(name, [])] for name in first}
+    own = SHOWS[show].models()
+    names = dict.fromkeys([*(name for run in runs for name in run["rmse"] if name not in own), *own])
+    scores = {name: [error for run in runs for error in run["rmse"].get(name, [])] for name in names}
     seeds = sorted({seed for run in runs for seed in run["seeds"]})
     size = f"{runs[0]['count']} examples, {runs[0]['epochs']} epochs"
     print(f"{show}, {size}, seeds {seeds}, {runs[0]['device']}; RMSE, online")
@@ -263,7 +264,7 @@ def print_files(show: str, paths: Sequence[Path]) -> None:
 def draw(show: Show, seed: int, part: int, count: int, device: str) -> Examples:
     """Draw examples in batches, so that memory stays small; parts of a seed share no drive."""
     generator = torch.Generator(device).manual_seed(2 * seed + part + 1)
-    made = [show.draw(min(256, count - begin), generator) for begin in range(0, count, 256)]
+    made = [show.draw(min(1024, count - begin), generator) for begin in range(0, count, 1024)]
     columns = zip(*(one.inputs for one in made), strict=True)
     inputs = tuple(stack(column) for column in columns)
     return Examples(inputs, torch.cat([one.target for one in made]), made[0].names)
@@ -282,8 +283,12 @@ def baselines(show: str, train: Examples, test: Examples) -> dict[str, list[floa
     """Errors of what learns nothing: the training mean, and for an IMU the sum of its samples."""
     made = {"training mean": rmse(train.target.mean(0).expand_as(test.target), test.target, test.names)}
     if show == "imu":
-        answers = roll(test.inputs[0].double(), test.inputs[1].double() / SECOND, float(train.target[:, 0].mean()) / 2)
-        made["strapdown"] = rmse(answers, test.target, test.names)
+        mean = float(train.target[:, 0].mean()) / 2
+        sums = [roll(one.inputs[0].double(), one.inputs[1].double() / SECOND, mean) for one in (train, test)]
+        made["strapdown"] = rmse(sums[1], test.target, test.names)
+        told, asked = (shake(one.inputs[0], own) for one, own in zip((train, test), sums, strict=True))
+        weights = torch.linalg.lstsq(told, train.target.double()).solution
+        made["least squares on strapdown and shake"] = rmse((asked @ weights).float(), test.target, test.names)
     if show == "points":
         answers = torch.stack([register(points) for points in test.inputs[0]])
         made["registration"] = rmse(answers, test.target, test.names)
@@ -304,6 +309,17 @@ def roll(values: Tensor, stamps: Tensor, speed: float) -> Tensor:
     left = torch.linalg.cross(up, ahead)
     turn = (logarithm(whole.quaternion) * up).sum(-1)
     return torch.stack([(way * ahead).sum(-1), (way * left).sum(-1), turn], -1).float()
+
+
+def shake(values: Tensor, sums: Tensor) -> Tensor:
+    """Return numbers (N, 8), made by hand, of samples (N, T, 6) and their strapdown sums (N, 3), float64.
+
+    The deviation of the force along z, and that of its differences over it, which rises with the frequency.
+    """
+    force = values[..., 5].double()
+    strong, turn = force.std(1), sums[:, 2].double()
+    quick = force.diff(dim=1).std(1) / strong
+    return torch.stack([torch.ones_like(strong), strong, quick, quick**2, quick * turn, *sums.double().unbind(-1)], -1)
 
 
 def register(points: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from mambats_datasets.synthetic.world.kinds import LABELS
 LOOKS = 8  # numbers of an appearance vector
 NEAR, SOON = 20.0, 1.0  # m, s
 SEEN = math.radians(60)  # to each side of ahead: where a camera tells the class
-FRESH = 0.35  # share of the objects that came into view just now: no velocity yet
+FRESH = 0.5  # share of the objects that came into view just now: no velocity yet
 UNKNOWN = -1  # class
 COLUMNS = ("x", "y", "z", "l", "w", "h", "yaw", "vx", "vy", "vz", "score", "class")
 QUESTIONS = ("gap [m]", "people near [1]", "operator [m]", "operator [m]")
@@ -29,7 +29,7 @@ def object_tables(count: int, generator: torch.Generator) -> Examples:
     Asked: the gap to the nearest hull (at most 20 m), which needs where an object is, how large and how it is turned;
     how many pedestrians are within 20 m; and where the operator will be in a second, the one object that looks as the
     operator does. A camera tells the class within 60 degrees of ahead, elsewhere size must; the tracker tells no
-    velocity (relative to the robot, deviation 0.3 m/s) of a third, which are new.
+    velocity (relative to the robot, deviation 0.3 m/s) of half of them, which are new.
 
     Inputs: tables (N, M, 20): columns `COLUMNS` and a0 to a7, NaN where not told, and counts (N,). Appearance is that
     of the object with noise. False boxes have velocities and looks of their own.

@@ -47,7 +47,7 @@ class RollingImu(Imu):
     tread: float = 0.052
     wear: float = 0.03
     shake: float = 2.0
-    floor: float = 0.3
+    floor: float = 0.2
 
     def __post_init__(self) -> None:
         """Check the numbers."""
