@@ -17,6 +17,9 @@ from mambats.odometry.start import drawn_start
 from mambats.results import Row, rows_of, table, write_results
 from mambats.series import SensorWindow
 
+#: Drives that the filters run over at once: batches of training would have each run again, and more need GBs.
+_AT_ONCE = 32
+
 
 class OdometryReport(Callback):
     """Let the navigator, the filters and single sensors estimate the same test drives; write and show the result.
@@ -31,28 +34,25 @@ class OdometryReport(Callback):
         super().__init__()
         self.name, self.folder, self.seed = name, Path(folder), seed
         self.rows: list[Row] = []
-        self._contests: list[Contest] = []
-        self._window: SensorWindow | None = None
+        self._seen = 0
 
     def on_test_start(self, trainer: Any, pl_module: Any) -> None:
         """Begin anew."""
-        self._contests, self._window = [], None
-        self._generator = torch.Generator().manual_seed(self.seed)
+        self._seen = 0
 
     def on_test_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: SensorWindow, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Let everyone estimate one batch."""
-        model = pl_module.model
-        start = drawn_start(batch, model.deviations, self._generator)
-        self._contests.append(hold_contest(model, batch, start, self.name, alone=True))
-        self._window = self._window or batch
+        """Count the drives: filters run over many at once, whatever the batch is."""
+        self._seen += len(batch) * trainer.world_size
 
     def on_test_end(self, trainer: Any, pl_module: Any) -> None:
-        """Write results.json, print the table, draw the pictures."""
-        if not self._contests or self._window is None or not trainer.is_global_zero:
+        """Hold the contest, write results.json, print the table, draw the pictures."""
+        if not self._seen or not trainer.is_global_zero:
             return
-        whole = joined(self._contests)
+        windows = trainer.datamodule.windows("test")
+        windows = windows.take(range(min(self._seen, len(windows))))
+        whole = self._hold(pl_module, windows)
         seed = os.environ.get("PL_GLOBAL_SEED")
         for name, values in whole.scores().items():
             self.rows += rows_of(
@@ -64,8 +64,17 @@ class OdometryReport(Callback):
         if find_spec("matplotlib") is None:
             print("matplotlib is not installed: no pictures.")
             return
-        paths = draw_drive(self._contests[0], self._window, self.name, self.folder / "pictures")
+        paths = draw_drive(whole, windows, self.name, self.folder / "pictures")
         print("pictures: " + ", ".join(str(path) for path in paths))
+
+    def _hold(self, task: Any, windows: SensorWindow) -> Contest:
+        """Let everyone estimate all drives."""
+        generator, contests = torch.Generator().manual_seed(self.seed), list[Contest]()
+        for begin in range(0, len(windows), _AT_ONCE):
+            part = windows.take(range(begin, min(begin + _AT_ONCE, len(windows)))).to(task.device)
+            start = drawn_start(part, task.model.deviations, generator)
+            contests.append(hold_contest(task.model, part, start, self.name, alone=True))
+        return joined(contests)
 
 
 def joined(contests: list[Contest]) -> Contest:

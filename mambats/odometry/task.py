@@ -13,14 +13,14 @@ from mambats.checkpoint import check_same_model, write_entry
 from mambats.odometry.drives import Drives
 from mambats.odometry.faults import RandomFaults
 from mambats.odometry.losses import GaussianLoss
-from mambats.odometry.navigation import truth_at
+from mambats.odometry.navigation import Navigation, truth_at
 from mambats.odometry.navigator import Navigator
 from mambats.odometry.report import OdometryReport
 from mambats.odometry.start import drawn_start
 from mambats.series import SensorWindow
 from mambats.task import Optimiser, Stage, Task
 
-#: Drives whose filters run side by side: on one core 64 take hardly longer than 8.
+#: Drives whose filters run side by side: what they say of each is kept until all are done.
 _CHUNK = 64
 
 
@@ -92,13 +92,17 @@ class OdometryTask(Task):
         """Filter all windows, with faults drawn from a key of its own."""
         generator = torch.Generator().manual_seed(seed)
         faulty = (self.faults or RandomFaults())(windows, generator)
-        parts = list[Drives]()
-        for begin in range(0, len(faulty), _CHUNK):
-            part = cut(faulty, begin, begin + _CHUNK).to(self.device)
-            state = self.model.init_state(drawn_start(part, self.model.deviations, generator))
-            prepared, _, _ = self.model.prepare(part, state)
-            parts.append(Drives.of(prepared, truth_at(part.truth, prepared.stamps), self.every))
-        return Drives.joined(parts)
+        starts = drawn_start(faulty, self.model.deviations, generator)
+        parts, places = list[Drives](), list[int]()
+        for group in _by_clock(windows, faulty):
+            for begin in range(0, len(group), _CHUNK):
+                chosen = group[begin : begin + _CHUNK]
+                part = faulty.take(chosen).to(self.device)
+                start = Navigation(*(each[chosen].to(self.device) for each in starts))
+                prepared, _, _ = self.model.prepare(part, self.model.init_state(start))
+                parts.append(Drives.of(prepared, truth_at(part.truth, prepared.stamps), self.every))
+                places += chosen
+        return Drives.joined(parts).take(torch.tensor(places, device=self.device).argsort())
 
     def shared_step(self, batch: SensorWindow, stage: Stage) -> Tensor:
         """Return the loss of a batch, on what the filters said of its windows before."""
@@ -158,6 +162,13 @@ class OdometryTask(Task):
         self.source, self.fingerprint = entry.source, entry.fingerprint
 
 
-def cut(window: SensorWindow, begin: int, end: int) -> SensorWindow:
-    """Return windows `begin` to `end` (not included) of a batch."""
-    return window.take(range(begin, min(end, len(window))))
+def _by_clock(before: SensorWindow, after: SensorWindow) -> list[list[int]]:
+    """Numbers of the windows whose stamps a fault left as they were, and of those it delayed.
+
+    A filter stops wherever any drive of its batch measured: with delays of their own among them 64 drives of 20 s took
+    21 s of a core, without 9 s.
+    """
+    late = torch.zeros(len(before), dtype=torch.bool)
+    for name, rows in after.streams.items():
+        late |= ((rows.stamps != before.streams[name].stamps) & rows.mask).any(1).cpu()
+    return [group for group in ((~late).nonzero()[:, 0].tolist(), late.nonzero()[:, 0].tolist()) if group]

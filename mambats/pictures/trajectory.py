@@ -34,7 +34,9 @@ def draw_trajectory(
         path: PNG to write.
         title: Above the picture.
     """
-    figure = new_figure(8.0, 7.0)
+    low, high = _extent(truth, tracks)
+    # As high as the drive is, so that no paper stays empty; 0.9 inches for title and labels.
+    figure = new_figure(8.0, min(max(8.0 * (high[1] - low[1]) / (high[0] - low[0]) + 0.9, 3.5), 8.5))
     axes = figure.add_subplot()
     axes.plot(fixes[:, 0], fixes[:, 1], ".", color="#B0B0B0", markersize=4, label="satellite fixes", zorder=1)
     axes.plot(truth[:, 0], truth[:, 1], color=_TRUTH, linewidth=2.2, label="truth", zorder=3)
@@ -48,7 +50,9 @@ def draw_trajectory(
             _ellipses(axes, track, colour)
     axes.plot(*truth[0, :2], "o", color=_TRUTH, markersize=8, zorder=6)
     axes.plot(*truth[-1, :2], "s", color=_TRUTH, markersize=7, zorder=6)
-    _frame(axes, truth, tracks)
+    axes.set_xlim(low[0], high[0])
+    axes.set_ylim(low[1], high[1])
+    axes.set_aspect("equal")
     axes.set_xlabel("x [m]")
     axes.set_ylabel("y [m]")
     axes.set_title(title or "From above; dot: start, square: end; shaded: 95 % of the first track")
@@ -127,12 +131,10 @@ def _ellipses(axes: Any, track: Track, colour: str) -> None:
         axes.add_patch(Ellipse((x, y), width, height, angle=angle, color=colour, alpha=0.10, zorder=2))
 
 
-def _frame(axes: Any, truth: Numbers, tracks: Mapping[str, Track]) -> None:
-    """Show the truth and the first track whole; a track that runs away leaves the picture."""
+def _extent(truth: Numbers, tracks: Mapping[str, Track]) -> tuple[Numbers, Numbers]:
+    """Return corners that show the truth and the first track whole; a track that runs away leaves the picture."""
     first = next(iter(tracks.values())).position
     seen = np.concatenate([truth[:, :2], first[:, :2]])
     low, high = seen.min(0), seen.max(0)
     margin = 0.15 * float((high - low).max()) + 1.0
-    axes.set_xlim(low[0] - margin, high[0] + margin)
-    axes.set_ylim(low[1] - margin, high[1] + margin)
-    axes.set_aspect("equal")
+    return low - margin, high + margin
