@@ -56,7 +56,8 @@ def check_forecast(out, folder):
 
 
 def test_there_are_notebooks():
-    assert [path.stem for path in NOTEBOOKS] == ["01_forecast", "02_recording"], "write a check for the new notebook"
+    names = ["01_forecast", "02_recording", "03_fusion"]
+    assert [path.stem for path in NOTEBOOKS] == names, "write a check for the new notebook"
 
 
 def test_the_forecast_notebook_runs_from_top_to_bottom(tmp_path):
@@ -75,6 +76,44 @@ def test_the_recording_notebook_mends_what_it_breaks(tmp_path):
     for picture in ("raw.png", "clean.png"):
         assert (tmp_path / "runs/02_recording" / picture).stat().st_size > 10_000
     assert number(r"done in (\d+) s", out) < 120  # under a minute on two quiet cores
+
+
+def check_fusion(out, folder):
+    for alone in ("inertial unit alone", "wheels alone", "satellites alone", "filter of all three"):
+        assert number(rf"^{alone} +position +(\S+) m", "".join(re.findall(rf"^{alone}.*$", out, re.MULTILINE))) > 0
+    for fault in ("gnss off", "gnss delayed 100 ms", "wheel off", "imu stuck"):
+        assert len(re.findall(rf"^{fault} .*filter without imu", out, re.MULTILINE)) == 1
+    assert number(r"largest difference from the pass over the window: (\S+) m", out) <= 1e-3
+    table = out.split("navigator nees_position")[1]
+    for fault in ("nominal", "imu off", "imu stuck", "gnss off", "wheel off", "wheel stuck"):
+        assert re.search(rf"^{fault} ", table, re.MULTILINE), f"{fault} is not in the table"
+    pictures = ("sound", "sound_errors", "weights", "heard", "stuck", "stuck_errors", "degradation")
+    for picture in pictures:
+        assert (folder / "runs" / "03_fusion" / f"{picture}.png").stat().st_size > 10_000
+
+
+def test_the_fusion_notebook_runs_from_top_to_bottom(tmp_path):
+    out = execute(NOTEBOOKS[2], tmp_path)
+    check_fusion(out, tmp_path)
+    assert "navigator trained on" in out
+
+
+@pytest.mark.slow
+def test_the_fusion_notebook_keeps_what_it_promises(tmp_path):
+    out = execute(NOTEBOOKS[2], tmp_path, quick=False)
+    check_fusion(out, tmp_path)
+    # Alone the inertial unit is lost and the filter is not; a stuck unit takes the filter along.
+    alone, fused = (
+        number(rf"^{name} +position +(\S+) m", "".join(re.findall(rf"^{name}.*$", out, re.MULTILINE)))
+        for name in ("inertial unit alone", "filter of all three")
+    )
+    assert alone > 10 * fused
+    before, after = re.findall(r"without inertial unit: (\S+) before, (\S+) after", out)[0]
+    assert float(after) > 2 * float(before)
+    stuck = re.findall(r"^imu stuck +(\d\S*?)\*? +(\d\S*?)\*? ", out, re.MULTILINE)[-1]
+    assert float(stuck[0]) < 0.7 * float(stuck[1])
+    # Under a minute on a quiet core; a busy machine may take three times that.
+    assert number(r"done in (\d+) s", out) < 180
 
 
 @pytest.mark.slow
