@@ -21,7 +21,7 @@ class BiasReport(GrowthReport):
         starts = data.starts("test", number, longest).to(task.device)
         truth = flight.truth(starts, longest)
         named = {"strapdown, no bias": torch.zeros(1, 1, 6).to(flight.readings)}
-        for base, known in task.known(flight, data.starts("train", number, longest).to(task.device)).items():
+        for base, known in task.known(flight, data, number).items():
             named[f"{base} bias"] = known(starts)[:, None]
         named[self.name] = task.biases(flight, starts, named[f"{task.base} bias"][:, 0], longest)
         made = list[Growth]()

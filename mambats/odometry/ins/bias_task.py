@@ -17,6 +17,7 @@ from mambats.task import Optimiser, Stage
 
 if TYPE_CHECKING:
     from mambats.odometry.ins.bias_report import BiasReport
+    from mambats.odometry.ins.starts import FlightData
 
 #: The biases (W, 6) that are known at the first samples (W,) of windows.
 Known = Callable[[Tensor], Tensor]
@@ -28,7 +29,7 @@ class BiasTask(AloneTask):
     Args:
         model: Corrects a known bias.
         optimiser: Optimiser settings.
-        base: Which bias is corrected: one that is fitted to the training part (`constant`), or that of a filter which
+        base: Which bias is corrected: one that is fitted to all before the test (`constant`), or that of a filter which
             saw true positions until the window's start (`filter`), as a robot that has just lost them.
         lengths: Seconds left alone that are tested.
         before: Seconds that the encoder reads before a window.
@@ -63,21 +64,22 @@ class BiasTask(AloneTask):
     def on_fit_start(self) -> None:
         """Find the known biases."""
         self._flights = [flight.to(self.device) for flight in self._data.parts]
-        starts = [self._data.starts("train", n, self.reach[0]).to(self.device) for n in range(len(self._flights))]
-        self._known = [self.known(f, s)[self.base] for f, s in zip(self._flights, starts, strict=True)]
+        self._known = [self.known(flight, self._data, n)[self.base] for n, flight in enumerate(self._flights)]
 
-    def known(self, flight: Flight, starts: Tensor) -> dict[str, Known]:
+    def known(self, flight: Flight, data: FlightData, number: int) -> dict[str, Known]:
         """Return the biases that need no network, by name.
+
+        The constant one is fitted to all that stands before the test, validation too: what is learned on top of it is
+        then kept only where it pays even so.
 
         Args:
             flight: With truth.
-            starts: Of training windows, to fit the constant one on.
+            data: Of the flight.
+            number: Of the flight.
         """
-        # One window in about three seconds: those between overlap them.
-        thin = (
-            starts[:: max(1, round(3 * flight.rate / max(1, int(starts.diff().min()))))] if len(starts) > 1 else starts
-        )
-        constant = constant_bias(flight, thin, max(self.lengths), self.gravity)
+        first, last = round(data.settle * flight.rate), data.borders(number)[1] - max(self.lengths) * flight.rate
+        starts = torch.arange(first, max(last, first + 1), 3 * flight.rate, device=flight.dt.device)
+        constant = constant_bias(flight, starts, max(self.lengths), self.gravity)
         found, at = filtered_bias(flight, self.gravity)
         return {
             "constant": lambda s: constant.expand(len(s), 6),
