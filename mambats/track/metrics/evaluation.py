@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from mambats.track.metrics.ab3dmot import ab3dmot_scores
+from mambats.track.metrics.ab3dmot_rule import Ab3dmotRule
 from mambats.track.metrics.clear import clear_counts, clear_scores
 from mambats.track.metrics.hota import hota_scores, hota_sums
 from mambats.track.metrics.identity import identity_counts, identity_scores
 from mambats.track.metrics.kitti_rule import NEIGHBOURS, KittiRule
+from mambats.track.metrics.nuscenes import nuscenes_scores
+from mambats.track.metrics.nuscenes_rule import NuscenesRule
 from mambats.track.metrics.scene import Scene
 from mambats.track.metrics.similarity import Name
 from mambats.track.objects import Objects
@@ -38,6 +42,13 @@ class Labelled(Protocol):
         ...
 
 
+class _NamedRule(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    def __call__(self, labels: Objects, tracks: Objects) -> Scene: ...
+
+
 def evaluate(
     sequences: Sequence[Labelled], names: Sequence[str], similarity: Name = "iou_2d", threshold: float = 0.5
 ) -> dict[str, dict[str, dict[str, float]]]:
@@ -50,7 +61,9 @@ def evaluate(
         threshold: Least similarity of a match.
 
     Returns:
-        `TrackEval`: HOTA and the rest by KITTI's rules, counted as TrackEval counts; NaN where no label counts.
+        `TrackEval`: HOTA and the rest by KITTI's rules, counted as TrackEval counts; where tracks have scores,
+        `AB3DMOT`: sAMOTA and the rest; where the similarity is `centre`, `nuScenes`: AMOTA and the rest. NaN where no
+        label counts.
 
     Raises:
         ValueError: If there is no sequence or class, a class is unknown, or labels and tracks of a sequence do not fit.
@@ -58,8 +71,16 @@ def evaluate(
     classes = _classes(names)
     if not sequences:
         raise ValueError("there is no sequence to score: give one at least.")
-    return {"TrackEval": {name: _trackeval(_scenes(sequences, KittiRule(name, similarity, threshold)), threshold)
-                          for name in classes}}  # fmt: skip
+    rules = {name: KittiRule(name, similarity, threshold) for name in classes}
+    families = {"TrackEval": {name: _trackeval(_scenes(sequences, rule), threshold) for name, rule in rules.items()}}
+    if any(one.tracks.score is None for one in sequences):
+        return families
+    families["AB3DMOT"] = {
+        name: ab3dmot_scores(_scenes(sequences, Ab3dmotRule(name, similarity)), threshold) for name in classes
+    }
+    if similarity == "centre":
+        families["nuScenes"] = {name: nuscenes_scores(_scenes(sequences, NuscenesRule(name))) for name in classes}
+    return families
 
 
 def _classes(names: Sequence[str]) -> list[str]:
@@ -71,7 +92,7 @@ def _classes(names: Sequence[str]) -> list[str]:
     return [known[name.lower()] for name in names]
 
 
-def _scenes(sequences: Sequence[Labelled], rule: KittiRule) -> list[Scene]:
+def _scenes(sequences: Sequence[Labelled], rule: _NamedRule) -> list[Scene]:
     scenes = list[Scene]()
     for one in sequences:
         try:

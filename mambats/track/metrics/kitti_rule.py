@@ -52,8 +52,8 @@ class KittiRule:
             ValueError: As `scene_of`, or if labels lack occluded or truncated.
         """
         neighbours = [one for one in NEIGHBOURS.get(self.name, ()) if one in labels.classes]
-        near = _with_identity(labels.of_class(self.name, *neighbours))
-        own = _with_identity(tracks.of_class(self.name))
+        near = with_identity(labels.of_class(self.name, *neighbours))
+        own = with_identity(tracks.of_class(self.name))
         scene = scene_of(near, own, self.similarity)
         counts = self._counts(near)
         matched = best_pairs(scene, np.where(scene.similarity >= self.threshold - EPS, scene.similarity, 0.0))
@@ -107,6 +107,6 @@ def _none(objects: Objects) -> torch.Tensor:
     return torch.zeros(len(objects.boxes), dtype=torch.bool, device=objects.boxes.device)
 
 
-def _with_identity(objects: Objects) -> Objects:
+def with_identity(objects: Objects) -> Objects:
     """Leave out boxes marked by a negative identity, as the benchmark does."""
     return objects if objects.identity is None else objects.take(objects.identity >= 0)
