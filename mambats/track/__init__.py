@@ -1,7 +1,7 @@
 """Tracking: from boxes of single frames to identities with calibrated states."""
 
 from mambats.track.affinity import Affinity, CentreDistance, Mahalanobis, Overlap
-from mambats.track.association import Assignment, Associator, Cascade, Greedy, Hungarian, Matches, Nearest
+from mambats.track.association import Assignment, Associator, Cascade, Greedy, Hungarian, Matches, Nearest, SinglePass
 from mambats.track.detector import BoxNoise, Detections, Detector, ScoreCalibration
 from mambats.track.existence import Existence
 from mambats.track.history import Frame, History
@@ -48,6 +48,7 @@ __all__ = [
     "Overlap",
     "Predictor",
     "ScoreCalibration",
+    "SinglePass",
     "Told",
     "Tracker",
     "TrackerState",

@@ -74,7 +74,15 @@ class Hungarian(Assignment):
         return np.concatenate([part[_solve((pairs[0][part], pairs[1][part]), cost[part])] for part in parts])
 
 
-class Associator:
+class Associator(ABC):
+    """Says which detection is of which track."""
+
+    @abstractmethod
+    def __call__(self, tracks: Tracks, detections: Detections) -> Matches:
+        """Return who took what."""
+
+
+class SinglePass(Associator):
     """One pass of association.
 
     Args:
@@ -124,9 +132,9 @@ class Cascade(Associator):
     Source: Zhang et al., ByteTrack: Multi-Object Tracking by Associating Every Detection Box, ECCV 2022, section 3.
     """
 
-    def __init__(self, passes: Sequence[Associator]) -> None:
+    def __init__(self, passes: Sequence[SinglePass]) -> None:
         if not passes:
-            raise ValueError("passes is empty: give one associator or more.")
+            raise ValueError("passes is empty: give one pass or more.")
         self.passes = passes
 
     def __call__(self, tracks: Tracks, detections: Detections) -> Matches:

@@ -20,12 +20,14 @@ class Frame(NamedTuple):
         tracks: All of them.
         shown: Which the confirmer tells of, shape (T,) bool.
         told: What the updates said of the filter's consistency.
+        pose: x, y, z and yaw of the sensor in the world of the tracks, shape (4,); None where it stands still.
     """
 
     stamp: int
     tracks: Tracks
     shown: Tensor
     told: Told
+    pose: Tensor | None = None
 
 
 class History:
@@ -55,9 +57,10 @@ class History:
         key = self.tracks.identity * (len(self.stamps) + 1)
         return torch.searchsorted(key + self.frame, key + last_frame[self.frame], right=True) - 1
 
-    def elapsed(self) -> list[float]:
-        """Return seconds from each frame to the next, F - 1 of them."""
-        return (self.stamps.diff().double() / 1e9).tolist()
+    def poses(self) -> Tensor | None:
+        """Return the sensor's poses (F, 4) in the world of the tracks, or None where it stood still."""
+        found = [one.pose for one in self.frames if one.pose is not None]
+        return torch.stack(found) if len(found) == len(self.frames) and found else None
 
     def consistency(self) -> Told:
         """Return what all updates said, in the order of time."""

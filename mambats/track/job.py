@@ -15,7 +15,6 @@ from mambats.formats.error import DataError
 from mambats.formats.kitti import read_calibration, read_detections, write_tracks
 from mambats.recipe import RecipeError, load_recipe, rebuild
 from mambats.series import RaggedStream
-from mambats.track.ego import to_sensor
 from mambats.track.kitti import from_kitti, to_kitti
 from mambats.track.kitti_pose import read_planar_poses
 from mambats.track.objects import Objects
@@ -127,7 +126,7 @@ class Job:
             began = time.process_time()
             made = tell(recipe.tracker.run(objects, poses), objects, self.mode, self.lag)
             seconds += time.process_time() - began
-            told.append(self._seen(made if poses is None else to_sensor(made, poses), camera, _size(objects)))
+            told.append(self._seen(made, camera, _size(objects)))
         tracks = _together(told)
         count = len(tracks.identity.unique()) if tracks.identity is not None else 0
         return Tracked(name, to_kitti(tracks), count, frames, seconds)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mambats.gaussian import Gaussian
+from mambats.track.ego import to_sensor
 from mambats.track.heading import wrapped
 from mambats.track.history import History
 from mambats.track.objects import Objects
@@ -20,7 +21,7 @@ MODES: tuple[Mode, ...] = ("online", "fixed-lag", "offline")
 
 
 def tell(history: History, detections: Objects, mode: Mode = "online", lag: float = 2.0) -> Objects:
-    """Return the tracks of a run as boxes of its frames.
+    """Return the tracks of a run as boxes of its frames, as the sensor sees them; velocities are those over ground.
 
     Online, a frame tells of what is confirmed at it, as filtered. With hindsight boxes are smoothed, and a frame tells
     of what is confirmed by the lag's end: a track's first boxes, and gaps that it was found again behind.
@@ -48,7 +49,9 @@ def tell(history: History, detections: Objects, mode: Mode = "online", lag: floa
         shown = _within(history.shown, last) & _within(tracks.misses == 0, last)
     rows = torch.nonzero(shown)[:, 0]
     rows = rows[torch.argsort(history.frame[rows], stable=True)]
-    return _objects(history, detections, rows, last[rows], Gaussian(state.mean[rows], state.covariance[rows]))
+    made = _objects(history, detections, rows, last[rows], Gaussian(state.mean[rows], state.covariance[rows]))
+    poses = history.poses()
+    return made if poses is None else to_sensor(made, poses)
 
 
 def _within(flag: Tensor, last: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ from torch import Tensor
 from mambats.track.association import Associator
 from mambats.track.detector import Detections, Detector
 from mambats.track.ego import check_poses, to_world
-from mambats.track.existence import Existence
 from mambats.track.history import Frame, History
 from mambats.track.initiator import Initiator
 from mambats.track.life import Confirmer, Deleter
@@ -42,7 +41,6 @@ class Tracker:
         predictor: Where tracks are at the next frame.
         associator: Who takes which detection.
         updater: What a track is after it took one.
-        existence: How sure we are that it is there.
         initiator: Which detections begin a track.
         deleter: Which tracks end.
         confirmer: Which tracks are told of.
@@ -54,13 +52,12 @@ class Tracker:
         predictor: Predictor,
         associator: Associator,
         updater: Updater,
-        existence: Existence,
         initiator: Initiator,
         deleter: Deleter,
         confirmer: Confirmer,
     ) -> None:
         self.detector, self.predictor, self.associator, self.updater = detector, predictor, associator, updater
-        self.existence, self.initiator, self.deleter, self.confirmer = existence, initiator, deleter, confirmer
+        self.initiator, self.deleter, self.confirmer = initiator, deleter, confirmer
 
     def init_state(self) -> TrackerState:
         """Return the state before the first frame."""
@@ -74,29 +71,28 @@ class Tracker:
         Args:
             state: After the frame before.
             stamp: Of this one, nanoseconds, later.
-            detections: As `detector` gives them, as seen from the world; may be none.
-            pose: x, y, z and yaw of the sensor in it, shape (4,); None where it stands still at the origin.
+            detections: As `detector` gives them; may be none.
+            pose: x, y, z and yaw of the sensor in the world, shape (4,); None follows from its seat.
 
         Returns:
-            The state after it, and all that is known at this moment.
+            The state after it, and all that is known at this moment, in the world.
 
         Raises:
             ValueError: If the stamp is not later than the last.
         """
         elapsed = 0.0 if state.stamp is None else (stamp - state.stamp) / 1e9
-        # Where are the known ones now?
+        # Where are the known ones now, and where is what was seen?
         expected = state.tracks if state.stamp is None else self.predictor(state.tracks, elapsed)
-        # Which detection is of which?
-        matches = self.associator(expected, detections)
-        # What are they after it, and how sure is it that they are there?
-        updated, told = self.updater(expected, detections, matches)
-        known = self.existence(updated, detections, matches, elapsed)
+        seen = detections if pose is None else to_world(detections, pose.expand(len(detections.row), -1))
+        # Which detection is of which, and what are they after it?
+        matches = self.associator(expected, seen)
+        known, told = self.updater(expected, seen, matches, elapsed)
         # Who goes, who comes?
         stayed = known.take(self.deleter(known, pose))
-        born = self.initiator(detections, matches, state.identity)
+        born = self.initiator(seen, matches, state.identity)
         tracks = Tracks.joined([stayed, born])
-        shown = self.confirmer(tracks)
-        return TrackerState(tracks, stamp, state.identity + len(born.identity)), Frame(stamp, tracks, shown, told)
+        frame = Frame(stamp, tracks, self.confirmer(tracks), told, pose)
+        return TrackerState(tracks, stamp, state.identity + len(born.identity)), frame
 
     @torch.no_grad()
     def run(self, objects: Objects, poses: Tensor | None = None) -> History:
@@ -104,8 +100,7 @@ class Tracker:
 
         Args:
             objects: Detections as the sensor sees them, frame behind frame; a frame may be empty.
-            poses: x, y, z and yaw of the sensor in the world, shape (F, 4): tracks are then of the world, and
-                `mambats.track.ego.to_sensor` brings what is told of them back. None follows from the sensor's seat.
+            poses: x, y, z and yaw of the sensor in the world, shape (F, 4), where they are known.
 
         Returns:
             All that was known frame by frame; `mambats.track.told` makes tracks of it, online or with hindsight.
@@ -116,7 +111,6 @@ class Tracker:
         detections, splits = self.detector(objects)
         if poses is not None:
             poses = check_poses(poses, len(objects))
-            detections = to_world(detections, poses[objects.frames[detections.row]])
         state, frames = self.init_state(), list[Frame]()
         for f, stamp in enumerate(objects.stamps.tolist()):
             state, frame = self.step(
