@@ -35,7 +35,7 @@ from mambats.odometry.robot import START, inertial_filter
 from mambats.odometry.score import scores
 from mambats.odometry.start import drawn_start
 from mambats.odometry.tuning import Setting, beside, repeated, settings_of, surprises, tune
-from mambats.series import SensorRows
+from mambats.series import SensorRows, SensorWindow
 from mambats.task import Optimiser
 from mambats_datasets.synthetic.robot import SimulatedRobots
 from mambats_datasets.synthetic.robot_windows import robot_windows
@@ -59,15 +59,15 @@ class Field(NamedTuple):
         return {label: scores(*pair) for label, *pair in zip(self.labels, *parts, strict=True)}
 
 
-def drawn(seed: int, count: int, given: argparse.Namespace) -> Any:
+def drawn(seed: int, count: int, seconds: float) -> SensorWindow:
     """Return a window of drives; the device is part of the seed."""
-    robots = SimulatedRobots("robot", duration=given.duration)
+    robots = SimulatedRobots("robot", duration=seconds)
     return robot_windows(robots, count, torch.Generator(DEVICE).manual_seed(seed))
 
 
 def faulty_field(seed: int, count: int, given: argparse.Namespace) -> Field:
     """Return training drives, each with a fault of its own or none."""
-    generator, sound = torch.Generator().manual_seed(seed), drawn(seed, count, given)
+    generator, sound = torch.Generator().manual_seed(seed), drawn(seed, count, given.lesson)
     window = RandomFaults(healthy=0.15, delay=0.3)(sound, generator)
     window = replace(window, streams={name: on_ticks(sound.streams[name], one) for name, one in window.streams.items()})
     rows, start = ready(window, TICK_NS), drawn_start(window, START, generator)
@@ -85,7 +85,7 @@ def on_ticks(sound: SensorRows, faulty: SensorRows) -> SensorRows:
 
 def conditions(split: str, count: int, given: argparse.Namespace) -> Field:
     """Return the drives of a split under every condition; of the test split, those of `odometry_table.py`."""
-    window = drawn(FIRST_SEED[split], count, given)
+    window = drawn(FIRST_SEED[split], count, given.duration)
     start = drawn_start(window, START, torch.Generator().manual_seed(0))
     faults = {fault.label: fault(window, torch.Generator().manual_seed(1)) for fault in standard_faults()}
     every = {NOMINAL: window} | faults
@@ -111,7 +111,7 @@ def tuned(given: argparse.Namespace) -> None:
     """Tune the filter by likelihood on sound training drives; score it and the filter set by hand."""
     began_at = time.monotonic()
     plain = inertial_filter().double().to(DEVICE)
-    window = drawn(FIRST_SEED["train"], given.drives, given)
+    window = drawn(FIRST_SEED["train"], given.drives, given.duration)
     rows, start = ready(window, TICK_NS), drawn_start(window, START, torch.Generator().manual_seed(FIRST_SEED["train"]))
 
     def score(settings: Sequence[Setting]) -> list[float]:
@@ -273,6 +273,7 @@ def main() -> None:
     searched.add_argument("--rounds", type=int, default=3)
     for option, value in (("passes", 20), ("batch", 384), ("val", 24), ("look", 3)):
         taught.add_argument(f"--{option}", type=int, default=value)
+    taught.add_argument("--lesson", type=float, default=60.0, help="of a training drive, s")
     taught.add_argument("--lr", type=float, default=1e-2, help="of the head; the encoder's is 0.3 of it")
     taught.add_argument("--piece", type=float, default=2.0, help="seconds that gradients reach back")
     taught.add_argument(

@@ -129,7 +129,7 @@ def test_a_singular_covariance_has_a_root() -> None:
 def test_the_recipe_writes_both_rows(tmp_path: Path) -> None:
     recipe = [sys.executable, str(Path(__file__).parents[3] / "recipes" / "odometry_hybrid.py")]
     small = ["--duration", "2", "--test", "1"]
-    taught = ["--val", "1", "--batch", "2", "--passes", "1", "--piece", "1", "--seed", "5"]
+    taught = ["--val", "1", "--batch", "2", "--passes", "1", "--piece", "1", "--lesson", "2", "--seed", "5"]
     subprocess.run([*recipe, "train", str(tmp_path), *small, *taught], check=True)
     subprocess.run([*recipe, "tune", str(tmp_path), *small, "--drives", "1", "--rounds", "1"], check=True)
     trained = json.loads((tmp_path / "hybrid_5.json").read_text())["test"]
