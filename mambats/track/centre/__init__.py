@@ -6,6 +6,7 @@ from mambats.track.centre.module import SweepModule
 from mambats.track.centre.precision import DetectionScores
 from mambats.track.centre.sweeps import SweepBatch, SweepSource, SweepTable
 from mambats.track.centre.task import DetectTask
+from mambats.track.centre.told import ToldNoise
 
 __all__ = [
     "CentreDetector",
@@ -18,5 +19,6 @@ __all__ = [
     "SweepModule",
     "SweepSource",
     "SweepTable",
+    "ToldNoise",
     "objects_of",
 ]

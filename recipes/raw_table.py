@@ -1,0 +1,253 @@
+"""The tables of raw sensors to tracks: sweeps to boxes (AP), boxes to tracks (HOTA), and the filter's consistency.
+
+    python recipes/raw_table.py oracle                       # the tracker in a world whose laws it has: NIS, HOTA
+    python recipes/raw_table.py train runs/raw --seed 0      # a GPU: four minutes of training, held-out drives found
+    python recipes/raw_table.py clusters runs/raw            # the classical way on the same held-out drives
+    python recipes/raw_table.py table runs/raw               # AP and HOTA of all that lies there
+
+Everything is drawn from seeds; held-out drives have a seed of their own, the same for all. All is online: boxes of a
+sweep are made of it and of what was before it, tracks of a frame likewise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mambats.encoders.features import PillarEncoder, PointGrid
+from mambats.task import Optimiser, parameter_groups
+from mambats.track import (
+    ByExistence,
+    ConstantVelocity,
+    Deleter,
+    Existence,
+    Hungarian,
+    Initiator,
+    Mahalanobis,
+    Objects,
+    Predictor,
+    ScoreCalibration,
+    Tracker,
+    Updater,
+    tell,
+)
+from mambats.track.association import SinglePass
+from mambats.track.centre import (
+    CentreDetector,
+    ClusterDetector,
+    DetectionScores,
+    Found,
+    SweepBatch,
+    SweepTable,
+    ToldNoise,
+    objects_of,
+)
+from mambats.track.centre.precision import match
+from mambats.track.metrics import HOTA, ClearMOT, PlainRule
+from mambats.track.objects import splits_of
+from mambats_datasets.synthetic.crossing import CrossingWorlds, StatedDetector
+from mambats_datasets.synthetic.world.lidar_drives import LidarDrives
+
+CLASSES = ("car", "pedestrian", "cyclist")
+BEFORE = (0, 2, 4)
+HELD_SEED = 9_000
+CALIBRATED = 8  # held-out drives that the score calibration is fitted on; tracks are scored on the others
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+# Densities of acceleration, m/s^1.5, and deviations of the first velocity, m/s. Movers swing their speeds and turn.
+ACCELERATION = {"car": 2.0, "pedestrian": 0.5, "cyclist": 1.0}
+SPEED = {"car": 8.0, "pedestrian": 1.2, "cyclist": 4.0}
+
+
+def tracker_of(name: str, calibration: ScoreCalibration, density: float, scale: float = 1.0) -> Tracker:
+    """Return a tracker that believes what detections say of themselves."""
+    return Tracker(
+        ToldNoise(scale, calibration, least=-3.0),
+        Predictor(ConstantVelocity([density, density, 1e-2], [1e-2, 1e-2, 1e-2, 1e-1])),
+        SinglePass(Mahalanobis(limit=40.0, reach=8.0), Hungarian()),
+        Updater(Existence(seen=0.9)),
+        Initiator([SPEED[name], SPEED[name], 0.1], least=-1.0),
+        Deleter(least=-3.0, silence=2.0),
+        ByExistence(least=1.0),
+    )
+
+
+def oracle(scenes: int, seed: int) -> list[dict[str, Any]]:
+    """Track crossing bodies with the very laws they move, are seen and scored by."""
+    made = CrossingWorlds().batch(scenes, torch.Generator().manual_seed(seed))
+    calibration = ScoreCalibration(2 * StatedDetector().separation, math.log(made.odds))
+    rows = list[dict[str, Any]]()
+    for name, density in zip(CLASSES, (0.5, 0.1, 0.3), strict=True):
+        tracker = tracker_of(name, calibration, density**0.5)
+        tracker.predictor = Predictor(ConstantVelocity([density**0.5] * 2 + [1e-3], [1e-4, 1e-4, 1e-4, 1e-2]))
+        runs = [tuple(part.of_class(name) for part in made.objects(row)) for row in range(scenes)]
+        rows.append({"class": name} | scored(name, tracker, runs, [None] * scenes))
+    return rows
+
+
+def scored(
+    name: str, tracker: Tracker, runs: list[tuple[Objects, ...]], poses: list[Tensor | None]
+) -> dict[str, float]:
+    """Return HOTA, MOTA, switches and consistency over sequences of (truth, detections)."""
+    hota, clear, nis = HOTA(PlainRule(name, "centre")), ClearMOT(PlainRule(name, "centre")), list[Tensor]()
+    frames, began = 0, time.perf_counter()
+    for (truth, found), pose in zip(runs, poses, strict=True):
+        history = tracker.run(found, pose)
+        tracks = tell(history, found)
+        frames += len(truth)
+        hota.update(truth, tracks)
+        clear.update(truth, tracks)
+        nis += [frame.told.nis for frame in history.frames]
+    spent, squares = time.perf_counter() - began, torch.cat(nis)
+    made = {key: float(value) for key, value in (hota.compute() | clear.compute()).items()}
+    shown = {key: made[key] for key in ("HOTA", "DetA", "AssA", "MOTA", "IDSW")}
+    inside = ((squares > 1.69) & (squares < 16.01)).double().mean()  # chi-square of 7, two-sided 95 %
+    return shown | {"NIS/7": float(squares.mean() / 7), "inside 95 %": float(inside), "frames/s": frames / spent}
+
+
+def model_of(side: float, cell: float, width: int) -> CentreDetector:
+    """Return an untrained detector: that of recipes/track/raw_sim.yaml at its sizes."""
+    grid = PointGrid((-side, -side, -3.0), (side, side, 5.0), (cell, cell, 8.0))
+    return CentreDetector(PillarEncoder(5, width, grid, layers=0), CLASSES, inner=width)
+
+
+def train(words: argparse.Namespace) -> None:
+    """Simulate, train by the clock, find bodies in the held-out drives."""
+    torch.manual_seed(words.seed)
+    words.folder.mkdir(parents=True, exist_ok=True)
+    held = held_out(words)
+    parts = [LidarDrives(32, words.seconds, 1 + 1000 * words.seed + n, device=DEVICE) for n in range(words.parts)]
+    columns = zip(*(list(vars(part.sweeps()).values()) for part in parts), strict=True)
+    sweeps = SweepTable(*(torch.cat(column) for column in columns)).to(DEVICE)
+    model = model_of(words.side, words.cell, words.width).to(DEVICE)
+    steps = fit(model, sweeps, words)
+    settings = {name: getattr(words, name) for name in ("side", "cell", "width")}
+    torch.save({"state": model.state_dict(), "settings": settings}, words.folder / f"centre_{words.seed}.pt")
+    rows = torch.arange(len(held)).split(16)
+    held = held.to(DEVICE)
+    found = [model.eval().find(held.batch(some, BEFORE).points) for some in rows]
+    keep(words.folder / f"found_{words.seed}.npz", Found(*(torch.cat(part).cpu() for part in zip(*found, strict=True))))
+    print(f"{len(sweeps):,} sweeps, {steps:,} steps of {words.batch}")
+
+
+def held_out(words: argparse.Namespace) -> SweepTable:
+    """Return the held-out drives, simulated once."""
+    return LidarDrives(words.held, 6.0, HELD_SEED, cache=str(words.folder), device=DEVICE).sweeps()
+
+
+def fit(model: nn.Module, sweeps: SweepTable, words: argparse.Namespace) -> int:
+    """Train for so many minutes; the learning rate follows the clock. Return the steps."""
+    optimiser = torch.optim.AdamW(parameter_groups(model, Optimiser().weight_decay), lr=words.lr)
+    began, step = time.monotonic(), 0
+    while (share := (time.monotonic() - began) / (60 * words.minutes)) < 1:
+        for group in optimiser.param_groups:
+            group["lr"] = words.lr * min((share + 0.002) / 0.05, 0.5 * (1 + math.cos(math.pi * share)))
+        rows = torch.randint(len(sweeps), (words.batch,), device=DEVICE)
+        # One sweep in five stands alone, so that the detector can also begin a drive.
+        batch = sweeps.batch(rows, BEFORE if torch.rand(()) < 0.8 else (0,))
+        batch = batch.mirrored(torch.rand(len(rows), device=DEVICE) < 0.5)
+        with torch.autocast(DEVICE, dtype=torch.bfloat16, enabled=DEVICE == "cuda"):
+            loss = torch.stack(list(model.losses(batch).values())).sum()  # pyright: ignore[reportCallIssue]
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimiser.step()
+        step += 1
+    return step
+
+
+def keep(path: Path, found: Found) -> None:
+    """Write what was found, without what no score of 0.05 stands behind."""
+    kept = found.score > 0.05
+    np.savez_compressed(path, **{
+        name: (part * kept.view(*kept.shape, *(1,) * (part.ndim - 2))).numpy() for name, part in found._asdict().items()
+    })  # fmt: skip
+
+
+def clusters(words: argparse.Namespace) -> None:
+    """Find clusters in the held-out drives."""
+    held, finder = held_out(words), ClusterDetector(CLASSES)
+    found = [finder.find(held.batch(some).points) for some in torch.arange(len(held)).split(16)]
+    keep(words.folder / "found_clusters.npz", Found(*(torch.cat(part) for part in zip(*found, strict=True))))
+
+
+def table(words: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return and print AP and HOTA of each set of detections that lies in the folder."""
+    held, rows = held_out(words), list[dict[str, Any]]()
+    truth = SweepBatch(held.points[:, :1], held.boxes, held.velocity, held.labels)
+    for path in sorted(words.folder.glob("found_*.npz")):
+        with np.load(path) as stored:
+            found = Found(*(torch.from_numpy(stored[name]) for name in Found._fields))
+        scores = DetectionScores(CLASSES)
+        scores.update(found, truth)
+        model = path.stem.removeprefix("found_")
+        rows.append({"model": model} | {name: float(value) for name, value in scores.compute().items()})
+        rows += [{"model": model, "class": name} | tracked(name, held, found, truth) for name in CLASSES]
+    for row in rows:
+        print("  ".join(f"{key} {value:.3f}" if isinstance(value, float) else str(value) for key, value in row.items()))
+    (words.folder / "table.json").write_text(json.dumps(rows, indent=1))
+    return rows
+
+
+def tracked(name: str, held: SweepTable, found: Found, truth: SweepBatch) -> dict[str, float]:
+    """Return the scores of tracks of one class over the drives that nothing was fitted on."""
+    label, logit = CLASSES.index(name), torch.logit(found.score.double(), 1e-6)
+    hit = match(found, truth).truth >= 0
+    fitted = (found.score > 0) & (found.labels == label) & (held.drive < CALIBRATED)[:, None]
+    try:
+        calibration = ScoreCalibration.fitted(logit[fitted], hit[fitted])
+    except ValueError:  # a detector whose scores tell nothing
+        calibration = ScoreCalibration()
+    runs, poses = list[tuple[Objects, ...]](), list[Tensor | None]()
+    for drive in held.drive.unique().tolist()[CALIBRATED:]:
+        rows = held.drive == drive
+        some = Found(*(part[rows] for part in found))
+        said = objects_of(some, held.stamps[rows], CLASSES, 0.05).of_class(name)
+        score = torch.logit(said.score, 1e-6) if said.score is not None else None
+        runs.append((truth_of(held.take(rows)).of_class(name), Objects(**(vars(said) | {"score": score}))))
+        pose = held.pose[rows]
+        poses.append(torch.cat([pose[:, :3, 3], torch.atan2(pose[:, 1, 0], pose[:, 0, 0])[:, None]], 1))
+    return scored(name, tracker_of(name, calibration, ACCELERATION[name]), runs, poses)
+
+
+def truth_of(drive: SweepTable) -> Objects:
+    """Return the boxes of one drive as labels."""
+    known = drive.labels >= 0
+    boxes = drive.boxes[known].double()
+    return Objects(
+        drive.stamps, splits_of(known.sum(1).tolist()), boxes, drive.labels[known], CLASSES,
+        identity=drive.identity[known], velocity=nn.functional.pad(drive.velocity[known].double(), (0, 1)),
+    )  # fmt: skip
+
+
+def parsed() -> argparse.Namespace:
+    """Return the words of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=("oracle", "train", "clusters", "table"))
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("runs/raw"))
+    for name, value in {"seed": 0, "scenes": 100, "held": 24, "parts": 16, "batch": 16, "width": 64}.items():
+        parser.add_argument(f"--{name}", type=int, default=value)
+    for name, value in {"minutes": 4.0, "seconds": 3.0, "side": 38.4, "cell": 0.4, "lr": 2e-3}.items():
+        parser.add_argument(f"--{name}", type=float, default=value)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Do what the command line asks."""
+    words = parsed()
+    if words.command == "oracle":
+        for row in oracle(words.scenes, words.seed):
+            print("  ".join(f"{k} {v:.3f}" if isinstance(v, float) else str(v) for k, v in row.items()))
+    else:
+        {"train": train, "clusters": clusters, "table": table}[words.command](words)
+
+
+if __name__ == "__main__":
+    main()
