@@ -74,7 +74,7 @@ class PillarEncoder(FeatureExtractor):
         x = top.flatten(0, -4) if top.ndim > 3 else top.unsqueeze(0)
         for convolution in self.convolutions:
             x = convolution(x).relu()
-        parts = _pooled(x).flatten(1)
+        parts = pooled_parts(x).flatten(1)
         return self.head(parts).reshape(*points.shape[:-2], self.width)
 
     def encode_rows(self, rows: SensorRows, length_ns: int) -> SensorRows:
@@ -82,7 +82,7 @@ class PillarEncoder(FeatureExtractor):
         return with_tokens(rows, self(rows.values, rows.counts))
 
 
-def _pooled(x: Tensor) -> Tensor:
+def pooled_parts(x: Tensor) -> Tensor:
     """Return the means over PARTS x PARTS parts of maps (B, C, H, W).
 
     As two products: the backward pass of torch's adaptive pooling is not deterministic on a GPU.

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mambats.encoders.features import FeatureExtractor, PillarEncoder, PointGrid, VoxelEncoder
+from mambats.encoders.features.pillars import pooled_parts
 from mambats.encoders.features.voxels import find_voxels
 from mambats.mixers import MambaSettings
 from mambats.preprocess.lidar import VoxelGrid
@@ -224,3 +225,10 @@ def test_two_runs_on_a_gpu_are_bit_equal(kind: str) -> None:
     finally:
         torch.use_deterministic_algorithms(False)
     assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
+
+
+@pytest.mark.parametrize("size", [(4, 4), (3, 9), (16, 13), (1, 6)])
+def test_parts_of_the_top_view_are_means_as_torch_pools_them(size: tuple[int, int]) -> None:
+    """Two products stand for torch's pooling, whose backward pass is not deterministic on a GPU."""
+    top = torch.randn(2, 3, *size, dtype=torch.float64)
+    torch.testing.assert_close(pooled_parts(top), torch.nn.functional.adaptive_avg_pool2d(top, 4))
