@@ -4,6 +4,7 @@ from mambats.track.centre.clusters import ClusterDetector
 from mambats.track.centre.model import CentreDetector, CentreLoss, Found, objects_of
 from mambats.track.centre.module import SweepModule
 from mambats.track.centre.precision import DetectionScores
+from mambats.track.centre.recorded import RecordedSweeps
 from mambats.track.centre.sweeps import SweepBatch, SweepSource, SweepTable
 from mambats.track.centre.task import DetectTask
 from mambats.track.centre.told import ToldNoise
@@ -15,6 +16,7 @@ __all__ = [
     "DetectTask",
     "DetectionScores",
     "Found",
+    "RecordedSweeps",
     "SweepBatch",
     "SweepModule",
     "SweepSource",
