@@ -1,4 +1,4 @@
-"""What a detector is worth and how bodies move, learned from labelled sequences in KITTI's layout: numbers for a recipe.
+"""What a detector is worth and how bodies move, from labelled sequences in KITTI's layout: numbers for a recipe.
 
     python recipes/track_fit.py $MAMBATS_DATA/fusion/kitti_tracking --class Car
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -135,7 +134,11 @@ class Model(torch.nn.Module):
         covariance = torch.nn.functional.pad(start, (7, 0, 7, 0))
         covariance = covariance + torch.nn.functional.pad(self.covariance(boxes[:, 0], given.odds[:, 0]), (0, 3, 0, 3))
         time = boxes.new_full((1,), 0.1)
-        matrix, noise, seen = self.motion.jacobian(mean[:1], time)[0], self.motion.noise(time)[0], torch.eye(7, 10).double()
+        matrix, noise, seen = (
+            self.motion.jacobian(mean[:1], time)[0],
+            self.motion.noise(time)[0],
+            torch.eye(7, 10).double(),
+        )
         total, nis = boxes.new_zeros(()), list[Tensor]()
         for t in range(1, boxes.shape[1]):
             mean, covariance = kalman_predict(mean, covariance, matrix, noise)
@@ -167,12 +170,16 @@ def fit(given: Paths, steps: int, rate: float = 0.05) -> Model:
         optimiser.step()
         if step % 10 == 0 or step == steps - 1:
             inside = ((nis > 1.69) & (nis < 16.01)).double().mean()
-            print(f"# step {step}: {loss.item():.3f}, NIS/7 {nis[nis < OUTLIER].mean() / 7:.3f}, band {inside:.3f}", flush=True)
+            print(
+                f"# step {step}: {loss.item():.3f}, NIS/7 {nis[nis < OUTLIER].mean() / 7:.3f}, band {inside:.3f}",
+                flush=True,
+            )
     return model
 
 
 def numbers(calibration: ScoreCalibration, model: Model) -> dict[str, object]:
     """Return what a recipe says."""
+
     def listed(values: Tensor) -> object:
         return torch.round(values.detach(), decimals=4).tolist()
 
@@ -191,14 +198,19 @@ def main() -> None:
     parser.add_argument("root", type=Path)
     parser.add_argument("--class", dest="kind", default="Car")
     parser.add_argument("--without", default="", help="sequences left out, with commas between")
-    parser.add_argument("--steps", type=int, default=80)
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--write", type=Path, help="folder for CLASS_without_SEQUENCE.json")
     given = parser.parse_args()
     names = sorted(path.stem for path in (given.root / "label_02").glob("*.txt") if path.stem not in given.without)
     sequences = [labelled(given.root, given.kind, name) for name in names]
     calibration = calibrate(sequences)
     print(f"# {given.kind}: log odds = {calibration.slope:.3f} score {calibration.offset:+.3f}", flush=True)
     model = fit(paths(sequences, calibration), given.steps)
-    print(json.dumps(numbers(calibration, model)))
+    said = json.dumps(numbers(calibration, model))
+    print(said)
+    if given.write is not None:
+        given.write.mkdir(parents=True, exist_ok=True)
+        (given.write / f"{given.kind}_without_{given.without or 'none'}.json").write_text(said)
 
 
 if __name__ == "__main__":

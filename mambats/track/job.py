@@ -19,12 +19,10 @@ from mambats.track.kitti import from_kitti, to_kitti
 from mambats.track.kitti_pose import read_planar_poses
 from mambats.track.objects import Objects
 from mambats.track.overlap import iou_2d_of_pairs
-from mambats.track.projection import project
+from mambats.track.projection import in_picture, picture_of, project
 from mambats.track.telling import Mode, tell
 from mambats.track.tracker import Tracker
 
-#: Width and height of a picture, at least: KITTI's differ by some pixels, and detections reach to their rims.
-PICTURE = (1242.0, 375.0)
 #: Median overlap of detections' own pixels with their projected boxes below which the calibration is another's.
 SAME_CALIBRATION = 0.5
 
@@ -126,7 +124,7 @@ class Job:
             began = time.process_time()
             made = tell(recipe.tracker.run(objects, poses), objects, self.mode, self.lag)
             seconds += time.process_time() - began
-            told.append(self._seen(made, camera, _size(objects)))
+            told.append(in_picture(made, camera, picture_of(objects), own=self.pixels == "detection"))
         tracks = _together(told)
         count = len(tracks.identity.unique()) if tracks.identity is not None else 0
         return Tracked(name, to_kitti(tracks), count, frames, seconds)
@@ -143,17 +141,6 @@ class Job:
         if not path.is_file():
             raise DataError(f"{path}: there is no calibration of sequence {name}. Give its folder as --calibration.")
         return torch.from_numpy(read_calibration(path).projection(2))
-
-    def _seen(self, tracks: Objects, camera: Tensor, size: tuple[float, float]) -> Objects:
-        """Return tracks with a box in the picture each; those outside of it are left out."""
-        drawn = project(tracks.boxes, camera, size)
-        own = (
-            tracks.pixels
-            if self.pixels == "detection" and tracks.pixels is not None
-            else torch.full_like(drawn, torch.nan)
-        )
-        pixels = torch.where(own.isnan(), drawn, own)
-        return replace(tracks, pixels=pixels).take(~pixels.isnan().any(-1))
 
 
 def read_recipe(path: Path, checkpoint: Path | None = None) -> Recipe:
@@ -173,19 +160,11 @@ def read_recipe(path: Path, checkpoint: Path | None = None) -> Recipe:
     return Recipe(content["class"], tracker)
 
 
-def _size(objects: Objects) -> tuple[float, float]:
-    """Width and height of the picture: detections are cut at its rims."""
-    if objects.pixels is None or not len(objects.pixels):
-        return PICTURE
-    right, bottom = objects.pixels[:, 2:].nan_to_num(0.0).amax(0).tolist()
-    return max(PICTURE[0] - 20, right), max(PICTURE[1] - 10, bottom)
-
-
 def _check_calibration(objects: Objects, camera: Tensor, path: Path) -> None:
     """Refuse a calibration under which detections are not where their own pixels say."""
     if objects.pixels is None or not len(objects.boxes):
         return
-    drawn = project(objects.boxes, camera, _size(objects))
+    drawn = project(objects.boxes, camera, picture_of(objects))
     both = ~(drawn.isnan() | objects.pixels.isnan()).any(-1)
     alike = float(iou_2d_of_pairs(drawn[both], objects.pixels[both]).median()) if bool(both.any()) else 0.0
     if alike < SAME_CALIBRATION:
