@@ -57,8 +57,11 @@ def draw_reliability(
             at = (measured[name] - start) / 1e9
             axes[1].plot(at, np.full(len(at), -k), "|", color=style["color"], markersize=7)
     axes[0].set(ylabel="weight", ylim=(-0.03, 1.03), title=title)
-    axes[0].legend(ncols=min(len(names), 6), fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.02))
-    if measured is not None:
+    columns = min(len(names), 6)
+    if measured is None:
+        figure.legend(ncols=columns, fontsize="small", loc="outside lower center")  # below the label of the time
+    else:
+        axes[0].legend(ncols=columns, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.02))
         axes[1].set_yticks([-k for k in range(len(names))], list(names), fontsize="small")
         axes[1].set(ylim=(0.6 - len(names), 0.6))
     axes[-1].set_xlabel("time (s)")

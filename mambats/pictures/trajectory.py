@@ -35,8 +35,8 @@ def draw_trajectory(
         title: Above the picture.
     """
     low, high = _extent(truth, tracks)
-    # As high as the drive is, so that no paper stays empty; 0.9 inches for title and labels.
-    figure = new_figure(8.0, min(max(8.0 * (high[1] - low[1]) / (high[0] - low[0]) + 0.9, 3.5), 8.5))
+    # As high as the drive is, so that no paper stays empty; 0.8 inches for labels beside, 0.9 for title and labels.
+    figure = new_figure(8.0, min(max(7.2 * (high[1] - low[1]) / (high[0] - low[0]) + 0.9, 3.5), 8.5))
     axes = figure.add_subplot()
     axes.plot(fixes[:, 0], fixes[:, 1], ".", color="#B0B0B0", markersize=4, label="satellite fixes", zorder=1)
     axes.plot(truth[:, 0], truth[:, 1], color=_TRUTH, linewidth=2.2, label="truth", zorder=3)

@@ -17,7 +17,7 @@ from mambats.odometry import OdometryTask
 RECIPES = Path(__file__).parents[3] / "recipes" / "fusion"
 
 
-@pytest.fixture(scope="module", params=["demo"])
+@pytest.fixture(scope="module", params=["demo", pytest.param("odometry_sim", marks=pytest.mark.slow)])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     runs = tmp_path_factory.mktemp("runs")
     words = ["--config", str(RECIPES / f"{request.param}.yaml"), "--runs", str(runs), "--name", "tiny"]
