@@ -4,6 +4,7 @@
     python recipes/raw_table.py train runs/raw --seed 0      # a GPU: four minutes of training, held-out drives found
     python recipes/raw_table.py clusters runs/raw            # the classical way on the same held-out drives
     python recipes/raw_table.py table runs/raw               # AP and HOTA of all that lies there
+    python recipes/raw_table.py real runs/raw --seed 0       # pictures of KITTI's and nuScenes's frame, and a simulated
 
 Everything is drawn from seeds; held-out drives have a seed of their own, the same for all. All is online: boxes of a
 sweep are made of it and of what was before it, tracks of a frame likewise.
@@ -15,6 +16,7 @@ import argparse
 import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from mambats.encoders.features import PillarEncoder, PointGrid
+from mambats.formats.kitti.upright import upright_boxes
+from mambats.series import Recording
 from mambats.task import Optimiser, parameter_groups
 from mambats.track import (
     ByExistence,
@@ -45,14 +49,18 @@ from mambats.track.centre import (
     ClusterDetector,
     DetectionScores,
     Found,
+    RecordedSweeps,
     SweepBatch,
     SweepTable,
     ToldNoise,
     objects_of,
 )
+from mambats.track.centre.picture import plot_sweep
 from mambats.track.centre.precision import match
 from mambats.track.metrics import HOTA, ClearMOT, PlainRule
 from mambats.track.objects import splits_of
+from mambats_datasets.kitti import KittiObject
+from mambats_datasets.nuscenes import NuScenes
 from mambats_datasets.synthetic.crossing import CrossingWorlds, StatedDetector
 from mambats_datasets.synthetic.world import Lidar
 from mambats_datasets.synthetic.world.lidar_drives import LidarDrives
@@ -232,10 +240,50 @@ def truth_of(drive: SweepTable) -> Objects:
     )  # fmt: skip
 
 
+class Upright:
+    """KITTI's recordings with boxes that stand in the LiDAR's frame."""
+
+    name = "kitti"
+
+    def recordings(self) -> list[Recording]:
+        """Return the recordings of `KittiObject`."""
+        made = KittiObject().recordings()
+        return [
+            replace(one, ragged={**one.ragged, "labels": upright_boxes(one.ragged["labels"], one.frames)})
+            for one in made
+        ]
+
+
+def real(words: argparse.Namespace) -> None:
+    """Draw what the detector finds in real frames, never trained on, and in a held-out sweep."""
+    stored = torch.load(words.folder / f"centre_{words.seed}.pt", map_location="cpu", weights_only=True)
+    model = model_of(**stored["settings"]).eval()
+    model.load_state_dict(stored["state"])
+    names = {"Car": "car", "Van": "car", "Pedestrian": "pedestrian", "Cyclist": "cyclist"}
+    lower = {"car": "car", "pedestrian": "pedestrian", "bicycle": "cyclist", "motorcycle": "cyclist"}
+    held = held_out(words)
+    frames = {
+        "simulated": held.batch(torch.tensor([len(held) - 1]), BEFORE),
+        "kitti": RecordedSweeps(Upright(), names).sweeps().batch(torch.tensor([0])),
+        "nuscenes": RecordedSweeps(NuScenes(), lower, turn=-math.pi / 2, bright=255.0)
+        .sweeps()
+        .batch(torch.tensor([0])),
+    }
+    for name, batch in frames.items():
+        found, heat = model.find(batch.points), model(batch.points).heat[0].detach().sigmoid()
+        path = plot_sweep(
+            batch, found, 0, words.folder / f"{name}.png", heat=heat, model=model, title=f"{name}, seed {words.seed}"
+        )
+        hit = match(found, batch).truth >= 0
+        shown = found.score >= 0.3
+        print(f"{path}: {int(shown.sum())} boxes of score 0.3, {int((hit & shown).sum())} of them within 2 m of "
+              f"{int((batch.labels >= 0).sum())} labels")  # fmt: skip
+
+
 def parsed() -> argparse.Namespace:
     """Return the words of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("oracle", "train", "clusters", "table"))
+    parser.add_argument("command", choices=("oracle", "train", "clusters", "table", "real"))
     parser.add_argument("folder", type=Path, nargs="?", default=Path("runs/raw"))
     for name, value in {
         "seed": 0,
@@ -266,7 +314,7 @@ def main() -> None:
         for row in oracle(words.scenes, words.seed):
             print("  ".join(f"{k} {v:.3f}" if isinstance(v, float) else str(v) for k, v in row.items()))
     else:
-        {"train": train, "clusters": clusters, "table": table}[words.command](words)
+        {"train": train, "clusters": clusters, "table": table, "real": real}[words.command](words)
 
 
 if __name__ == "__main__":
