@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import trackeval
 
 labels, tracks, out = sys.argv[1:]
@@ -24,7 +25,7 @@ names = {
 }
 result = {
     kind: {
-        ours: float(scores[family][theirs].mean()) for family, keys in names.items() for ours, theirs in keys.items()
+        ours: float(np.mean(scores[family][theirs])) for family, keys in names.items() for ours, theirs in keys.items()
     }
     for kind, scores in found.items()
 }
