@@ -39,7 +39,8 @@ def draw_series(judged: Judged, surprise: Surprise, path: Path, threshold: float
     value.plot(when, measured, color="black", linewidth=0.5, label="measured")
     span = np.nanmax(measured) - np.nanmin(measured)
     value.set_ylim(np.nanmin(measured) - 0.1 * span, np.nanmax(measured) + 0.35 * span)  # room for the legend
-    score.plot(when, judged.score.numpy(), color=COLOURS[0], linewidth=0.6)
+    score.plot(when, judged.score.numpy(), color=COLOURS[0], linewidth=0.6, label="of the row")
+    score.plot(when, judged.lasting.numpy(), color=COLOURS[2], linewidth=0.9, label="lasting")
     score.axhline(threshold, color=COLOURS[1], linestyle="--", linewidth=1, label=f"threshold {threshold:g}")
     _mark(value, score, judged, when, measured)
     value.set_title(f"{series.name}: {title}")

@@ -12,7 +12,6 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from mambats.anomaly.baselines import Baseline, all_baselines
-from mambats.anomaly.calibration import RunningCalibration
 from mambats.anomaly.data import LabelledSeries
 from mambats.anomaly.detector import Detected, Detector
 from mambats.anomaly.picture import draw_series
@@ -52,7 +51,7 @@ class Report(Callback):
         """Keep what the model said of one series, and ask the baselines."""
         series, detector = batch.to("cpu"), pl_module.model
         self._found.append(outputs)
-        self.judged[self.name].append(Judged(series, outputs.score[0].cpu(), outputs.alarm[0].cpu()))
+        self.judged[self.name].append(Judged(series, *(said[0].cpu() for said in outputs[:4])))
         for name, baseline in self._baselines.items():
             one = judge_baseline(baseline.surprise(series), series, detector)
             self.judged.setdefault(name, []).append(one)
@@ -100,10 +99,9 @@ class Report(Callback):
 
 
 def judge_baseline(surprise: Tensor, series: LabelledSeries, detector: Detector) -> Judged:
-    """Return a baseline's surprises (T,) through the detector's own calibration and threshold."""
-    running: RunningCalibration = detector.running
-    score = running(surprise[None].double(), series.rows.seen.any(-1).cpu())[0][0]
-    return Judged(series, score, score >= detector.threshold)
+    """Return a baseline's surprises (T,) through the detector's own calibrations, threshold and rest."""
+    found, _ = detector.judge(surprise[None].double(), series.rows.seen.any(-1).cpu())
+    return Judged(series, *(said[0] for said in found))
 
 
 def _seed() -> int | None:

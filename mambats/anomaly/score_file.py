@@ -15,7 +15,8 @@ from mambats.anomaly.detector import Detected
 class ScoreFile(Callback):
     """Collect scores and write them when the last series is done.
 
-    Columns: unique_id, ds, score (deviations above its own past), alarm, scored (False in the probation).
+    Columns: unique_id, ds, score (of the row, deviations above its own past), lasting (of the stretch up to it), alarm,
+    scored (False in the probation).
 
     Args:
         path: `.parquet` or `.csv`.
@@ -42,6 +43,7 @@ class ScoreFile(Callback):
                 "unique_id": np.repeat(batch.name, rows),
                 "ds": batch.stamps,
                 "score": outputs.score[0].cpu().numpy(),
+                "lasting": outputs.lasting[0].cpu().numpy(),
                 "alarm": outputs.alarm[0].cpu().numpy(),
                 "scored": np.arange(rows) >= batch.begin,
             }

@@ -17,22 +17,27 @@ BUFFER = 100
 
 @dataclass(frozen=True)
 class Judged:
-    """What one detector said of one series: calibrated scores (T,) and alarms (T,), on the CPU."""
+    """What one detector said of one series: the parts of a `Judgement`, each (T,), on the CPU."""
 
     series: LabelledSeries
     score: Tensor
+    lasting: Tensor
     alarm: Tensor
+    event: Tensor
 
 
 def series_scores(judged: Judged) -> dict[str, float]:
-    """Return what can be said of one series: NaN where its scored rows are of one kind only."""
+    """Return what can be said of one series: NaN where its scored rows are of one kind only.
+
+    Areas judge the lasting score: they ask how odd stretches are. Range F1 judges events.
+    """
     begin = judged.series.begin
-    labels, score, alarm = (v[begin:] for v in (judged.series.labels, judged.score.double(), judged.alarm))
+    labels, score, event = (v[begin:] for v in (judged.series.labels, judged.lasting.double(), judged.event))
     if not bool(labels.any()) or bool(labels.all()):
         return dict.fromkeys(("vus_roc", "vus_pr", "auc_roc", "auc_pr", "range_f1"), math.nan)
     volume, points = volume_areas(score, labels, BUFFER), point_areas(score, labels)
     found = {"vus_roc": volume.roc, "vus_pr": volume.pr, "auc_roc": points.roc, "auc_pr": points.pr}
-    return {name: float(value) for name, value in (found | {"range_f1": range_f1(alarm, labels)}).items()}
+    return {name: float(value) for name, value in (found | {"range_f1": range_f1(event, labels)}).items()}
 
 
 def corpus_scores(judged: list[Judged], each: list[dict[str, float]]) -> dict[str, float]:

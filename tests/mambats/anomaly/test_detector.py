@@ -14,7 +14,7 @@ from mambats.anomaly import (
     RunningCalibration,
     StreamingError,
 )
-from mambats.anomaly.detector import whole_series
+from mambats.anomaly.detector import rings, whole_series
 from mambats.encoders import BidirectionalEncoder, CausalEncoder
 from mambats.recipe import describe, rebuild
 from mambats.scale import RunningNorm
@@ -29,7 +29,8 @@ HEADS = {
 def detector(head="quantiles", channels=2, smooth=3.0, horizons=(1, 3, 7), members=2):
     made = HEADS[head](channels * len(horizons))
     scorer = ForecastError(CausalEncoder(channels, 8, 1), made, RunningNorm(40.0, 10.0), 4, horizons)
-    return Detector(Members(scorer, members), RunningCalibration(50.0, smooth)).double().eval()
+    lasting = RunningCalibration(50.0, 4 * smooth)
+    return Detector(Members(scorer, members), RunningCalibration(50.0, smooth), 1.0, lasting, 2).double().eval()
 
 
 def some_rows(batch=2, length=37, channels=2, holes=True):
@@ -52,7 +53,9 @@ def test_row_by_row_is_the_same_as_all_at_once(head, holes):
     torch.testing.assert_close(torch.cat(scores, 1), whole.score, rtol=0, atol=1e-9)
     for one, other in zip(state.scorer, end.scorer, strict=True):
         torch.testing.assert_close(one.expected, other.expected, rtol=0, atol=1e-9)
-    torch.testing.assert_close(state.calibration.long, end.calibration.long, rtol=0, atol=1e-9)
+    torch.testing.assert_close(state.memory.calibration.long, end.memory.calibration.long, rtol=0, atol=1e-9)
+    torch.testing.assert_close(state.memory.lasting.long, end.memory.lasting.long, rtol=0, atol=1e-9)
+    assert torch.equal(state.memory.quiet, end.memory.quiet)
 
 
 @settings(max_examples=8)
@@ -62,12 +65,15 @@ def test_any_chunking_gives_the_same(sizes, head):
     torch.manual_seed(len(sizes))
     model, rows = detector(head), some_rows(length=sum(sizes) + 3)
     whole, _ = model(rows)
-    state, begin, scores = model.init_state(2), 0, []
+    state, begin, parts = model.init_state(2), 0, []
     for size in [*sizes, 3]:
         found, state = model(rows.part(begin, begin + size), state)
-        scores.append(found.score)
+        parts.append(found)
         begin += size
-    torch.testing.assert_close(torch.cat(scores, 1), whole.score, rtol=0, atol=1e-9)
+    torch.testing.assert_close(torch.cat([p.score for p in parts], 1), whole.score, rtol=0, atol=1e-9)
+    torch.testing.assert_close(torch.cat([p.lasting for p in parts], 1), whole.lasting, rtol=0, atol=1e-9)
+    assert torch.equal(torch.cat([p.alarm for p in parts], 1), whole.alarm)
+    assert torch.equal(torch.cat([p.event for p in parts], 1), whole.event)
     torch.testing.assert_close(whole_series(model, rows, chunk=5).score, whole.score, rtol=0, atol=1e-9)
 
 
@@ -184,6 +190,28 @@ def test_quantiles_never_cross():
     assert (out.diff(dim=-1) >= 0).all()
 
 
+@settings(max_examples=30)
+@given(st.lists(st.booleans(), min_size=1, max_size=30), st.integers(0, 5), st.integers(0, 6))
+def test_an_alarm_rings_once_after_a_rest(reached, rest, quiet):
+    found, event, after = rings(torch.tensor([reached]), rest, torch.tensor([quiet]))
+    for row, hit in enumerate(reached):
+        assert found[0, row] == (hit and quiet >= rest)
+        quiet = 0 if hit else quiet + 1
+        assert event[0, row] == (quiet <= rest)
+    assert int(after) == quiet
+
+
+def test_the_lasting_score_sees_many_small_surprises_and_the_row_s_own_a_single_one():
+    surprise = torch.randn(1, 3000).abs()
+    surprise[0, 1500] += 6.0
+    surprise[0, 2400:2500] += 0.8
+    scorer = ForecastError(CausalEncoder(1, 8, 1), QuantileHead(8, 1))
+    model = Detector(scorer, RunningCalibration(2000.0), lasting=RunningCalibration(2000.0, 50.0), rest=100)
+    found, _ = model.judge(surprise, torch.ones(1, 3000, dtype=torch.bool))
+    assert found.score.argmax() == 1500 and found.alarm[0].nonzero()[:, 0].tolist() == [1500]
+    assert 2400 < found.lasting.argmax() < 2600 and found.lasting[0, 2480] > 3 > found.lasting[0, 1500:1600].max()
+
+
 # --- calibration
 
 
@@ -285,6 +313,8 @@ def test_parts_that_do_not_fit_are_refused():
         ForecastError(CausalEncoder(1, 8, 1), QuantileHead(8, 2), horizons=(4, 4))
     with pytest.raises(ValueError, match="times the 2 horizons"):
         ForecastError(CausalEncoder(1, 8, 1), QuantileHead(8, 1), horizons=(1, 4))
+    with pytest.raises(ValueError, match="rest is -1"):
+        Detector(reconstruction(), rest=-1)
     with pytest.raises(ValueError, match="count is 0"):
         Members(reconstruction(), 0)
     with pytest.raises(ValueError, match="choose 'z' or 'nll'"):

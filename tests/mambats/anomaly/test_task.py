@@ -147,6 +147,8 @@ def test_the_recipe_trains_is_scored_and_comes_back(corpus, capsys):
     source = {"class_path": "mambats_datasets.NAB", "init_args": {"root": str(corpus), "series": list(SERIES)}}
     words = ["--config", str(RECIPE), "--runs", str(corpus / "runs"), "--trainer.logger", "false"]
     words += ["--data.init_args.source", json.dumps(source), "--data.init_args.lookback", "40"]
+    scorer = "--model.init_args.model.init_args.scorer.init_args"
+    words += [f"{scorer}.count", "2", f"{scorer}.scorer.init_args.warm", "8"]
     words += ["--data.init_args.steps", "2", "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"]
     assert main(["fit", *words]) == 0
     assert main(["test", *words]) == 0
@@ -157,7 +159,7 @@ def test_the_recipe_trains_is_scored_and_comes_back(corpus, capsys):
     assert "range_f1" in capsys.readouterr().out
     assert main(["predict", *words, "--output", str(corpus / "scores.csv")]) == 0
     lines = (corpus / "scores.csv").read_text().splitlines()
-    assert lines[0] == "unique_id,ds,score,alarm,scored" and len(lines) == 801
+    assert lines[0] == "unique_id,ds,score,lasting,alarm,scored" and len(lines) == 801
     for name in SERIES:
         assert (corpus / f"runs/nab/pictures/{name}.png").stat().st_size > 10_000
     again = load_task(corpus / "runs/nab/checkpoints/best.ckpt")
@@ -169,7 +171,7 @@ def test_the_recipe_trains_is_scored_and_comes_back(corpus, capsys):
 
 def test_a_corpus_without_windows_beyond_the_probation_has_no_score():
     series = to_series(recording(labels=((3, 9),)))
-    none = Judged(series, torch.zeros(400), torch.zeros(400, dtype=torch.bool))
+    none = Judged(series, *torch.zeros(2, 400), *torch.zeros(2, 400, dtype=torch.bool))
     scores = corpus_scores([none], [series_scores(none)])
     assert scores.pop("false_per_1000") == 0 and all(np.isnan(value) for value in scores.values())
 
