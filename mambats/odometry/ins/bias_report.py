@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
+from mambats.odometry.ins.bias_task import Base
 from mambats.odometry.ins.flight import drift
 from mambats.odometry.ins.report import Growth, GrowthReport
 
@@ -21,8 +22,8 @@ class BiasReport(GrowthReport):
         starts = data.starts("test", number, longest).to(task.device)
         truth = flight.truth(starts, longest)
         named = {"strapdown, no bias": torch.zeros(1, 1, 6).to(flight.readings)}
-        for base, known in task.known(flight, data, number).items():
-            named[f"{base} bias"] = known(starts)[:, None]
+        for base in get_args(Base):
+            named[f"{base} bias"] = task.known(flight, data, number, base)(starts)[:, None]
         named[self.name] = task.biases(flight, starts, named[f"{task.base} bias"][:, 0], longest)
         made = list[Growth]()
         for name, bias in named.items():

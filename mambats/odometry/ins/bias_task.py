@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 #: The biases (W, 6) that are known at the first samples (W,) of windows.
 Known = Callable[[Tensor], Tensor]
+Base = Literal["constant", "filter"]
 
 
 class BiasTask(AloneTask):
@@ -44,7 +45,7 @@ class BiasTask(AloneTask):
         self,
         model: LearnedBias,
         optimiser: Optimiser | None = None,
-        base: Literal["constant", "filter"] = "constant",
+        base: Base = "constant",
         lengths: Sequence[int] = (1, 5, 10),
         before: int = 2,
         gravity: float = 9.81,
@@ -53,7 +54,8 @@ class BiasTask(AloneTask):
         super().__init__(model, optimiser, lengths, no_mixer)
         if before < 1:
             raise ValueError(f"before is {before}: need seconds from 1 on.")
-        self.base, self.before, self.gravity = base, before, gravity
+        self.base: Base = base
+        self.before, self.gravity = before, gravity
         self._flights, self._known = list[Flight](), list[Known]()
 
     @property
@@ -64,10 +66,10 @@ class BiasTask(AloneTask):
     def on_fit_start(self) -> None:
         """Find the known biases."""
         self._flights = [flight.to(self.device) for flight in self._data.parts]
-        self._known = [self.known(flight, self._data, n)[self.base] for n, flight in enumerate(self._flights)]
+        self._known = [self.known(flight, self._data, n, self.base) for n, flight in enumerate(self._flights)]
 
-    def known(self, flight: Flight, data: FlightData, number: int) -> dict[str, Known]:
-        """Return the biases that need no network, by name.
+    def known(self, flight: Flight, data: FlightData, number: int, base: Base) -> Known:
+        """Return biases that need no network.
 
         The constant one is fitted to all that stands before the test, validation too: what is learned on top of it is
         then kept only where it pays even so.
@@ -76,15 +78,15 @@ class BiasTask(AloneTask):
             flight: With truth.
             data: Of the flight.
             number: Of the flight.
+            base: Which.
         """
+        if base == "filter":
+            found, at = filtered_bias(flight, self.gravity)
+            return lambda s: found[(torch.searchsorted(at, s, right=True) - 1).clamp_min(0)]
         first, last = round(data.settle * flight.rate), data.borders(number)[1] - max(self.lengths) * flight.rate
         starts = torch.arange(first, max(last, first + 1), 3 * flight.rate, device=flight.dt.device)
         constant = constant_bias(flight, starts, max(self.lengths), self.gravity)
-        found, at = filtered_bias(flight, self.gravity)
-        return {
-            "constant": lambda s: constant.expand(len(s), 6),
-            "filter": lambda s: found[(torch.searchsorted(at, s, right=True) - 1).clamp_min(0)],
-        }
+        return lambda s: constant.expand(len(s), 6)
 
     def biases(self, flight: Flight, starts: Tensor, known: Tensor, seconds: int) -> Tensor:
         """Return the biases (W, T, 6) at all samples of windows, read from those and from some seconds before."""

@@ -27,7 +27,7 @@ class OutageTask(AloneTask):
     """Train, validate and test `LearnedNoise` over an inertial filter on outages of the satellites (`OutageData`).
 
     First the filter's constant noise is tuned on the first drive, and left at the step that is best on validation;
-    then the encoder is trained on top of it, the filter itself being what the first epoch leaves.
+    then the encoder is trained on top of it.
 
     Args:
         model: An inertial filter with an encoder over it.

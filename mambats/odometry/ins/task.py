@@ -14,12 +14,17 @@ from mambats.odometry.ins.starts import Starts
 from mambats.recipe import describe, rebuild, with_setting
 from mambats.task import Optimiser, Stage, Task
 
+#: Share of the untrained loss by which training must lower it to count: one part of one drive validates, and windows
+#: overlap. By 0.01 % a bias for EuRoC MH_01 was kept that lost 5 % in the test.
+_MARGIN = 0.01
+
 
 class AloneTask(Task):
     """Train something on windows in which nothing corrects an inertial unit.
 
-    The first epoch trains nothing, so that the best checkpoint by validation may be what the model was before: what is
-    learned is kept only where it pays on a part of the recording that it was not trained on.
+    The first epoch trains nothing, and the `val_loss` of later ones is raised by a margin: what is learned is kept only
+    where it pays, and more than by chance, on a part of the recording that it was not trained on. Else the best
+    checkpoint is what the model was before.
 
     Args:
         model: What is trained; computed in float64.
@@ -42,6 +47,7 @@ class AloneTask(Task):
         self.model, self.lengths, self.no_mixer = model.double(), lengths, no_mixer
         self.source, self.fingerprint, self.channels = "", "", tuple[str, ...]()
         self.period_ns: int | None = None
+        self._untrained = dict[int, Tensor]()
 
     @abstractmethod
     def cost(self, batch: Starts, stage: Stage) -> Tensor:
@@ -66,11 +72,17 @@ class AloneTask(Task):
     def shared_step(self, batch: Starts, stage: Stage) -> Tensor:
         """Return the loss of a batch; in the first epoch of training 0, with gradients of 0."""
         if stage == "train" and self.current_epoch == 0:
-            loss = torch.stack([p.sum() for p in self.parameters() if p.requires_grad]).sum() * 0.0
-        else:
-            loss = self.cost(batch, stage)
-            self.log(f"{stage}_loss", loss, prog_bar=True, batch_size=len(batch.rows))
+            return torch.stack([p.sum() for p in self.parameters() if p.requires_grad]).sum() * 0.0
+        loss = self.cost(batch, stage)
+        self.log(f"{stage}_loss", loss + self._handicap(batch, stage, loss), prog_bar=True, batch_size=len(batch.rows))
         return loss
+
+    def _handicap(self, batch: Starts, stage: Stage, loss: Tensor) -> Tensor:
+        """Return what validation adds to the loss of a model that was trained."""
+        if stage == "val" and self.current_epoch == 0:
+            self._untrained[batch.recording] = loss.detach()
+        before = self._untrained.get(batch.recording) if stage == "val" and self.current_epoch > 0 else None
+        return torch.zeros_like(loss) if before is None else _MARGIN * before.abs()
 
     def test_step(self, batch: Starts, batch_idx: int) -> Tensor:
         """Score nothing here: the report lets all contestants cross the same windows."""

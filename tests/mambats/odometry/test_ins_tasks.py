@@ -59,9 +59,7 @@ def test_a_recording_that_is_too_short_is_named():
 
 def fitted(monkeypatch, epochs):
     """A bias task after some epochs at a rate of learning that ruins it."""
-    monkeypatch.setattr(
-        BiasTask, "known", lambda self, flight, data, n: {"constant": lambda s: torch.zeros(len(s), 6).double()}
-    )
+    monkeypatch.setattr(BiasTask, "known", lambda *of: lambda starts: torch.zeros(len(starts), 6).double())
     torch.manual_seed(0)
     task = BiasTask(
         LearnedBias(CausalEncoder(6, width=8, layers=1)), Optimiser(lr=1.0, schedule="constant"), lengths=(1,), before=1
@@ -82,6 +80,14 @@ def test_the_first_epoch_leaves_the_known_bias(monkeypatch):
     changed, after = fitted(monkeypatch, 2)
     assert not torch.equal(changed.model(readings, known, 200), known[:, None].expand(2, 100, 6))
     assert before != after
+
+
+def test_what_was_trained_must_pay_by_a_margin(monkeypatch):
+    monkeypatch.setattr(
+        BiasTask, "cost", lambda self, batch, stage: sum(p.sum() for p in self.parameters()) * 0.0 + 2.0
+    )
+    assert fitted(monkeypatch, 1)[1] == pytest.approx(2.0)
+    assert fitted(monkeypatch, 2)[1] == pytest.approx(2.02)
 
 
 def test_what_was_given_can_be_told_from_what_was_tuned():
