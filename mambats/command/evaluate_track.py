@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from mambats.command.door import UsageError
-from mambats.command.setup import settle_threads
 
 if TYPE_CHECKING:  # not imported for --help
     from mambats.track.metrics.similarity import Name
@@ -34,16 +33,18 @@ class _Arguments(argparse.ArgumentParser):
 def run(words: list[str], command: str) -> int:
     """Run `evaluate track`: read labels and tracks, print a table a family of scores, or JSON."""
     given = _parser().parse_args(words)
-    settle_threads()
     names = [word.strip() for word in given.classes.split(",") if word.strip()]
     chosen = [word.strip() for word in given.sequences.split(",") if word.strip()]
     similarity, least = SIMILARITIES[given.similarity]
     threshold = least if given.threshold is None else given.threshold
     if not 0 < threshold <= 1:
         raise UsageError(f"evaluate track: --threshold is {threshold:g}, needed a similarity above 0, 1 at most.")
+    import torch
+
     from mambats.track.kitti_folder import read_labelled_tracks, read_seqmap
     from mambats.track.metrics.evaluation import evaluate
 
+    torch.set_num_threads(1)  # many small steps: waiting for threads would cost more than they bring
     frames = read_seqmap(given.seqmap) if given.seqmap else None
     sequences = read_labelled_tracks(given.labels, given.tracks, frames, chosen)
     families = evaluate(sequences, names, similarity, threshold)
