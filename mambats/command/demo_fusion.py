@@ -13,7 +13,7 @@ from mambats.command.degrade import degrade
 
 #: Largest difference of position between row by row and one parallel pass, metres.
 TOLERANCE = 1e-3
-SECONDS = 5.0  # of the drive that is run row by row: more takes longer and shows nothing new
+SECONDS = 3.0  # of the drive that is run row by row: more takes longer and shows nothing new
 
 
 def run(file: Path, runs: str, rest: list[str]) -> int:
