@@ -151,7 +151,7 @@ class Teacher:
         groups = [{"params": self.head, "lr": given.lr}, {"params": self.rest, "lr": 0.3 * given.lr}]
         self.rates = [float(group["lr"]) for group in groups]
         self.optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01)
-        self.loss, self.schedule = StudentLoss(position=given.position), Optimiser(lr=given.lr)
+        self.loss, self.schedule = StudentLoss(position=given.position, regret=given.regret), Optimiser(lr=given.lr)
         self.done, self.spoilt = 0.0, 0
 
     @property
@@ -162,14 +162,13 @@ class Teacher:
     def teach(self, field: Field, share: float) -> float:
         """Go through drives once, for a share of the training; return the mean loss."""
         self.model.train()
-        first, told, passed = 0, list[float](), self.done
+        first, told, passed, plain = 0, list[float](), self.done, self._plain(field)
         state, piece = began(self.model, field.start), round(self.given.piece * SECOND)
         for estimate, now in lessons(self.model, field.rows, field.length_ns, state, piece):
             ticks = estimate.position.shape[1]
             truth = Navigation(*(part[:, first : first + ticks] for part in field.truth))
-            first += ticks
-            error = estimate.error(truth)
-            value = self.loss(error, estimate.covariance)
+            error, other = estimate.error(truth), None if plain is None else plain[:, first : first + ticks]
+            value, first = self.loss(error, estimate.covariance, other), first + ticks
             idle = now.scale.log().square().mean()  # pyright: ignore[reportAttributeAccessIssue]
             told.append(self._step(value, value + self.given.idle * idle))
             part = share * first / field.truth.position.shape[1]
@@ -177,6 +176,14 @@ class Teacher:
             if self.done >= 1:
                 break
         return fmean(told)
+
+    def _plain(self, field: Field) -> Tensor | None:
+        """Return the errors of the plain filter on the same drives, where the loss compares with them."""
+        if not self.given.regret:
+            return None
+        filter_ = self.model.estimator
+        assert isinstance(filter_, InertialFilter)
+        return follow(filter_, field.rows, field.length_ns, began(filter_, field.start)).error(field.truth)
 
     def _step(self, value: Tensor, cost: Tensor) -> float:
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
@@ -280,6 +287,7 @@ def main() -> None:
         "--seconds", type=float, default=200.0, help="from the command's start, when training ends at the latest"
     )
     taught.add_argument("--position", type=float, default=0.3, help="weight of the squared error of position")
+    taught.add_argument("--regret", type=float, default=1.0, help="weight of losing to the plain filter; 0 for none")
     taught.add_argument("--idle", type=float, default=1e-3, help="weight of squared log factors")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)

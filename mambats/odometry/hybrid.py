@@ -117,20 +117,31 @@ class StudentLoss(nn.Module):
         freedom: Degrees of freedom.
         position: Weight of log(1 + miss^2 / near^2).
         near: Metres of miss that are as good as none.
+        regret: Weight of what that logarithm is above the plain filter's, where it is: the hybrid must not lose.
     """
 
-    def __init__(self, freedom: float = 30.0, position: float = 0.3, near: float = 0.5) -> None:
+    def __init__(self, freedom: float = 30.0, position: float = 0.3, near: float = 0.5, regret: float = 1.0) -> None:
         super().__init__()
-        self.freedom, self.position, self.near = freedom, position, near
+        self.freedom, self.position, self.near, self.regret = freedom, position, near, regret
 
-    def forward(self, error: Tensor, covariance: Tensor) -> Tensor:
-        """Return the mean over errors (..., 9), of which covariance (..., 9, 9) was said; nats per number."""
+    def forward(self, error: Tensor, covariance: Tensor, plain: Tensor | None = None) -> Tensor:
+        """Return the mean over errors, nats per number.
+
+        Args:
+            error: Truth less estimate, shape (..., 9).
+            covariance: That was said of it, shape (..., 9, 9).
+            plain: Errors of the plain filter at the same moments, shape (..., 9), or None to compare with nothing.
+        """
         root = root_of(covariance)
         white = torch.linalg.solve_triangular(root, error[..., None], upper=False)[..., 0]
         far = torch.log1p(white.square().sum(-1) / self.freedom)
         log_root = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        miss = torch.log1p(error[..., POSITION].square().sum(-1) / self.near**2)
-        return (0.5 * (self.freedom + SIZE) * far + log_root).mean() / SIZE + self.position * miss.mean()
+        miss = self._miss(error)
+        value = (0.5 * (self.freedom + SIZE) * far + log_root).mean() / SIZE + self.position * miss.mean()
+        return value if plain is None else value + self.regret * (miss - self._miss(plain)).clamp_min(0).mean()
+
+    def _miss(self, error: Tensor) -> Tensor:
+        return torch.log1p(error[..., POSITION].square().sum(-1) / self.near**2)
 
 
 def root_of(covariance: Tensor) -> Tensor:

@@ -120,6 +120,15 @@ def test_the_loss_of_a_calibrated_error_is_least_at_its_size_and_no_drive_rules(
         assert log_scale.grad is not None and abs(float(log_scale.grad)) < (30 + 9) / 9
 
 
+def test_losing_to_the_plain_filter_costs_and_winning_gains_nothing() -> None:
+    error, covariance = torch.full((1, 9), 0.5, dtype=torch.float64), torch.eye(9, dtype=torch.float64)[None]
+    alone, better, worse = StudentLoss()(error, covariance), 0.5 * error, 2 * error
+    assert float(StudentLoss()(error, covariance, worse)) == float(alone)
+    # 0.75 m^2 of miss against 0.1875 m^2, over (0.5 m)^2 each
+    wanted = torch.log(torch.tensor((1 + 3) / (1 + 0.75), dtype=torch.float64))
+    torch.testing.assert_close(StudentLoss(regret=2.0)(error, covariance, better) - alone, 2 * wanted)
+
+
 def test_a_singular_covariance_has_a_root() -> None:
     flat = torch.ones(9, 9, dtype=torch.float64)
     torch.testing.assert_close(root_of(flat) @ root_of(flat).mT, flat, atol=1e-8, rtol=0)
