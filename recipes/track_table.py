@@ -25,10 +25,11 @@ import torch
 from torch import Tensor
 
 from mambats.estimators import ConstantNoise, StepMotion
-from mambats.formats.kitti import read_calibration, read_detections, read_tracks
+from mambats.formats.kitti import read_calibration, read_detections, read_detections_2d, read_tracks
 from mambats.track import (
     BoxNoise,
     ByHits,
+    CameraEvidence,
     CentreDistance,
     ConstantVelocity,
     Deleter,
@@ -70,6 +71,7 @@ class Sequence(NamedTuple):
     detections: Objects
     labels: Objects
     camera: Tensor
+    added: Tensor | None = None
 
 
 class Scored(NamedTuple):
@@ -90,6 +92,13 @@ def read(root: Path, kind: str, name: str) -> Sequence:
     truth = read_tracks(root / "label_02" / file, frames)
     camera = torch.from_numpy(read_calibration(root / "calib" / file).projection(2))
     return Sequence(name, from_kitti(found).of_class(kind), from_kitti(truth), camera)
+
+
+def joined(root: Path, kind: str, one: Sequence, joins: CameraEvidence) -> Sequence:
+    """Return a sequence with what the camera saw."""
+    seen = from_kitti(read_detections_2d({kind: root / "det2d_rrc" / kind / f"{one.name}.txt"}, len(one.detections)))
+    both = joins(one.detections, seen.of_class(kind))
+    return one._replace(detections=both.detections, added=both.added)
 
 
 def published(kind: str) -> Tracker:
@@ -146,13 +155,13 @@ def followed(sequences: list[Sequence], make: Callable[[str], Tracker]) -> tuple
     for one in sequences:
         tracker = make(one.name)
         began = time.process_time()
-        histories.append(tracker.run(one.detections))
+        histories.append(tracker.run(one.detections, added=one.added))
         seconds += time.process_time() - began
     frames = sum(len(one.detections) for one in sequences)
     return histories, torch.cat([history.consistency().nis for history in histories]), frames / seconds
 
 
-def table(root: Path, kind: str, names: list[str], recipe: Path, fits: Path | None) -> None:
+def table(root: Path, kind: str, names: list[str], recipe: Path, fits: Path | None, camera: bool) -> None:
     """Print the rows of a class."""
     sequences = [read(root, kind, name) for name in names]
     lines = list[Line]()
@@ -160,10 +169,13 @@ def table(root: Path, kind: str, names: list[str], recipe: Path, fits: Path | No
     told = [tell(h, one.detections) for h, one in zip(histories, sequences, strict=True)]
     lines.append(Line("AB3DMOT's settings, online, whole-track threshold",
                       [above(one, PUBLISHED[kind][-1]) for one in told], nis, speed))  # fmt: skip
+    sensors = "LiDAR"
+    if camera and (joins := read_recipe(recipe).camera) is not None:
+        sequences, sensors = [joined(root, kind, one, joins) for one in sequences], "LiDAR + camera"
     histories, nis, speed = followed(sequences, lambda name: fitted(read_recipe(recipe).tracker, kind, name, fits))
     for mode, label in (("online", "online"), ("fixed-lag", "fixed-lag (2 s)"), ("offline", "offline")):
         told = [tell(h, one.detections, mode) for h, one in zip(histories, sequences, strict=True)]
-        lines.append(Line(f"mambats, {label}", told, nis, speed))
+        lines.append(Line(f"mambats, {sensors}, {label}", told, nis, speed))
     print(f"\n{kind}, {len(names)} sequences" + (", leave-one-out" if fits else ", settings from all of them"))
     print("| tracker | " + " | ".join(SHOWN) + " | NIS/7 | in 95 % band | frames/s |")
     print("|---|" + "---:|" * (len(SHOWN) + 3))
@@ -172,7 +184,7 @@ def table(root: Path, kind: str, names: list[str], recipe: Path, fits: Path | No
         scored = [Scored(s.name, s.labels, renamed(t, s.labels)) for t, s in zip(seen, sequences, strict=True)]
         found = evaluate(scored, [kind])["TrackEval"][kind]
         band = ((line.nis > BAND[0]) & (line.nis < BAND[1])).double().mean()
-        cells = [f"{found[name]:.2f}" if name not in ("FP", "FN", "IDSW") else f"{found[name]:.0f}" for name in SHOWN]
+        cells = [f"{found[n]:.0f}" if n in ("FP", "FN", "IDSW") else f"{100 * found[n]:.2f}" for n in SHOWN]
         print(
             f"| {line.name} | " + " | ".join(cells) + f" | {line.nis.mean() / 7:.2f} | {band:.1%} | {line.speed:,.0f} |"
         )
@@ -192,6 +204,7 @@ def main() -> None:
     parser.add_argument("root", type=Path)
     parser.add_argument("--class", dest="kinds", action="append", choices=CLASSES)
     parser.add_argument("--fits", type=Path)
+    parser.add_argument("--camera", action="store_true", help="join det2d_rrc, for ours")
     parser.add_argument("--sequences", help="names with commas between; default: all that have labels")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -199,7 +212,7 @@ def main() -> None:
     names = given.sequences.split(",") if given.sequences else names
     for kind in given.kinds or CLASSES:
         recipe = Path(__file__).parent / "track" / f"kitti_{kind.lower()}.yaml"
-        table(given.root, kind, names, recipe, given.fits)
+        table(given.root, kind, names, recipe, given.fits, given.camera)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from mambats.track.affinity import Affinity, CentreDistance, Mahalanobis, Overlap
 from mambats.track.association import Assignment, Associator, Cascade, Greedy, Hungarian, Matches, Nearest, SinglePass
+from mambats.track.camera import CameraEvidence
 from mambats.track.detector import BoxNoise, Detections, Detector, ScoreCalibration
 from mambats.track.existence import Existence
 from mambats.track.history import Frame, History
@@ -25,6 +26,7 @@ __all__ = [
     "BoxNoise",
     "ByExistence",
     "ByHits",
+    "CameraEvidence",
     "Cascade",
     "CentreDistance",
     "Confirmer",

@@ -136,23 +136,28 @@ class Detector:
     ) -> None:
         self.noise, self.calibration, self.trust, self.least = noise, calibration or ScoreCalibration(), trust, least
 
-    def __call__(self, objects: Objects) -> tuple[Detections, list[int]]:
+    def __call__(self, objects: Objects, added: Tensor | None = None) -> tuple[Detections, list[int]]:
         """Return all detections of some frames that have a box in space, and their splits by frame.
+
+        Args:
+            objects: Detections.
+            added: To their log odds by another sensor, shape (N,); how far boxes are off, it does not know.
 
         Raises:
             ValueError: If a box or a score is not finite.
         """
         score = objects.score
         odds = objects.boxes.new_full((len(objects.boxes),), self.trust) if score is None else self.calibration(score)
+        total = odds if added is None else odds + added
         solid = ~objects.boxes.isnan().all(-1)
-        if not bool((objects.boxes.isfinite().all(-1) | ~solid).all() & odds.isfinite().all()):
+        if not bool((objects.boxes.isfinite().all(-1) | ~solid).all() & total.isfinite().all()):
             raise ValueError("a box or a score is not finite: remove the detection, or give all seven as NaN.")
-        kept = solid & (odds >= self.least)
+        kept = solid & (total >= self.least)
         counts = torch.zeros_like(objects.splits)
         counts[1:] = torch.bincount(objects.frames[kept], minlength=len(objects)).cumsum(0)
         boxes, odds = objects.boxes[kept].double(), odds[kept].double()
         row = torch.nonzero(kept)[:, 0]
-        return Detections(boxes, self.noise(boxes, odds), odds, row), counts.tolist()
+        return Detections(boxes, self.noise(boxes, odds), total[kept].double(), row), counts.tolist()
 
 
 def turns(yaw: Tensor) -> Tensor:

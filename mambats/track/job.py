@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from mambats.formats.error import DataError
-from mambats.formats.kitti import read_calibration, read_detections, write_tracks
+from mambats.formats.kitti import read_calibration, read_detections, read_detections_2d, write_tracks
 from mambats.recipe import RecipeError, load_recipe, rebuild
 from mambats.series import RaggedStream
+from mambats.track.camera import CameraEvidence
 from mambats.track.kitti import from_kitti, to_kitti
 from mambats.track.kitti_pose import read_planar_poses
 from mambats.track.objects import Objects
@@ -28,10 +29,11 @@ SAME_CALIBRATION = 0.5
 
 
 class Recipe(NamedTuple):
-    """A tracker and the class that it follows."""
+    """A tracker, the class that it follows, and what a camera adds to its detections."""
 
     kind: str
     tracker: Tracker
+    camera: CameraEvidence | None = None
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,9 @@ class Job:
         for recipe, found in zip(self.recipes, read, strict=True):
             objects = _lasting(found, frames, name)
             _check_calibration(objects, camera, self.sources.calibration / f"{name}.txt")
+            objects, added = self._with_camera(recipe, objects, name)
             began = time.process_time()
-            made = tell(recipe.tracker.run(objects, poses), objects, self.mode, self.lag)
+            made = tell(recipe.tracker.run(objects, poses, added), objects, self.mode, self.lag)
             seconds += time.process_time() - began
             told.append(in_picture(made, camera, picture_of(objects), own=self.pixels == "detection"))
         tracks = _together(told)
@@ -135,6 +138,14 @@ class Job:
         if kind not in objects.classes:
             raise DataError(f"{path}: holds {', '.join(objects.classes)}, the recipe follows {kind!r}: take another.")
         return objects.of_class(kind)
+
+    def _with_camera(self, recipe: Recipe, objects: Objects, name: str) -> tuple[Objects, Tensor | None]:
+        """Join what the camera saw, where there is one and the recipe says what it is worth."""
+        if self.sources.camera is None or recipe.camera is None:
+            return objects, None
+        path = self.sources.camera / recipe.kind / f"{name}.txt"
+        seen = from_kitti(read_detections_2d({recipe.kind: path}, len(objects))).of_class(recipe.kind)
+        return recipe.camera(objects, seen)
 
     def _camera(self, name: str) -> Tensor:
         path = self.sources.calibration / f"{name}.txt"
@@ -157,7 +168,10 @@ def read_recipe(path: Path, checkpoint: Path | None = None) -> Recipe:
     tracker = rebuild(content["tracker"])
     if not isinstance(tracker, Tracker):
         raise RecipeError(f"{path}: `tracker` is a {type(tracker).__name__}, needed a mambats.track.Tracker.")
-    return Recipe(content["class"], tracker)
+    camera = None if content.get("camera") is None else rebuild(content["camera"])
+    if not isinstance(camera, CameraEvidence | None):
+        raise RecipeError(f"{path}: `camera` is a {type(camera).__name__}, needed a mambats.track.CameraEvidence.")
+    return Recipe(content["class"], tracker, camera)
 
 
 def _check_calibration(objects: Objects, camera: Tensor, path: Path) -> None:

@@ -95,12 +95,13 @@ class Tracker:
         return TrackerState(tracks, stamp, state.identity + len(born.identity)), frame
 
     @torch.no_grad()
-    def run(self, objects: Objects, poses: Tensor | None = None) -> History:
+    def run(self, objects: Objects, poses: Tensor | None = None, added: Tensor | None = None) -> History:
         """Track a sequence of detections of one class.
 
         Args:
             objects: Detections as the sensor sees them, frame behind frame; a frame may be empty.
             poses: x, y, z and yaw of the sensor in the world, shape (F, 4), where they are known.
+            added: To the log odds of the detections by another sensor, shape (N,), as `CameraEvidence` gives it.
 
         Returns:
             All that was known frame by frame; `mambats.track.told` makes tracks of it, online or with hindsight.
@@ -108,7 +109,7 @@ class Tracker:
         Raises:
             ValueError: If a box or a score is not finite, or there is not one pose a frame.
         """
-        detections, splits = self.detector(objects)
+        detections, splits = self.detector(objects, added)
         if poses is not None:
             poses = check_poses(poses, len(objects))
         state, frames = self.init_state(), list[Frame]()
