@@ -101,6 +101,8 @@ def draw_degradation(table: Mapping[str, Mapping[str, float]], path: Path | str,
         path: PNG to write.
         title: Above the picture.
     """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     names = list(next(iter(table.values())))
     figure = new_figure(8.0, 0.42 * len(table) + 1.4)
     axes = figure.add_subplot()
@@ -110,9 +112,14 @@ def draw_degradation(table: Mapping[str, Mapping[str, float]], path: Path | str,
         axes.barh(rows + (number - (len(names) - 1) / 2) * height, values, height, color=COLOURS[number], label=name)
     axes.set_yticks(rows, list(table))
     axes.invert_yaxis()
+    least = min(min(row.values()) for row in table.values())
     axes.set_xscale("log")
+    axes.set_xlim(left=max(0.5 * least, 1e-3))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("RMSE of position [m]")
-    axes.grid(axis="x", which="both", alpha=0.3)
+    axes.grid(axis="x", alpha=0.3)
     axes.set_title(title or "What each fault costs")
     axes.legend(loc="lower right")
     return save(figure, path)
