@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -47,6 +48,7 @@ def run(words: list[str], command: str) -> int:
     torch.set_num_threads(1)  # many small steps: waiting for threads would cost more than they bring
     frames = read_seqmap(given.seqmap) if given.seqmap else None
     sequences = read_labelled_tracks(given.labels, given.tracks, frames, chosen)
+    _tell_left_out(given.tracks, {one.name for one in sequences})
     families = evaluate(sequences, names, similarity, threshold)
     title = (
         f"{len(sequences)} sequences, {sum(len(one.labels) for one in sequences):,} frames, similarity {similarity}, "
@@ -54,6 +56,12 @@ def run(words: list[str], command: str) -> int:
     )
     print(_as_json(title, families) if given.json else _as_text(title, families))
     return 0
+
+
+def _tell_left_out(tracks: Path, scored: set[str]) -> None:
+    left = sorted({path.stem for path in tracks.glob("*.txt")} - scored)
+    if left:
+        print(f"not scored, for want of labels or not asked for: {', '.join(left)}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -28,7 +28,9 @@ def test_table(folders, capsys):
 
 def test_json(folders, capsys):
     assert main([*folders, "--similarity", "centre", "--sequences", "0001", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    said = capsys.readouterr()
+    assert said.err == "not scored, for want of labels or not asked for: 0000\n"
+    found = json.loads(said.out)
     assert list(found) == ["title", "TrackEval", "AB3DMOT", "nuScenes"]
     assert 0 < found["nuScenes"]["Cyclist"]["AMOTA"] < 1
     assert found["TrackEval"]["Car"]["TP"] > 50

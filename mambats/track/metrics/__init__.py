@@ -8,6 +8,7 @@ from mambats.track.metrics.ab3dmot import ab3dmot_scores
 from mambats.track.metrics.ab3dmot_rule import Ab3dmotRule
 from mambats.track.metrics.averaged import AMOTA, SAMOTA, AveragedMetric
 from mambats.track.metrics.clear import ClearCounts, clear_counts, clear_scores
+from mambats.track.metrics.consistency import consistency_scores, track_nees
 from mambats.track.metrics.evaluation import evaluate
 from mambats.track.metrics.hota import ALPHAS, HotaSums, hota_scores, hota_sums
 from mambats.track.metrics.identity import IdentityCounts, identity_counts, identity_scores
@@ -44,6 +45,7 @@ __all__ = [
     "ab3dmot_scores",
     "clear_counts",
     "clear_scores",
+    "consistency_scores",
     "evaluate",
     "hota_scores",
     "hota_sums",
@@ -53,4 +55,5 @@ __all__ = [
     "nuscenes_scores",
     "scene_of",
     "similarity_of_pairs",
+    "track_nees",
 ]
