@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,10 +19,12 @@ class OutageReport(GrowthReport):
 
     def contest(self, task: Any, data: Any, number: int) -> list[Growth]:
         """Return what came of each contestant and length on one drive."""
-        drive = data.parts[number].to(task.device)
-        made = list[Growth]()
-        for name, model, rolling_ns, unbiased in self._contestants(task):
-            states = self._followed(model, drive, task.trial.rolling_ns)
+        drive, made, kept = data.parts[number].to(task.device), list[Growth](), dict[int, dict[int, Any]]()
+        contestants = self._contestants(task)
+        for name, model, rolling_ns, unbiased in contestants:
+            if id(model) not in kept:
+                kept[id(model)] = _followed(model, drive, task.trial.rolling_ns)
+            states = kept[id(model)]
             if unbiased:
                 states = {k: state._replace(bias=torch.zeros_like(state.bias)) for k, state in states.items()}
             for seconds in task.lengths:
@@ -35,7 +36,7 @@ class OutageReport(GrowthReport):
 
     def _contestants(self, task: Any) -> list[tuple[str, Runner, int | None, bool]]:
         """Name, filter, period of the constraint in the outage, and whether its biases are forgotten there."""
-        rolling, given = task.trial.rolling_ns, task.as_given()
+        rolling, given = task.trial.rolling_ns, task.as_given() if task.tune else task.filter
         made: list[tuple[str, Runner, int | None, bool]] = [("strapdown", given, None, True)]
         made.append(("filter, no constraint", task.filter, None, False))
         if task.tune:
@@ -43,18 +44,12 @@ class OutageReport(GrowthReport):
         made.append(("filter, noise tuned" if task.tune else "filter, constant noise", task.filter, rolling, False))
         return [*made, (self.name, task.model, rolling, False)]
 
-    def _followed(self, model: Any, drive: Drive, rolling_ns: int) -> dict[int, Any]:
-        """States of a filter that is given every fix; kept, since contestants share filters."""
-        key = (id(model), id(drive))
-        if key not in self._kept:
-            begin = began(model if isinstance(model, InertialFilter) else model.estimator, drive)
-            start = begin if isinstance(model, InertialFilter) else model.started(begin)
-            self._kept = {key: follow(model, drive, start, rolling_ns, len(drive.fixes) - 1)} | self._kept
-        return self._kept[key]
 
-    def __init__(self, name: str, folder: str | Path) -> None:
-        super().__init__(name, folder)
-        self._kept = dict[tuple[int, int], dict[int, Any]]()
+def _followed(model: Any, drive: Drive, rolling_ns: int) -> dict[int, Any]:
+    """States of a filter that is given every fix."""
+    plain = isinstance(model, InertialFilter)
+    begin = began(model if plain else model.estimator, drive)
+    return follow(model, drive, begin if plain else model.started(begin), rolling_ns, len(drive.fixes) - 1)
 
 
 def _over_time(one: Outage) -> torch.Tensor:
