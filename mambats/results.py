@@ -30,7 +30,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
 _ORDER = ("mse", "mae", "mase", "smape", "crps")
 _COVERAGE = "coverage_"
 #: Words in the names of metrics of which more is better.
-_MORE_IS_BETTER = {"accuracy", "f1", "auc", "vus", "nab"}
+_MORE_IS_BETTER = {"accuracy", "f1", "auc", "vus", "nab", "ap"}
 
 
 class ResultsError(ValueError):
@@ -197,7 +197,7 @@ def table(rows: Iterable[Row], *, markdown: bool = False) -> str:
 
     Only what was scored on the same windows stands in one part. Several seeds give mean ± standard deviation. The
     best of a metric is marked with * (bold in Markdown): the lowest, for coverage the nearest to its level, for NEES
-    and NIS the nearest to 1, for accuracy, F1, areas under curves and NAB's score the highest.
+    and NIS the nearest to 1, for accuracy, F1, areas under curves, average precision and NAB's score the highest.
 
     Args:
         rows: What to show, in the order in which models first appear.

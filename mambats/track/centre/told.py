@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from torch import Tensor
+
 from mambats.track.detector import BoxNoise, Detections, Detector, ScoreCalibration
 from mambats.track.objects import Objects
 
@@ -33,7 +35,7 @@ class ToldNoise(Detector):
         super().__init__(BoxNoise([[0.0]] * 7), calibration, trust, least)
         self.scale = scale
 
-    def __call__(self, objects: Objects) -> tuple[Detections, list[int]]:
+    def __call__(self, objects: Objects, added: Tensor | None = None) -> tuple[Detections, list[int]]:
         """Return the detections with their own covariances; see `Detector`.
 
         Raises:
@@ -41,5 +43,5 @@ class ToldNoise(Detector):
         """
         if objects.covariance is None:
             raise ValueError("the detections have no covariance: take `Detector`, with a `BoxNoise` fitted to them.")
-        made, splits = super().__call__(objects)
+        made, splits = super().__call__(objects) if added is None else super().__call__(objects, added)
         return made._replace(covariance=self.scale * objects.covariance[made.row].double()), splits

@@ -40,8 +40,8 @@ def detector(seed=0, **settings):
 def test_it_learns_where_what_and_how_fast():
     model = detector()
     optimiser = torch.optim.Adam(model.parameters(), 5e-3)
-    for step in range(80):
-        parts = model.losses(scenes(8, step))
+    for step in range(150):
+        parts = model.losses(scenes(16, step))
         optimiser.zero_grad()
         torch.stack(list(parts.values())).sum().backward()
         optimiser.step()
@@ -51,7 +51,8 @@ def test_it_learns_where_what_and_how_fast():
     assert (found.labels[:, 0] == batch.labels[:, 0]).float().mean() > 0.9
     away = (first[:, :2] - batch.boxes[:, 0, :2]).norm(dim=1)
     assert away.median() < 0.5
-    assert (found.velocity[:, 0] - batch.velocity[:, 0]).norm(dim=1).median() < 1.2
+    along = torch.stack([found.velocity[:, 0, 0], batch.velocity[:, 0, 0]])
+    assert torch.corrcoef(along)[0, 1] > 0.5, "the mean of all velocities would have an error of 1 m/s and 0 here"
     good = away < 1
     white = (first - batch.boxes[:, 0])[good, :6].square() / found.variance[good, 0, :6]
     assert 0.2 < white.mean() < 5, "variances are of the size of the errors"
