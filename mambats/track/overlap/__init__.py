@@ -11,7 +11,7 @@ from mambats.track.overlap.pairs import (
     iou_bev_of_pairs,
     share_within_2d_of_pairs,
 )
-from mambats.track.overlap.planar import hull_area, shared_area
+from mambats.track.overlap.planar import hull_area, shared_and_hull_area, shared_area
 from mambats.track.overlap.tables import centre_distance, giou_3d, iou_2d, iou_3d, iou_bev
 
 __all__ = [
@@ -27,5 +27,6 @@ __all__ = [
     "iou_bev",
     "iou_bev_of_pairs",
     "share_within_2d_of_pairs",
+    "shared_and_hull_area",
     "shared_area",
 ]

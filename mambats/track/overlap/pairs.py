@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mambats.track.overlap.planar import hull_area, shared_area
+from mambats.track.overlap.planar import shared_and_hull_area, shared_area
 
 
 def iou_bev_of_pairs(a: Tensor, b: Tensor) -> Tensor:
@@ -27,10 +27,11 @@ def giou_3d_of_pairs(a: Tensor, b: Tensor) -> Tensor:
 
     Source: Rezatofighi et al., Generalized Intersection over Union, CVPR 2019; in space as Weng et al. (AB3DMOT, 2020).
     """
-    shared = shared_area(a, b) * _shared_height(a, b)
+    shared, around = shared_and_hull_area(a, b)
+    shared = shared * _shared_height(a, b)
     union = _volume(a) + _volume(b) - shared
     top, bottom = torch.maximum(_top(a), _top(b)), torch.minimum(_bottom(a), _bottom(b))
-    hull = hull_area(a, b) * (top - bottom)
+    hull = around * (top - bottom)
     return _ratio(shared, union) - _ratio(hull - union, hull)
 
 

@@ -6,12 +6,16 @@ cases: both areas are continuous in the boxes, and rounding moves them by some 1
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import torch
 from torch import Tensor
 
 # Corners, counter-clockwise, in halves of length and width.
 _ALONG = (1.0, -1.0, -1.0, 1.0)
 _ACROSS = (1.0, 1.0, -1.0, -1.0)
+# A corner before, one at, one behind: all 56 of eight.
+_TRIPLES = torch.tensor(list(combinations(range(8), 3))).T
 
 
 def shared_area(a: Tensor, b: Tensor) -> Tensor:
@@ -27,14 +31,7 @@ def shared_area(a: Tensor, b: Tensor) -> Tensor:
     Returns:
         Shape (...), m^2; differentiable.
     """
-    a, b = torch.broadcast_tensors(a, b)
-    x, y = _corners(a, a[..., :2] - b[..., :2], -b[..., 6])
-    half_length, half_width = b[..., 3, None] / 2, b[..., 4, None] / 2
-    x_next, y_next = x.roll(-1, -1), y.roll(-1, -1)
-    low, high = _clamp(y, half_width), _clamp(y_next, half_width)
-    rise = y_next - y
-    slope = (x_next - x) / torch.where(rise == 0, torch.ones_like(rise), rise)
-    return ((high - low) * _mean_clamped(x + slope * (low - y), x_next + slope * (high - y_next), half_length)).sum(-1)
+    return _flux(*_corners(a, b), b)
 
 
 def hull_area(a: Tensor, b: Tensor) -> Tensor:
@@ -50,34 +47,53 @@ def hull_area(a: Tensor, b: Tensor) -> Tensor:
     Returns:
         Shape (...), m^2; differentiable.
     """
-    a, b = torch.broadcast_tensors(a, b)
-    still = torch.zeros_like(a[..., 6])
-    corners = [_corners(a, a[..., :2] - b[..., :2], still), _corners(b, torch.zeros_like(b[..., :2]), still)]
-    x, order = torch.cat([one[0] for one in corners], -1).sort(-1)
-    y = torch.cat([one[1] for one in corners], -1).gather(-1, order)
-    top, bottom = [y[..., 0]], [y[..., 0]]
-    for k in range(1, 8):
-        before_x, before_y = x[..., :k, None], y[..., :k, None]
-        behind_x, behind_y = x[..., None, k:], y[..., None, k:]
-        span = behind_x - before_x
-        share = (x[..., k, None, None] - before_x) / torch.where(span == 0, torch.ones_like(span), span)
-        chords = (before_y + share * (behind_y - before_y)).flatten(-2)
-        top.append(torch.maximum(chords.amax(-1), y[..., k]))
-        bottom.append(torch.minimum(chords.amin(-1), y[..., k]))
-    depth = torch.stack(top, -1) - torch.stack(bottom, -1)
-    return (x.diff(dim=-1) * (depth[..., 1:] + depth[..., :-1])).sum(-1) / 2
+    return _hull(*_corners(a, b), b)
 
 
-def _corners(box: Tensor, centre: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
-    """Return x and y (..., 4) of a box's corners, its centre moved to `centre` (..., 2), then turned about 0."""
-    along, across = (torch.tensor(signs, dtype=box.dtype, device=box.device) / 2 for signs in (_ALONG, _ACROSS))
-    cos, sin = turn.cos(), turn.sin()
-    middle_x = centre[..., 0] * cos - centre[..., 1] * sin
-    middle_y = centre[..., 0] * sin + centre[..., 1] * cos
-    heading = (box[..., 6] + turn)[..., None]
-    length, width = box[..., 3, None] * along, box[..., 4, None] * across
+def shared_and_hull_area(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return `shared_area` and `hull_area`, (...) and (...), with the corners worked out once."""
+    corners = _corners(a, b)
+    return _flux(*corners, b), _hull(*corners, b)
+
+
+def _corners(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return x and y (..., 4) of the corners of a in the frame of b."""
+    along, across = _halves(a)
+    cos, sin = b[..., 6].cos(), b[..., 6].sin()
+    ahead, left = a[..., 0] - b[..., 0], a[..., 1] - b[..., 1]
+    x, y = ahead * cos + left * sin, left * cos - ahead * sin
+    heading = (a[..., 6] - b[..., 6])[..., None]
     cos, sin = heading.cos(), heading.sin()
-    return middle_x[..., None] + length * cos - width * sin, middle_y[..., None] + length * sin + width * cos
+    return x[..., None] + along * cos - across * sin, y[..., None] + along * sin + across * cos
+
+
+def _halves(box: Tensor) -> tuple[Tensor, Tensor]:
+    """Return where a box's corners lie along and across it, (..., 4), counter-clockwise."""
+    along, across = (torch.tensor(signs, dtype=box.dtype, device=box.device) / 2 for signs in (_ALONG, _ACROSS))
+    return box[..., 3, None] * along, box[..., 4, None] * across
+
+
+def _flux(x: Tensor, y: Tensor, b: Tensor) -> Tensor:
+    half_length, half_width = b[..., 3, None] / 2, b[..., 4, None] / 2
+    x_next, y_next = x.roll(-1, -1), y.roll(-1, -1)
+    low, high = _clamp(y, half_width), _clamp(y_next, half_width)
+    rise = y_next - y
+    slope = (x_next - x) / torch.where(rise == 0, torch.ones_like(rise), rise)
+    return ((high - low) * _mean_clamped(x + slope * (low - y), x_next + slope * (high - y_next), half_length)).sum(-1)
+
+
+def _hull(x: Tensor, y: Tensor, b: Tensor) -> Tensor:
+    points = torch.stack([x, y], -2)
+    points = torch.cat([points, torch.stack(_halves(b), -2).expand_as(points)], -1)
+    x, order = points[..., 0, :].sort(-1)
+    y = points[..., 1, :].gather(-1, order)
+    before, at, behind = _TRIPLES.to(x.device)
+    x_before, y_before, span = x[..., before], y[..., before], x[..., behind] - x[..., before]
+    share = (x[..., at] - x_before) / torch.where(span == 0, torch.ones_like(span), span)
+    chord = y_before + share * (y[..., behind] - y_before)
+    column = at.expand(chord.shape)
+    depth = y.scatter_reduce(-1, column, chord, "amax") - y.scatter_reduce(-1, column, chord, "amin")
+    return (x.diff(dim=-1) * (depth[..., 1:] + depth[..., :-1])).sum(-1) / 2
 
 
 def _clamp(value: Tensor, reach: Tensor) -> Tensor:
