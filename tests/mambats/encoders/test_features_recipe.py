@@ -89,3 +89,50 @@ def test_the_recipe_shows_a_table(show: str, tmp_path: Path, monkeypatch, capsys
     printed = capsys.readouterr().out.splitlines()
     assert printed[-1].startswith(only)
     assert printed[-1].count("±") == len(json.loads((tmp_path / "out.json").read_text())["targets"])
+
+
+RECIPES = Path(__file__).parents[3] / "recipes"
+PARTS = [
+    ("imu", "imu_preintegrated", {"encoder": None, "room": 24}),
+    ("imu", "imu_learned", {"preintegration": None, "room": 24}),
+    ("points", "points_unmixed", {"layers": 0, "width": 32}),
+    ("points", "points_pillars", {"width": 32, "channels": 7}),
+]
+
+
+@pytest.mark.parametrize(("show", "part", "wanted"), PARTS)
+def test_a_part_takes_one_thing_from_a_recipe(show: str, part: str, wanted: dict[str, object]) -> None:
+    pytest.importorskip("jsonargparse")
+    from mambats.command import recipe
+
+    seen = {}
+
+    class Stop(Exception):
+        pass
+
+    class Look(recipe.RecipeCLI):
+        def instantiate_classes(self) -> None:
+            seen.update(self.config.fit.model.init_args.model.init_args.encoder.init_args.extractors)
+            raise Stop
+
+    paths = (RECIPES / "fusion" / f"features_{show}.yaml", RECIPES / "parts" / f"{part}.yaml")
+    with pytest.raises(Stop):
+        Look(["fit", *(word for path in paths for word in ("--config", str(path)))], "features")
+    (extractor,) = seen.values()
+    assert {name: extractor.init_args[name] for name in wanted} == wanted
+    assert ("Pillar" in extractor.class_path) == ("pillars" in part)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("show", ["imu", "points"])
+def test_a_recipe_of_extractors_trains_and_is_scored(show: str, tmp_path: Path, capsys) -> None:
+    pytest.importorskip("jsonargparse")
+    from mambats.cli import main
+
+    robots = "--data.init_args.source.init_args.source.init_args" + (".robots.init_args" if show == "points" else "")
+    words = ["--config", str(RECIPES / "fusion" / f"features_{show}.yaml"), "--runs", str(tmp_path)]
+    words += [f"{robots}.series", "5", f"{robots}.duration", "2.3", "--trainer.logger", "false"]
+    assert main(["fit", *words, "--trainer.max_epochs", "1"]) == 0
+    assert main(["test", *words]) == 0
+    printed = capsys.readouterr().out
+    assert "training mean" in printed and "rmse_w" in printed
