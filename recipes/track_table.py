@@ -117,12 +117,17 @@ def published(kind: str) -> Tracker:
     )
 
 
-def above(tracks: Objects, least: float) -> Objects:
-    """Return the tracks whose mean score, over all of a track, is high enough."""
-    assert tracks.identity is not None and tracks.score is not None
+def above(history: History, detections: Objects, least: float) -> Objects:
+    """Return the tracks told of online whose mean score, over the frames of all of a track, is high enough."""
+    tracks = tell(history, detections)
+    assert tracks.identity is not None and detections.score is not None
+    rows = torch.nonzero(history.shown)[:, 0]
+    rows = rows[torch.argsort(history.frame[rows], stable=True)]  # as they are told of
+    score = detections.score[history.tracks.detection[rows]]
     _, which = tracks.identity.unique(return_inverse=True)
-    total = torch.zeros(int(which.max()) + 1 if len(which) else 0).double().index_add(0, which, tracks.score.double())
-    return tracks.take((total / which.bincount())[which] >= least) if len(which) else tracks
+    count = which.bincount()
+    total = torch.zeros(len(count), dtype=score.dtype).index_add(0, which, score)
+    return tracks.take((total / count)[which] >= least)
 
 
 def fitted(tracker: Tracker, kind: str, name: str, fits: Path | None) -> Tracker:
@@ -166,9 +171,10 @@ def table(root: Path, kind: str, names: list[str], recipe: Path, fits: Path | No
     sequences = [read(root, kind, name) for name in names]
     lines = list[Line]()
     histories, nis, speed = followed(sequences, lambda _: published(kind))
-    told = [tell(h, one.detections) for h, one in zip(histories, sequences, strict=True)]
+    least = PUBLISHED[kind][-1]
+    told = [above(h, one.detections, least) for h, one in zip(histories, sequences, strict=True)]
     lines.append(Line("AB3DMOT's settings, online, whole-track threshold",
-                      [above(one, PUBLISHED[kind][-1]) for one in told], nis, speed))  # fmt: skip
+                      told, nis, speed))  # fmt: skip
     sensors = "LiDAR"
     if camera and (joins := read_recipe(recipe).camera) is not None:
         sequences, sensors = [joined(root, kind, one, joins) for one in sequences], "LiDAR + camera"

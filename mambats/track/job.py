@@ -118,12 +118,15 @@ class Job:
         poses = None if self.sources.poses is None else read_planar_poses(
             self.sources.poses / f"{name}.txt", self.sources.calibration / f"{name}.txt"
         )  # fmt: skip
-        frames = max((len(one) for one in read), default=0) if poses is None else len(poses)
+        pictured = [self._pictured(recipe, name) for recipe in self.recipes]
+        lengths = [len(one) for one in (*read, *pictured) if one is not None]
+        frames = max(lengths, default=0) if poses is None else len(poses)
         told, seconds = list[Objects](), 0.0
-        for recipe, found in zip(self.recipes, read, strict=True):
-            objects = _lasting(found, frames, name)
+        for recipe, found, second in zip(self.recipes, read, pictured, strict=True):
+            objects, added = _lasting(found, frames, name), None
             _check_calibration(objects, camera, self.sources.calibration / f"{name}.txt")
-            objects, added = self._with_camera(recipe, objects, name)
+            if second is not None and recipe.camera is not None:
+                objects, added = recipe.camera(objects, _lasting(second, frames, name))
             began = time.process_time()
             made = tell(recipe.tracker.run(objects, poses, added), objects, self.mode, self.lag)
             seconds += time.process_time() - began
@@ -139,13 +142,12 @@ class Job:
             raise DataError(f"{path}: holds {', '.join(objects.classes)}, the recipe follows {kind!r}: take another.")
         return objects.of_class(kind)
 
-    def _with_camera(self, recipe: Recipe, objects: Objects, name: str) -> tuple[Objects, Tensor | None]:
-        """Join what the camera saw, where there is one and the recipe says what it is worth."""
+    def _pictured(self, recipe: Recipe, name: str) -> Objects | None:
+        """What the camera saw, where there is one and the recipe says what it is worth."""
         if self.sources.camera is None or recipe.camera is None:
-            return objects, None
+            return None
         path = self.sources.camera / recipe.kind / f"{name}.txt"
-        seen = from_kitti(read_detections_2d({recipe.kind: path}, len(objects))).of_class(recipe.kind)
-        return recipe.camera(objects, seen)
+        return from_kitti(read_detections_2d({recipe.kind: path})).of_class(recipe.kind)
 
     def _camera(self, name: str) -> Tensor:
         path = self.sources.calibration / f"{name}.txt"

@@ -66,6 +66,23 @@ def test_a_lag_fills_gaps_and_first_frames(folder: Path) -> None:
     assert bool(told.pixels.isfinite().all())
 
 
+def test_a_camera_gives_its_boxes_and_must_be_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "cam" / "Car").mkdir(parents=True)
+    found = from_kitti(read_detections(folder / "det" / "Car" / "0000.txt", FRAMES))
+    rows = [
+        f"{f},{','.join(str(v + 1.0) for v in p)},0.9"
+        for f, p in zip(found.frames.tolist(), found.pixels.tolist(), strict=True)
+    ]
+    (folder / "cam" / "Car" / "0000.txt").write_text("\n".join([*rows, f"{FRAMES + 1},0,0,9,9,0.9"]) + "\n")
+    assert track(folder, "--camera", str(folder / "cam")) == 0
+    told = from_kitti(read_tracks(folder / "out" / "0000.txt", FRAMES))
+    torch.testing.assert_close(told.between(19, 20).pixels.sort(0).values,
+                               found.between(19, 20).pixels.sort(0).values + 1.0)  # fmt: skip
+    (folder / "cam" / "Car" / "0000.txt").unlink()
+    assert track(folder, "--camera", str(folder / "cam")) == 2
+    assert "cam/Car/0000.txt" in capsys.readouterr().err
+
+
 def change(folder: Path, at: int, text: str | None) -> None:
     rows = lines()
     rows[at : at + 1] = [] if text is None else [text]
