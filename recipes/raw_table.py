@@ -148,9 +148,9 @@ def train(words: argparse.Namespace) -> None:
 
 
 def held_out(words: argparse.Namespace) -> SweepTable:
-    """Return the held-out drives, simulated once."""
+    """Return the held-out drives, simulated once, and on the CPU: a GPU would draw others, and scores would differ."""
     lidar = Lidar(columns=words.columns)
-    return LidarDrives(words.held, words.held_seconds, HELD_SEED, None, lidar, str(words.folder), DEVICE).sweeps()
+    return LidarDrives(words.held, words.held_seconds, HELD_SEED, None, lidar, str(words.folder)).sweeps()
 
 
 def fit(model: nn.Module, sweeps: SweepTable, words: argparse.Namespace) -> int:
