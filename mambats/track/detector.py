@@ -9,7 +9,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mambats.estimators import check_covariance
 from mambats.track.objects import Objects
 
 FEATURES = ("one", "log_range", "log_odds")
@@ -164,12 +163,3 @@ def turns(yaw: Tensor) -> Tensor:
     """Return rotations of the plane (..., 2, 2) by angles (...)."""
     cos, sin = yaw.cos(), yaw.sin()
     return torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
-
-
-def check_noise(detections: Detections) -> None:
-    """Refuse covariances that are none.
-
-    Raises:
-        ValueError: Names the first.
-    """
-    check_covariance(detections.covariance, "covariance")

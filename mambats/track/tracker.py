@@ -104,7 +104,7 @@ class Tracker:
             added: To the log odds of the detections by another sensor, shape (N,), as `CameraEvidence` gives it.
 
         Returns:
-            All that was known frame by frame; `mambats.track.told` makes tracks of it, online or with hindsight.
+            All that was known frame by frame; `mambats.track.tell` makes tracks of it, online or with hindsight.
 
         Raises:
             ValueError: If a box or a score is not finite, or there is not one pose a frame.
