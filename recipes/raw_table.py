@@ -25,7 +25,6 @@ import torch
 from torch import Tensor, nn
 
 from mambats.encoders.features import PillarEncoder, PointGrid
-from mambats.formats.kitti.upright import upright_boxes
 from mambats.series import Recording
 from mambats.task import Optimiser, parameter_groups
 from mambats.track import (
@@ -59,8 +58,6 @@ from mambats.track.centre.picture import plot_sweep
 from mambats.track.centre.precision import match
 from mambats.track.metrics import HOTA, ClearMOT, PlainRule
 from mambats.track.objects import splits_of
-from mambats_datasets.kitti import KittiObject
-from mambats_datasets.nuscenes import NuScenes
 from mambats_datasets.synthetic.crossing import CrossingWorlds, StatedDetector
 from mambats_datasets.synthetic.world import Lidar
 from mambats_datasets.synthetic.world.lidar_drives import LidarDrives
@@ -247,6 +244,9 @@ class Upright:
 
     def recordings(self) -> list[Recording]:
         """Return the recordings of `KittiObject`."""
+        from mambats.formats.kitti.upright import upright_boxes  # here: training needs no reader of files
+        from mambats_datasets.kitti import KittiObject
+
         made = KittiObject().recordings()
         return [
             replace(one, ragged={**one.ragged, "labels": upright_boxes(one.ragged["labels"], one.frames)})
@@ -256,6 +256,8 @@ class Upright:
 
 def real(words: argparse.Namespace) -> None:
     """Draw what the detector finds in real frames, never trained on, and in a held-out sweep."""
+    from mambats_datasets.nuscenes import NuScenes
+
     stored = torch.load(words.folder / f"centre_{words.seed}.pt", map_location="cpu", weights_only=True)
     model = model_of(**stored["settings"]).eval()
     model.load_state_dict(stored["state"])
