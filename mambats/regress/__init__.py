@@ -10,9 +10,11 @@ from mambats.regress.cuts import Cuts
 from mambats.regress.head import Estimate, GaussianHead, IntervalHead, QuantileHead
 from mambats.regress.metrics import cmapss_score
 from mambats.regress.model import Regressor
+from mambats.regress.stream_model import StreamRegressor
 
 if TYPE_CHECKING:
     from mambats.regress.report import RegressReport
+    from mambats.regress.stream_task import StreamRegressTask
     from mambats.regress.task import RegressTask
 
 __all__ = [
@@ -24,10 +26,12 @@ __all__ = [
     "RegressReport",
     "RegressTask",
     "Regressor",
+    "StreamRegressTask",
+    "StreamRegressor",
     "cmapss_score",
 ]
 
-_LAZY = {"RegressTask": "task", "RegressReport": "report"}
+_LAZY = {"RegressTask": "task", "RegressReport": "report", "StreamRegressTask": "stream_task"}
 
 
 def __getattr__(name: str) -> Any:
