@@ -45,7 +45,8 @@ def needed_stretch(
     """
     if not truth.numel():
         raise ValueError("no entry was given: conformal calibration needs cases that were kept aside.")
-    held, point = (each if floor is None and cap is None else each.clamp(floor, cap) for each in (truth, estimate.point))
+    pair = truth, estimate.point
+    held, point = (each if floor is None and cap is None else each.clamp(floor, cap) for each in pair)
     error = torch.where(held == point, 0, held - estimate.point)
     reach = torch.where(error >= 0, estimate.high - estimate.point, estimate.point - estimate.low)
     needed = torch.where(error == 0, 0, error.abs() / reach.clamp_min(1e-9)).sort().values

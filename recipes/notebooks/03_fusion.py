@@ -205,7 +205,8 @@ else:
     source = SimulatedRobots("robot", series=LESSONS, duration=LESSON + 0.3, seed=5)
     data = SensorDataModule(source, ["imu", "gnss", "wheel"], length=LESSON, batch_size=8)
     encoder = StreamFusion(Navigator.channels(), width=16, layers=1, period_ns=bank.tick_ns)
-    task = OdometryTask(Navigator(encoder, bank, trust=2.0, gain=5.0), optimiser=Optimiser(lr=1e-2, warmup=0.1), every=2)
+    model = Navigator(encoder, bank, trust=2.0, gain=5.0)
+    task = OdometryTask(model, optimiser=Optimiser(lr=1e-2, warmup=0.1), every=2)
     trainer = Trainer(
         accelerator="cpu",
         max_epochs=EPOCHS,
