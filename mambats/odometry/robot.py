@@ -19,8 +19,8 @@ def inertial_filter() -> InertialFilter:
 
     Set by hand, since scale errors and misalignment act as noise that the data sheet does not have: of fourteen
     settings this had the least RMSE of position, 0.706 m, over 64 simulated drives of a validation seed (500,000). The
-    data sheet had 0.746 m, those of the greatest likelihood (`mambats.odometry.tuning`) 0.817 m, because they trust
-    `rolling` too much (0.002 m/s).
+    data sheet had 0.746 m, those of the greatest likelihood 0.817 m, of a search that tuned `rolling` too and came to
+    trust it too much (0.002 m/s); `mambats.odometry.tuning` leaves it out since.
     """
     return _filter((1e-3, 1e-2, 6e-5, 3e-3))
 

@@ -29,8 +29,7 @@ class Seconded(NamedTuple):
 class CameraEvidence:
     """Raises the log odds of a detection that the camera sees too, lowers those of one it does not.
 
-    Numbers are the differences of two logistic regressions on labelled sequences, with the camera and without
-    (recipes/track_fit.py). A detection takes over the camera's box in the picture. What the camera alone sees has no
+    Numbers are the differences of two logistic regressions on labelled sequences, with the camera and without. A detection takes over the camera's box in the picture. What the camera alone sees has no
     place in space and is left out.
 
     Args:
