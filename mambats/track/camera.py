@@ -29,8 +29,9 @@ class Seconded(NamedTuple):
 class CameraEvidence:
     """Raises the log odds of a detection that the camera sees too, lowers those of one it does not.
 
-    Numbers are the differences of two logistic regressions on labelled sequences, with the camera and without. A detection takes over the camera's box in the picture. What the camera alone sees has no
-    place in space and is left out.
+    Numbers are the differences of two logistic regressions on labelled sequences, with the camera and without. A
+    detection takes over the camera's box in the picture. What the camera alone sees has no place in space and is left
+    out.
 
     Args:
         own: Added a unit of the score in space: beside a camera it counts for less.
