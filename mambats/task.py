@@ -13,6 +13,8 @@ import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 from torch import Tensor, nn
 
+from mambats.checkpoint import check_same_model, write_entry
+
 Stage = Literal["train", "val", "test"]
 
 
@@ -126,3 +128,30 @@ class Task(lightning.LightningModule, ABC):
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: settings.factor(step, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class StreamsTask(Task):
+    """A task on streams of sensors: its checkpoint names the channels, the period and the data it was fitted on.
+
+    A subclass sets `source`, `fingerprint`, `channels` and `period_ns` once it has seen the data.
+
+    Args:
+        optimiser: Optimiser settings; the defaults of `Optimiser` where None.
+    """
+
+    def __init__(self, optimiser: Optimiser | None = None) -> None:
+        super().__init__(optimiser)
+        self.source, self.fingerprint, self.channels = "", "", tuple[str, ...]()
+        self.period_ns: int | None = None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write the recipe beside the tensors, as plain values."""
+        if self.period_ns is None:
+            raise ValueError("the task has seen no data, so there is nothing to save: fit it first.")
+        write_entry(checkpoint, self, self.channels, self.period_ns, source=self.source, fingerprint=self.fingerprint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another model."""
+        entry = check_same_model(checkpoint, self)
+        self.channels, self.period_ns = tuple(entry.channels), entry.period_ns
+        self.source, self.fingerprint = entry.source, entry.fingerprint

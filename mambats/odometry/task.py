@@ -10,7 +10,6 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from mambats.checkpoint import check_same_model, write_entry
 from mambats.odometry.degrade import side_by_side
 from mambats.odometry.drives import Drives
 from mambats.odometry.faults import RandomFaults
@@ -20,13 +19,13 @@ from mambats.odometry.navigator import Navigator
 from mambats.odometry.report import OdometryReport
 from mambats.odometry.start import drawn_start
 from mambats.series import SensorWindow
-from mambats.task import Optimiser, Stage, Task
+from mambats.task import Optimiser, Stage, StreamsTask
 
 #: Drives whose filters run side by side: what they say of each is kept until all are done.
 _CHUNK = 64
 
 
-class OdometryTask(Task):
+class OdometryTask(StreamsTask):
     """Train, validate and test a `Navigator` on windows with ground truth (`SensorDataModule`).
 
     Before the first step the filters run over every training and validation window, each `versions` times with faults
@@ -58,8 +57,6 @@ class OdometryTask(Task):
             raise ValueError(f"versions is {versions}, every {every}: need at least 1.")
         self.model, self.loss, self.faults = model, loss, faults
         self.versions, self.every, self.seed = versions, every, seed
-        self.source, self.fingerprint, self.channels = "", "", tuple[str, ...]()
-        self.period_ns: int | None = None
         self._ready: dict[str, Drives] = {}
         self._place: dict[str, dict[tuple[int, int], int]] = {}
         self._judged: list[tuple[Tensor, Tensor]] = []
@@ -157,18 +154,6 @@ class OdometryTask(Task):
     def report(self, name: str, folder: Path) -> Callback:
         """Return what writes the table and pictures of a test."""
         return OdometryReport(name, folder, self.seed)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the recipe beside the tensors, as plain values."""
-        if self.period_ns is None:
-            raise ValueError("the task has seen no data, so there is nothing to save: fit it first.")
-        write_entry(checkpoint, self, self.channels, self.period_ns, source=self.source, fingerprint=self.fingerprint)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another model."""
-        entry = check_same_model(checkpoint, self)
-        self.channels, self.period_ns = tuple(entry.channels), entry.period_ns
-        self.source, self.fingerprint = entry.source, entry.fingerprint
 
 
 def _by_clock(before: SensorWindow, after: SensorWindow) -> list[list[int]]:

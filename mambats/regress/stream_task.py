@@ -10,14 +10,13 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from mambats.checkpoint import check_same_model, write_entry
 from mambats.regress.stream_model import StreamRegressor
 from mambats.results import Row, rows_of, table, write_results
 from mambats.series import SensorWindow
-from mambats.task import Optimiser, Stage, Task
+from mambats.task import Optimiser, Stage, StreamsTask
 
 
-class StreamRegressTask(Task):
+class StreamRegressTask(StreamsTask):
     """Train, validate and test a `StreamRegressor` on windows with ground truth (`SensorDataModule`).
 
     Every row of the truth asks at its stamp; targets are scaled by the training windows' mean and deviation.
@@ -31,8 +30,6 @@ class StreamRegressTask(Task):
     def __init__(self, model: StreamRegressor, truth: str = "motion", optimiser: Optimiser | None = None) -> None:
         super().__init__(optimiser)
         self.model, self.truth = model, truth
-        self.source, self.fingerprint, self.channels = "", "", tuple[str, ...]()
-        self.period_ns: int | None = None
 
     def setup(self, stage: str) -> None:
         """Scale the targets on the training windows (Lightning calls this after the data's setup).
@@ -68,18 +65,6 @@ class StreamRegressTask(Task):
     def report(self, name: str, folder: Path) -> Callback:
         """Return what writes the table of a test."""
         return StreamReport(name, folder)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the recipe beside the tensors, as plain values."""
-        if self.period_ns is None:
-            raise ValueError("the task has seen no data, so there is nothing to save: fit it first.")
-        write_entry(checkpoint, self, self.channels, self.period_ns, source=self.source, fingerprint=self.fingerprint)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another model."""
-        entry = check_same_model(checkpoint, self)
-        self.channels, self.period_ns = tuple(entry.channels), entry.period_ns
-        self.source, self.fingerprint = entry.source, entry.fingerprint
 
 
 class StreamReport(Callback):

@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mambats.checkpoint import check_same_model, write_entry
 from mambats.odometry.ins.starts import Starts
 from mambats.recipe import describe, rebuild, with_setting
-from mambats.task import Optimiser, Stage, Task
+from mambats.task import Optimiser, Stage, StreamsTask
 
 #: Share of the untrained loss by which training must lower it to count: one part of one drive validates, and windows
 #: overlap. Kept for gains of 0.1 % and less, learned noise lost 4 to 10 % in the test of the drive (GTSAM's), a learned
@@ -20,7 +19,7 @@ from mambats.task import Optimiser, Stage, Task
 _MARGIN = 0.01
 
 
-class AloneTask(Task):
+class AloneTask(StreamsTask):
     """Train something on windows in which nothing corrects an inertial unit.
 
     The first epoch trains nothing, and the `val_loss` of later ones is raised by a margin: what is learned is kept only
@@ -46,8 +45,6 @@ class AloneTask(Task):
         if no_mixer:
             model = rebuild(with_setting(describe(model), "no_mixer", True))
         self.model, self.lengths, self.no_mixer = model.double(), lengths, no_mixer
-        self.source, self.fingerprint, self.channels = "", "", tuple[str, ...]()
-        self.period_ns: int | None = None
         self._untrained = dict[int, Tensor]()
 
     @abstractmethod
@@ -88,15 +85,3 @@ class AloneTask(Task):
     def test_step(self, batch: Starts, batch_idx: int) -> Tensor:
         """Score nothing here: the report lets all contestants cross the same windows."""
         return torch.zeros((), device=self.device)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the recipe beside the tensors, as plain values."""
-        if self.period_ns is None:
-            raise ValueError("the task has seen no data, so there is nothing to save: fit it first.")
-        write_entry(checkpoint, self, self.channels, self.period_ns, source=self.source, fingerprint=self.fingerprint)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another model."""
-        entry = check_same_model(checkpoint, self)
-        self.channels, self.period_ns = tuple(entry.channels), entry.period_ns
-        self.source, self.fingerprint = entry.source, entry.fingerprint

@@ -9,14 +9,13 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from mambats.checkpoint import check_same_model, write_entry
-from mambats.task import Optimiser, Stage, Task
+from mambats.task import Optimiser, Stage, StreamsTask
 from mambats.track.centre.model import CentreDetector, Found
 from mambats.track.centre.report import DetectReport
 from mambats.track.centre.sweeps import SweepBatch
 
 
-class DetectTask(Task):
+class DetectTask(StreamsTask):
     """Train, validate and test a `CentreDetector` on sweeps with boxes (`SweepModule`).
 
     Args:
@@ -33,8 +32,6 @@ class DetectTask(Task):
         if not 0 <= mirror <= 1:
             raise ValueError(f"mirror is {mirror}: needed 0 to 1.")
         self.model, self.mirror = model, mirror
-        self.source, self.fingerprint, self.channels = "", "", tuple[str, ...]()
-        self.period_ns: int | None = None
 
     def setup(self, stage: str) -> None:
         """Note what the data is, and check that it has the model's classes."""
@@ -66,15 +63,3 @@ class DetectTask(Task):
     def report(self, name: str, folder: Path) -> Callback:
         """Return what writes the table and picture of a test."""
         return DetectReport(name, folder)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the recipe beside the tensors, as plain values."""
-        if self.period_ns is None:
-            raise ValueError("the task has seen no data, so there is nothing to save: fit it first.")
-        write_entry(checkpoint, self, self.channels, self.period_ns, source=self.source, fingerprint=self.fingerprint)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another model."""
-        entry = check_same_model(checkpoint, self)
-        self.channels, self.period_ns = tuple(entry.channels), entry.period_ns
-        self.source, self.fingerprint = entry.source, entry.fingerprint
