@@ -56,9 +56,9 @@ def encoder_of(fusion: str, width: int, layers: int) -> FusionEncoder:
             return ConcatenationFusion(streams, width, layers, period_ns=period_ns, clock="state", dropout=0.05)
 
 
-def made_navigator(fusion: str = "event", width: int = 8, layers: int = 1) -> Navigator:
+def made_navigator(fusion: str = "event", width: int = 8, layers: int = 1, gain: float = 1.0) -> Navigator:
     """Return an untrained navigator with the filters of a small robot."""
-    return Navigator(encoder_of(fusion, width, layers), FilterBank()).to(DEVICE)
+    return Navigator(encoder_of(fusion, width, layers), FilterBank(), gain=gain).to(DEVICE)
 
 
 def windows_of(
@@ -161,7 +161,7 @@ def train(given: argparse.Namespace) -> None:
     """Train one navigator, calibrate it on validation drives, score it on test drives."""
     torch.manual_seed(given.seed)
     generator, began = torch.Generator().manual_seed(given.seed), time.monotonic()
-    model = made_navigator(given.fusion, given.width, given.layers).train()
+    model = made_navigator(given.fusion, given.width, given.layers, given.gain).train()
     drives = kept(given.folder, "train").to(DEVICE)
     groups = parameter_groups(nn.ModuleList([model.encoder, model.head]), 0.01)
     settings, optimiser = Optimiser(lr=given.lr), torch.optim.AdamW(groups, lr=given.lr)
@@ -212,7 +212,8 @@ def table(given: argparse.Namespace) -> None:
 def contestants(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """Return the scores of every run by condition: of navigators, and of what `odometry_hybrid.py` left beside them."""
     runs = {kind: [json.loads(f.read_text())["test"] for f in sorted(folder.glob(f"{kind}_*.json"))] for kind in KINDS}
-    runs["learned noise in the filter"] = [json.loads(f.read_text()) for f in sorted(folder.glob("hybrid_*.json"))]
+    hybrids = sorted(folder.glob("hybrid_*.json"))
+    runs["learned noise in the filter"] = [json.loads(f.read_text())["test"] for f in hybrids]
     runs["filter by likelihood"] = [json.loads(f.read_text()) for f in folder.glob("likelihood.json")]
     return runs
 
@@ -241,6 +242,7 @@ def main() -> None:
             for option, value in (("seed", 0), ("steps", 2000), ("width", 64), ("layers", 2), ("batch", 64)):
                 task.add_argument(f"--{option}", type=int, default=value)
             task.add_argument("--lr", type=float, default=2e-3)
+            task.add_argument("--gain", type=float, default=1.0, help="how fast training moves the weights")
     given = parser.parse_args()
     given.action(given)
 
