@@ -18,9 +18,9 @@ def inertial_filter() -> InertialFilter:
     """Return the filter of inertial unit, GNSS and wheels.
 
     Set by hand, since scale errors and misalignment act as noise that the data sheet does not have: of fourteen
-    settings this had the least RMSE of position, 0.706 m, over 64 simulated drives of a validation seed (500,000). The
-    data sheet had 0.746 m, those of the greatest likelihood 0.817 m, of a search that tuned `rolling` too and came to
-    trust it too much (0.002 m/s); `mambats.odometry.tuning` leaves it out since.
+    settings this had the least RMSE of position, 0.706 m, over 64 simulated drives of a validation seed (500,000); the
+    data sheet had 0.746 m. On 128 test drives it has 0.749 m, and the setting of the greatest likelihood, which takes
+    wheels for straighter than they are, 0.804 m (`recipes/odometry_hybrid.py tune`).
     """
     return _filter((1e-3, 1e-2, 6e-5, 3e-3))
 
