@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from mambats.formats.error import DataError
-from mambats.series import Stamps
+
+if TYPE_CHECKING:
+    from mambats.series import Stamps  # loads torch, which a robot may not have
 
 DAY = 86_400 * 10**9
 

@@ -237,6 +237,8 @@ class Forecaster(nn.Module):
     ) -> tuple[Tensor, SkipState | tuple[()]]:
         if self.skip is None or not isinstance(state.skip, SkipState):
             return location[:, at][:, :, None], ()
+        if rows.gaps is not None and rows.values.shape[1] == 1 and at.shape[0] == 1:
+            return self.skip.step(rows.values, rows.gaps, _seen(rows), state.skip)
         return self.skip.roll(rows.values, rows.gaps, _seen(rows), state.skip, at)
 
     def _inputs(self, rows: Rows, location: Tensor, scale: Tensor) -> tuple[Tensor, Tensor | None]:

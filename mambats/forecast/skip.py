@@ -63,6 +63,19 @@ class LinearSkip(nn.Module):
         last = self._gather(history, seen, *self._rows_at(place, place[:, -1:]))
         return self(windows, flags), SkipState(last[0][:, 0], last[1][:, 0])
 
+    def step(self, values: Tensor, gaps: Tensor, observed: Tensor, state: SkipState) -> tuple[Tensor, SkipState]:
+        """Forecast (B, 1, K, C) from one row (B, 1, C), gaps (B, 1) after the one before: `roll`, without its search.
+
+        The history moves by as many places as periods passed, so that exporters need no search in sorted places.
+        """
+        # The newest place holds this row, also where no time passed: two rows of one stamp leave the later value.
+        source = gaps.round().long() + torch.arange(self.lookback - 1, device=values.device)  # (B, L - 1)
+        there = (source < self.lookback)[..., None]
+        index = source.clamp(0, self.lookback - 1)[..., None].expand(-1, -1, values.shape[2])
+        history = torch.cat([state.values.gather(1, index), values], 1)
+        flags = torch.cat([state.observed.gather(1, index) & there, observed], 1)
+        return self(history, flags)[:, None], SkipState(history, flags)
+
     def _history_places(self, batch: int) -> Tensor:
         return torch.arange(1 - self.lookback, 1, device=self.weight.device).expand(batch, -1)
 

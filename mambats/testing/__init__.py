@@ -1,5 +1,6 @@
 """The laws as public checks: put your own mixer or encoder through them."""
 
+from mambats.series.state import flatten_state, map_state, restore_state
 from mambats.testing.compare import TOLERANCE, agree, require
 from mambats.testing.encoder import check_absent_values, check_encoder, check_refusals, check_removed, check_trivial
 from mambats.testing.estimator import check_covariances, check_estimator, check_run, needs_covariance
@@ -25,7 +26,6 @@ from mambats.testing.sequence import (
     check_state_gradients,
     check_steps,
 )
-from mambats.testing.state import flatten_state, map_state, restore_state
 
 __all__ = [
     "TOLERANCE",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mambats.protocols import Encoder
+from mambats.series.state import map_state
 from mambats.testing.compare import agree, require
 from mambats.testing.rows import Rows, draw_rows
 from mambats.testing.sequence import (
@@ -21,7 +22,6 @@ from mambats.testing.sequence import (
     check_state_gradients,
     check_steps,
 )
-from mambats.testing.state import map_state
 
 
 def check_encoder(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mambats.estimators import filter_window
 from mambats.protocols import Estimator
+from mambats.series.state import flatten_state
 from mambats.testing.compare import agree, require
 from mambats.testing.estimator_state import (
     check_holes,
@@ -24,7 +25,6 @@ from mambats.testing.estimator_state import (
 )
 from mambats.testing.moments import Moment, as_window, draw_moments, play
 from mambats.testing.sequence import agree_states
-from mambats.testing.state import flatten_state
 
 
 def check_estimator(

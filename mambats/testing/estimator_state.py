@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from mambats.protocols import Estimator
+from mambats.series.state import flatten_state, map_state
 from mambats.testing.compare import require
 from mambats.testing.moments import Moment, play
 from mambats.testing.sequence import agree_states
-from mambats.testing.state import flatten_state, map_state
 
 
 def check_standing_still(estimator: Estimator, state: Any) -> None:

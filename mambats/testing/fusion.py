@@ -11,11 +11,11 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from mambats.protocols import Event, FusionEncoder
+from mambats.series.state import flatten_state, map_state, restore_state
 from mambats.testing.compare import agree, require
 from mambats.testing.encoder import refuses
 from mambats.testing.sensor_rows import Streams, draw_streams, every_tensor
 from mambats.testing.sequence import agree_states, weigh
-from mambats.testing.state import flatten_state, map_state, restore_state
 
 
 def check_fusion_encoder(

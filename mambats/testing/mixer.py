@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mambats.protocols import Mixer
+from mambats.series.state import map_state
 from mambats.testing.compare import agree, require
 from mambats.testing.rows import Rows, draw_rows
 from mambats.testing.sequence import (
@@ -23,7 +24,6 @@ from mambats.testing.sequence import (
     check_state_gradients,
     check_steps,
 )
-from mambats.testing.state import map_state
 
 
 def check_mixer(

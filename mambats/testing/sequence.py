@@ -10,9 +10,9 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from mambats.protocols import Encoder, Mixer
+from mambats.series.state import flatten_state, map_state, restore_state
 from mambats.testing.compare import agree, require
 from mambats.testing.rows import Rows, draw_rows
-from mambats.testing.state import flatten_state, map_state, restore_state
 
 
 def agree_states(law: str, given: Any, expected: Any) -> None:

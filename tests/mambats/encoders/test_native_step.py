@@ -10,7 +10,7 @@ from torch import nn
 
 from mambats.encoders import CapturedStep, CausalEncoder
 from mambats.mixers import MambaSettings
-from mambats.testing.state import flatten_state, map_state
+from mambats.series.state import flatten_state, map_state
 from mambats_kernels import native
 from mambats_kernels.backend import use_backend
 
