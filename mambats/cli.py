@@ -26,6 +26,10 @@ COMMANDS = {
         "mambats.command.data_run",
         "show or convert recordings of any robot: data info PATH, data convert PATH OUT",
     ),
+    "check-recipe": (
+        "mambats.command.check_recipe",
+        "walk recipes as text, importing nothing, and say what they may not name",
+    ),
     "doctor": ("mambats.command.doctor", "show versions, devices and back-ends; check that parallel and step agree"),
     "demo": (
         "mambats.command.demo",
@@ -38,7 +42,7 @@ HELP = f"""usage: mambats COMMAND [--config RECIPE.yaml ...] [--KEY VALUE ...]
 mambats {__version__}: state-space (Mamba) models, trained in parallel and run one measurement at a time.
 
 commands:
-{chr(10).join(f"  {name:<10}{line}" for name, (_, line) in COMMANDS.items())}
+{chr(10).join(f"  {name:<13}{line}" for name, (_, line) in COMMANDS.items())}
 
 first steps:
   mambats demo

@@ -12,12 +12,13 @@ from mambats.recipe.describe import (
     rebuild,
     with_setting,
 )
-from mambats.recipe.file import load_recipe
+from mambats.recipe.file import check_recipe, load_recipe
 
 __all__ = [
     "ALLOWED",
     "RecipeError",
     "Spec",
+    "check_recipe",
     "class_path",
     "complete",
     "describe",

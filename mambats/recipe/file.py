@@ -64,6 +64,29 @@ def load_recipe(path: str | Path, *, trusted: bool = False) -> dict[str, Any]:
     return content
 
 
+def check_recipe(path: str | Path) -> tuple[list[str], list[str]]:
+    """Read a recipe file as text and say what it names, and what of it would be refused.
+
+    Args:
+        path: YAML or JSON file.
+
+    Returns:
+        Class paths it names, in their order, each once, and one message for everything that is not allowed.
+
+    Raises:
+        RecipeError: If the file is missing or is no YAML mapping.
+    """
+    file, named, refused = Path(path), dict[str, None](), list[str]()
+    for text in _texts(_read(file), "", ""):
+        if text.where.rpartition(".")[2] == "class_path":
+            named[text.value] = None
+        try:
+            _check(text, file)
+        except RecipeError as error:
+            refused.append(str(error))
+    return list(named), refused
+
+
 def _read(file: Path) -> dict[str, Any]:
     import yaml
 
