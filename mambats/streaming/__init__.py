@@ -1,5 +1,39 @@
 """A trained model on a robot: measurements go in as they come, answers come out. Loads numpy and nothing heavier."""
 
+from mambats.streaming.counters import Counters
 from mambats.streaming.engine import AGE, NIS, Engine, Outputs, Packet, State, StepEvent
+from mambats.streaming.errors import (
+    PacketError,
+    SnapshotBusyError,
+    SnapshotDamagedError,
+    SnapshotError,
+    SnapshotForeignError,
+    SnapshotWriteError,
+    WriterError,
+)
+from mambats.streaming.moment import Answer
+from mambats.streaming.policy import ClockRule, Gate, Policy
+from mambats.streaming.runner import StreamRunner
 
-__all__ = ["AGE", "NIS", "Engine", "Outputs", "Packet", "State", "StepEvent"]
+__all__ = [
+    "AGE",
+    "NIS",
+    "Answer",
+    "ClockRule",
+    "Counters",
+    "Engine",
+    "Gate",
+    "Outputs",
+    "Packet",
+    "PacketError",
+    "Policy",
+    "SnapshotBusyError",
+    "SnapshotDamagedError",
+    "SnapshotError",
+    "SnapshotForeignError",
+    "SnapshotWriteError",
+    "State",
+    "StepEvent",
+    "StreamRunner",
+    "WriterError",
+]

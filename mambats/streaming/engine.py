@@ -85,9 +85,10 @@ class Engine(Protocol):
         Args:
             events: One row a stream, of the streams that measured.
             elapsed_ns: Since each row's step before, shape (rows,), >= 0; 0 for a row's first step.
-            state: Of the step before. It is never changed in place, nor are arrays of it ever written to later.
+            state: Of the step before; never changed in place.
 
         Returns:
             Answers in the data's units, each (rows, ...), meaningless where a row had no event; and the next state.
+            Neither is written to later: the runner keeps both without a copy.
         """
         ...

@@ -1,0 +1,98 @@
+"""The nouns inside a stream: a packet that is held, a moment made of some, and what is known after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from mambats.streaming.counters import Fate
+from mambats.streaming.engine import BoolArray, FloatArray, Int64Array, Outputs, State
+
+
+class Answer(NamedTuple):
+    """What the model said of one moment of one robot.
+
+    A provisional answer is replaced by any later one of the same (row, seq). Settled answers come once each, and
+    their numbers have no gap: a sink that keeps what it has under (row, seq) never holds one twice.
+    """
+
+    stamp_ns: int  #: of the moment answered for, by the robot's clock
+    row: int  #: which robot
+    seq: int  #: number of the answer among the robot's
+    settled: bool  #: nothing that is still let in can change it
+    outputs: Outputs  #: without rows
+    streams: tuple[str, ...] = ()  #: that measured at this moment and were believed
+    silent: tuple[str, ...] = ()  #: past their timeout
+
+
+class Kept(NamedTuple):
+    """A robot's state, as a row of a batch."""
+
+    state: State
+    at: int
+
+
+class Sensed(NamedTuple):
+    """What a sensor was last seen to do."""
+
+    stamp: int
+    period: float  #: nanoseconds between packets, smoothed over about ten; 0 before the second
+    values: FloatArray | None = None  #: (C,) last ones measured, where the gate looks at values
+    same: Int64Array | None = None  #: (C,) for how many packets unchanged
+    limit: Int64Array | None = None  #: (C,) for how many packets at a limit
+
+
+class Mark(NamedTuple):
+    """What is known of a robot after a moment: all that is needed to go on from there."""
+
+    stamp: int | None = None  #: of the last moment taken
+    begun: int | None = None  #: of the first
+    number: int = 0  #: of the next answer
+    tick: int | None = None  #: when to ask next
+    sensors: Mapping[int, Sensed] = {}  #: by rank of stream
+    state: Kept | None = None  #: None where it was not kept
+
+
+@dataclass(slots=True, eq=False)
+class Record:
+    """A packet that was let in, by the stream's clock."""
+
+    stamp: int
+    rank: int
+    values: FloatArray
+    observed: BoolArray
+    sequence: int | None = None
+    fate: Fate = "waiting"
+    cause: str = ""
+    masked: Mapping[str, int] = field(default_factory=dict[str, int])  #: values that the gate does not believe
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Its place in time."""
+        return self.stamp, self.rank
+
+
+@dataclass(slots=True, eq=False)
+class Moment:
+    """Packets taken in one step."""
+
+    anchor: int  #: stamp of the first packet
+    stamp: int  #: of the moment: of the last packet, or of the tick
+    reach: int  #: the newest stamp with which a packet could still change it
+    records: list[Record]
+    asks: bool = False  #: at a tick
+    tick: int | None = None  #: the tick after it
+    number: int = 0  #: of its first answer
+    parts: list[tuple[int, Outputs]] = field(default_factory=list[tuple[int, Outputs]])  #: stamp and answer
+    streams: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
+    told: bool = False
+    mark: Mark = field(default_factory=Mark)  #: after it
+
+    def answers(self, row: int, shift: int, settled: bool) -> list[Answer]:
+        """Return its answers; `shift` [ns] is what the stream's clock is ahead of the robot's."""
+        return [
+            Answer(stamp - shift, row, self.number + at, settled, outputs, self.streams, self.silent)
+            for at, (stamp, outputs) in enumerate(self.parts)
+        ]
