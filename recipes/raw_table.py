@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mambats.encoders.features import PillarEncoder, PointGrid
+from mambats.encoders.features import ImageEncoder, PillarEncoder, PointGrid
 from mambats.series import Recording
 from mambats.task import Optimiser, parameter_groups
 from mambats.track import (
@@ -48,22 +48,25 @@ from mambats.track.centre import (
     ClusterDetector,
     DetectionScores,
     Found,
+    OverlapScores,
     RecordedSweeps,
     SweepBatch,
     SweepTable,
     ToldNoise,
-    objects_of,
 )
+from mambats.track.centre.drive import detections_of, find_in, poses_of, truth_of
+from mambats.track.centre.lift import ImageLift
 from mambats.track.centre.picture import plot_sweep
 from mambats.track.centre.precision import match
+from mambats.track.centre.task import varied
 from mambats.track.metrics import HOTA, ClearMOT, PlainRule
-from mambats.track.objects import splits_of
 from mambats_datasets.synthetic.crossing import CrossingWorlds, StatedDetector
-from mambats_datasets.synthetic.world import Lidar
+from mambats_datasets.synthetic.world import Camera, Lidar
 from mambats_datasets.synthetic.world.lidar_drives import LidarDrives
 
 CLASSES = ("car", "pedestrian", "cyclist")
 BEFORE = (0, 2, 4)
+CAMERA = Camera(192, 64, math.pi / 2)  # patches of 4 pixels are 1.9 degrees wide, 0.7 m at 20 m
 HELD_SEED = 9_000
 CALIBRATED = 3  # one in so many held-out drives is for the score calibration; tracks are scored on the others
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -118,39 +121,50 @@ def scored(
     return shown | {"NIS/7": float(squares.mean() / 7), "inside 95 %": float(inside), "frames/s": frames / spent}
 
 
-def model_of(side: float, cell: float, width: int) -> CentreDetector:
-    """Return an untrained detector: that of recipes/track/raw_sim.yaml at its sizes."""
+def model_of(side: float, cell: float, width: int, camera: bool = False) -> CentreDetector:
+    """Return an untrained detector: that of recipes/track/raw_sim.yaml at its sizes, or of raw_sim without pictures."""
     grid = PointGrid((-side, -side, -3.0), (side, side, 5.0), (cell, cell, 8.0))
-    return CentreDetector(PillarEncoder(5, width, grid, layers=0), CLASSES, inner=width)
+    lift = ImageLift(ImageEncoder(3, width, 2, (CAMERA.height, CAMERA.width), 4), width) if camera else None
+    return CentreDetector(PillarEncoder(5, width, grid, layers=0), CLASSES, inner=width, camera=lift)
 
 
 def train(words: argparse.Namespace) -> None:
-    """Simulate, train by the clock, find bodies in the held-out drives."""
-    torch.manual_seed(words.seed)
+    """Simulate, train by the clock, with and without pictures; find bodies in the held-out drives."""
     words.folder.mkdir(parents=True, exist_ok=True)
-    held = held_out(words)
-    seeds, lidar = [1 + 1000 * words.seed + part for part in range(words.parts)], Lidar(columns=words.columns)
-    parts = [LidarDrives(32, words.seconds, one, lidar=lidar, device=DEVICE).sweeps() for one in seeds]
-    columns = zip(*(list(vars(part).values()) for part in parts), strict=True)
-    sweeps = SweepTable(*(torch.cat(column) for column in columns)).to(DEVICE)
-    model = model_of(words.side, words.cell, words.width).to(DEVICE)
-    steps = fit(model, sweeps, words)
-    settings = {name: getattr(words, name) for name in ("side", "cell", "width")}
-    torch.save({"state": model.state_dict(), "settings": settings}, words.folder / f"centre_{words.seed}.pt")
-    rows = torch.arange(len(held)).split(16)
-    held = held.to(DEVICE)
-    found = [model.eval().find(held.batch(some, BEFORE).points) for some in rows]
-    keep(words.folder / f"found_{words.seed}.npz", Found(*(torch.cat(part).cpu() for part in zip(*found, strict=True))))
-    print(f"{len(sweeps):,} sweeps, {steps:,} steps of {words.batch}")
+    lidar, began = Lidar(columns=words.columns), time.monotonic()
+    seeds = [1 + 1000 * words.seed + part for part in range(words.parts)]
+    sweeps = SweepTable.joined(
+        [LidarDrives(32, words.seconds, one, lidar=lidar, device=DEVICE, camera=CAMERA).sweeps() for one in seeds]
+    )
+    print(f"{len(sweeps):,} sweeps in {time.monotonic() - began:.0f} s", flush=True)
+    sweeps, held = sweeps.to(DEVICE), held_out(words)
+    for camera in {"both": (False, True), "yes": (True,), "no": (False,)}[words.camera]:
+        torch.manual_seed(words.seed)
+        settings = {name: getattr(words, name) for name in ("side", "cell", "width")} | {"camera": camera}
+        model = model_of(**settings).to(DEVICE)
+        steps = fit(model, sweeps, words)
+        stem = f"{'fused' if camera else 'lidar'}{'' if len(words.before) > 1 else '_one_sweep'}_{words.seed}"
+        torch.save({"state": model.state_dict(), "settings": settings}, words.folder / f"centre_{stem}.pt")
+        model.eval()
+        keep(words.folder / f"found_{stem}.npz", find_in(model, held, words.before))
+        if camera:
+            keep(words.folder / f"found_{stem}_no_camera.npz", find_in(model, held, words.before, camera=False))
+            keep(words.folder / f"found_{stem}_no_lidar.npz", find_in(model, held, words.before, lidar=False))
+        most = torch.cuda.max_memory_allocated() / 2**30 if DEVICE == "cuda" else 0.0
+        print(f"{stem}: {steps:,} steps of {words.batch}, {most:.1f} GiB at most", flush=True)
 
 
 def held_out(words: argparse.Namespace) -> SweepTable:
     """Return the held-out drives, simulated once, and on the CPU: a GPU would draw others, and scores would differ."""
     lidar = Lidar(columns=words.columns)
-    return LidarDrives(words.held, words.held_seconds, HELD_SEED, None, lidar, str(words.folder)).sweeps()
+    source = LidarDrives(words.held, words.held_seconds, HELD_SEED, None, lidar, str(words.folder), camera=CAMERA)
+    held = source.sweeps()
+    truth = replace(held, points=held.points[:, :1], images=None, projection=None)
+    truth.save(words.folder / "truth.npz")  # a table can be made of it where the drives are not
+    return held
 
 
-def fit(model: nn.Module, sweeps: SweepTable, words: argparse.Namespace) -> int:
+def fit(model: CentreDetector, sweeps: SweepTable, words: argparse.Namespace) -> int:
     """Train for so many minutes; the learning rate follows the clock. Return the steps."""
     optimiser = torch.optim.AdamW(parameter_groups(model, Optimiser().weight_decay), lr=words.lr)
     began, step = time.monotonic(), 0
@@ -159,17 +173,19 @@ def fit(model: nn.Module, sweeps: SweepTable, words: argparse.Namespace) -> int:
             group["lr"] = words.lr * min((share + 0.002) / 0.05, 0.5 * (1 + math.cos(math.pi * share)))
         rows = torch.randint(len(sweeps), (words.batch,), device=DEVICE)
         # One sweep in five stands alone, so that the detector can also begin a drive.
-        batch = sweeps.batch(rows, BEFORE if torch.rand(()) < 0.8 else (0,))
-        batch = batch.mirrored(torch.rand(len(rows), device=DEVICE) < 0.5)
+        batch = sweeps.batch(rows, words.before if torch.rand(()) < 0.8 else (0,))
+        batch = varied(batch, 0.5, 0.15 if model.camera is not None else 0.0)
         with torch.autocast(DEVICE, dtype=torch.bfloat16, enabled=DEVICE == "cuda"):
-            loss = torch.stack(list(model.losses(batch).values())).sum()  # pyright: ignore[reportCallIssue]
+            parts = model.losses(batch)
+            loss = torch.stack(list(parts.values())).sum()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimiser.step()
         step += 1
         if step % 100 == 0:
-            print(f"step {step}, loss {float(loss.detach()):.3f}, {100 * share:.0f} %", flush=True)
+            told = "  ".join(f"{name} {float(part.detach()):.3f}" for name, part in parts.items())
+            print(f"step {step}  {told}  {100 * share:.0f} %", flush=True)
     return step
 
 
@@ -190,15 +206,18 @@ def clusters(words: argparse.Namespace) -> None:
 
 def table(words: argparse.Namespace) -> list[dict[str, Any]]:
     """Return and print AP and HOTA of each set of detections that lies in the folder."""
-    held, rows = held_out(words), list[dict[str, Any]]()
+    path = words.folder / "truth.npz"
+    held, rows = SweepTable.load(path) if path.is_file() else held_out(words), list[dict[str, Any]]()
     truth = SweepBatch(held.points[:, :1], held.boxes, held.velocity, held.labels)
     for path in sorted(words.folder.glob("found_*.npz")):
         with np.load(path) as stored:
             found = Found(*(torch.from_numpy(stored[name]) for name in Found._fields))
-        scores = DetectionScores(CLASSES)
-        scores.update(found, truth)
+        made = dict[str, Tensor]()
+        for scores in (DetectionScores(CLASSES), OverlapScores(CLASSES)):
+            scores.update(found, truth)
+            made |= scores.compute()
         model = path.stem.removeprefix("found_")
-        rows.append({"model": model} | {name: float(value) for name, value in scores.compute().items()})
+        rows.append({"model": model} | {name: float(value) for name, value in made.items()})
         rows += [{"model": model, "class": name} | tracked(name, held, found, truth) for name in CLASSES]
     for row in rows:
         print("  ".join(f"{key} {value:.3f}" if isinstance(value, float) else str(value) for key, value in row.items()))
@@ -216,25 +235,14 @@ def tracked(name: str, held: SweepTable, found: Found, truth: SweepBatch) -> dic
     except ValueError:  # a detector whose scores tell nothing
         calibration = ScoreCalibration()
     runs, poses = list[tuple[Objects, ...]](), list[Tensor | None]()
-    for drive in (one for one in held.drive.unique().tolist() if one % CALIBRATED):
-        rows = held.drive == drive
-        some = Found(*(part[rows] for part in found))
-        said = objects_of(some, held.stamps[rows], CLASSES, 0.05).of_class(name)
-        score = torch.logit(said.score, 1e-6) if said.score is not None else None
-        runs.append((truth_of(held.take(rows)).of_class(name), Objects(**(vars(said) | {"score": score}))))
-        pose = held.pose[rows]
-        poses.append(torch.cat([pose[:, :3, 3], torch.atan2(pose[:, 1, 0], pose[:, 0, 0])[:, None]], 1))
+    for number in (one for one in held.drive.unique().tolist() if one % CALIBRATED):
+        rows = held.drive == number
+        drive, some = held.take(rows), Found(*(part[rows] for part in found))
+        runs.append(
+            tuple(part.of_class(name) for part in (truth_of(drive, CLASSES), detections_of(some, drive, CLASSES)))
+        )
+        poses.append(poses_of(drive))
     return scored(name, tracker_of(name, calibration, ACCELERATION[name]), runs, poses)
-
-
-def truth_of(drive: SweepTable) -> Objects:
-    """Return the boxes of one drive as labels."""
-    known = drive.labels >= 0
-    boxes = drive.boxes[known].double()
-    return Objects(
-        drive.stamps, splits_of(known.sum(1).tolist()), boxes, drive.labels[known], CLASSES,
-        identity=drive.identity[known], velocity=nn.functional.pad(drive.velocity[known].double(), (0, 1)),
-    )  # fmt: skip
 
 
 class Upright:
@@ -306,6 +314,8 @@ def parsed() -> argparse.Namespace:
         "lr": 2e-3,
     }.items():
         parser.add_argument(f"--{name}", type=float, default=value)
+    parser.add_argument("--before", type=int, nargs="+", default=list(BEFORE))
+    parser.add_argument("--camera", choices=("both", "yes", "no"), default="both")
     return parser.parse_args()
 
 

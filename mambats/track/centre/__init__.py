@@ -1,8 +1,10 @@
-"""Bodies in LiDAR sweeps as peaks of a heat map from above: detector, training, average precision, a baseline."""
+"""Bodies in LiDAR sweeps and pictures, as peaks of a heat map from above: detector, training, scores, a baseline."""
 
 from mambats.track.centre.clusters import ClusterDetector
+from mambats.track.centre.lift import ImageLift
 from mambats.track.centre.model import CentreDetector, CentreLoss, Found, objects_of
 from mambats.track.centre.module import SweepModule
+from mambats.track.centre.overlap_precision import OverlapScores
 from mambats.track.centre.precision import DetectionScores
 from mambats.track.centre.recorded import RecordedSweeps
 from mambats.track.centre.sweeps import SweepBatch, SweepSource, SweepTable
@@ -16,6 +18,8 @@ __all__ = [
     "DetectTask",
     "DetectionScores",
     "Found",
+    "ImageLift",
+    "OverlapScores",
     "RecordedSweeps",
     "SweepBatch",
     "SweepModule",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mambats.track.centre.codes import BoxCode, Cells, residual
 from mambats.track.centre.head import CentreHead, CentreMaps
 from mambats.track.centre.heat import draw_heat, focal_loss, peaks
+from mambats.track.centre.lift import ImageLift
 from mambats.track.centre.sweeps import SweepBatch
 from mambats.track.objects import Objects, splits_of
 
@@ -68,6 +69,7 @@ class CentreDetector(nn.Module):
         most: Boxes of a sweep at most.
         window: Cells, odd, within which one peak is kept.
         loss: Weights; None is `CentreLoss()`.
+        camera: Lifts pictures to the same top view (an `ImageLift`); None reads points alone.
 
     Raises:
         ValueError: If the encoder has no grid, or the window is even.
@@ -82,6 +84,7 @@ class CentreDetector(nn.Module):
         most: int = 64,
         window: int = 3,
         loss: CentreLoss | None = None,
+        camera: ImageLift | None = None,
     ) -> None:
         super().__init__()
         made: TopView = encoder  # pyright: ignore[reportAssignmentType]
@@ -92,19 +95,32 @@ class CentreDetector(nn.Module):
         if window % 2 == 0 or most < 1:
             raise ValueError(f"window is {window} cells, most {most}: needed an odd number, and at least 1.")
         self.encoder, self.classes, self.inner, self.levels = encoder, tuple(classes), inner, levels
-        self.most, self.window, self.loss = most, window, loss
-        self.head = CentreHead(made.width, len(self.classes), inner, levels)
+        self.most, self.window, self.loss, self.camera = most, window, loss, camera
+        self.head = CentreHead(made.width + (0 if camera is None else camera.width), len(self.classes), inner, levels)
         self.box_code = BoxCode(made.grid)  # pyright: ignore[reportArgumentType]
 
-    def forward(self, points: Tensor) -> CentreMaps:
-        """Return the maps of points (B, P, C); a fifth channel is their age in seconds."""
+    def forward(self, points: Tensor, images: Tensor | None = None, projection: Tensor | None = None) -> CentreMaps:
+        """Return the maps of points (B, P, C), a fifth channel being their age in seconds, and of pictures.
+
+        Args:
+            points: Shape (B, P, C).
+            images: Shape (B, N, 3, H, W); None: no camera. A model without a camera does not look at them.
+            projection: Shape (B, N, 3, 4), see `SweepBatch`.
+        """
         scaled = torch.cat([points[..., :4], points[..., 4:5] * AGE, points[..., 5:]], -1)
-        return self.head(self.encoder.bev(scaled))  # pyright: ignore[reportCallIssue]
+        top: Tensor = self.encoder.bev(scaled)  # pyright: ignore[reportCallIssue, reportAssignmentType]
+        if self.camera is not None:
+            if images is None or projection is None:
+                seen = top.new_zeros(len(top), self.camera.width, *top.shape[2:])
+            else:
+                seen = self.camera(images, projection, self.box_code.cells)
+            top = torch.cat([top, seen.to(top)], 1)
+        return self.head(top)
 
     def losses(self, batch: SweepBatch) -> dict[str, Tensor]:
         """Return the losses `heat`, `boxes` and `spread` of a batch, each weighted, as scalars."""
         weights = self.loss or CentreLoss()
-        maps = CentreMaps(*(part.float() for part in self(batch.points)))
+        maps = CentreMaps(*(part.float() for part in self(batch.points, batch.images, batch.projection)))
         heat = draw_heat(self.box_code, batch.boxes, batch.labels, len(self.classes))
         cell, mask = self._around(batch)
         said, spread = _at(maps.code, cell), _at(maps.spread, cell)
@@ -135,9 +151,9 @@ class CentreDetector(nn.Module):
         return torch.minimum(beside.clamp_min(0), limit - 1), mask
 
     @torch.no_grad()
-    def find(self, points: Tensor) -> Found:
-        """Return the boxes in points (B, P, C)."""
-        maps = CentreMaps(*(part.float() for part in self(points)))
+    def find(self, points: Tensor, images: Tensor | None = None, projection: Tensor | None = None) -> Found:
+        """Return the boxes in points (B, P, C) and pictures; arguments as for `forward`."""
+        maps = CentreMaps(*(part.float() for part in self(points, images, projection)))
         score, labels, cell = peaks(maps.heat, self.most, self.window)
         boxes, velocity = self.box_code.decode(_at(maps.code, cell), cell)
         return Found(boxes, velocity, score * (score > NOTHING), labels, _at(maps.spread, cell).exp())

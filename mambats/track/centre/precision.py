@@ -30,8 +30,21 @@ def match(found: Found, batch: SweepBatch) -> Matches:
     apart = torch.cdist(found.boxes[..., :2].double(), batch.boxes[..., :2].double())
     other = found.labels[..., None] != batch.labels[:, None]
     apart = apart.masked_fill(other | (found.score <= 0)[..., None], torch.inf)[:, None]  # (B, 1, D, M)
-    limit = apart.new_tensor(DISTANCES)[:, None]
-    shape = (len(apart), len(DISTANCES), apart.shape[2])
+    which = claimed(apart, apart.new_tensor(DISTANCES)[:, None])
+    return Matches(which >= 0, which[:, DISTANCES.index(ERRORS_AT)])
+
+
+def claimed(apart: Tensor, limit: Tensor) -> Tensor:
+    """Let each box in its order take the nearest of the truth that is left.
+
+    Args:
+        apart: How far boxes are from the truth, shape (B, 1 or L, D, M), infinite where they may not meet.
+        limit: How far is too far, shape (L, 1).
+
+    Returns:
+        Which each took, shape (B, L, D) int64, -1 for none.
+    """
+    shape = (len(apart), len(limit), apart.shape[2])
     taken = torch.zeros((*shape[:2], apart.shape[3] + 1), dtype=torch.bool, device=apart.device)
     which = torch.full(shape, -1, device=apart.device)
     for number in range(shape[2] if apart.shape[3] else 0):
@@ -39,7 +52,7 @@ def match(found: Found, batch: SweepBatch) -> Matches:
         own = torch.where(near <= limit, index, apart.shape[3])
         taken.scatter_(2, own, True)
         which[:, :, number] = torch.where(near <= limit, index, -1)[..., 0]
-    return Matches(which >= 0, which[:, DISTANCES.index(ERRORS_AT)])
+    return which
 
 
 class DetectionScores(Metric):
@@ -88,13 +101,13 @@ class DetectionScores(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Return `ap_CLASS`, their mean `ap`, and the errors."""
-        score, label, hit = (_joined(part) for part in (self.scores, self.labels, self.hits))
+        score, label, hit = (joined(part) for part in (self.scores, self.labels, self.hits))
         found: dict[str, Tensor] = {}
         for number, name in enumerate(self.classes):
             own = label == number
             found[f"ap_{name}"] = average_precision(score[own], hit[own], int(self.truths[number]))
         found = {"ap": torch.stack(list(found.values())).nanmean(), **found}
-        return found | _errors(_joined(self.errors))
+        return found | _errors(joined(self.errors))
 
 
 def average_precision(score: Tensor, hit: Tensor, truths: int) -> Tensor:
@@ -134,8 +147,8 @@ def _errors(rows: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _joined(parts: list[Tensor] | Tensor) -> Tensor:
-    """All rows, before and after torchmetrics has gathered them."""
+def joined(parts: list[Tensor] | Tensor) -> Tensor:
+    """Return all rows, before and after torchmetrics has gathered them."""
     if isinstance(parts, Tensor):
         return parts
     return torch.cat(parts) if parts else torch.zeros(0)

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from mambats.results import Row, rows_of, table, write_results
 from mambats.track.centre.clusters import ClusterDetector
 from mambats.track.centre.model import Found
+from mambats.track.centre.overlap_precision import OverlapScores
 from mambats.track.centre.precision import DetectionScores
 from mambats.track.centre.sweeps import SweepBatch
 
@@ -37,7 +38,7 @@ class DetectReport(Callback):
         """Begin anew."""
         classes = pl_module.model.classes
         self._clusters = ClusterDetector(classes)
-        self._scores = {name: DetectionScores(classes) for name in (self.name, CLUSTERS)}
+        self._scores = {name: (DetectionScores(classes), OverlapScores(classes)) for name in (self.name, CLUSTERS)}
         self._sweeps, self._drawn = 0, None
 
     def on_test_batch_end(
@@ -45,8 +46,9 @@ class DetectReport(Callback):
     ) -> None:
         """Score one batch."""
         batch, found = batch.to("cpu"), Found(*(part.cpu() for part in outputs))
-        self._scores[self.name].update(found, batch)
-        self._scores[CLUSTERS].update(self._clusters.find(batch.points), batch)
+        for name, made in ((self.name, found), (CLUSTERS, self._clusters.find(batch.points))):
+            for scores in self._scores[name]:
+                scores.update(made, batch)
         self._sweeps += len(batch.points)
         self._drawn = batch, found
 
@@ -58,8 +60,8 @@ class DetectReport(Callback):
         for name, scores in self._scores.items():
             before = max(data.before) if name == self.name else 0
             self.rows += rows_of(
-                scores.compute(), model=name, source=data.name, split="test", lookback=before, horizon=1,
-                windows=self._sweeps, seed=int(seed) if seed and name == self.name else None, mode="online",
+                scores[0].compute() | scores[1].compute(), model=name, source=data.name, split="test", lookback=before,
+                horizon=1, windows=self._sweeps, seed=int(seed) if seed and name == self.name else None, mode="online",
             )  # fmt: skip
         write_results(self.folder / "results.json", self.rows)
         print(table(self.rows))
@@ -69,6 +71,7 @@ class DetectReport(Callback):
         from mambats.track.centre.picture import plot_sweep
 
         batch, found = self._drawn
-        heat = pl_module.model(batch.points[-1:].to(pl_module.device)).heat[0].detach().sigmoid().cpu()
+        last = batch.take(slice(-1, None)).to(pl_module.device)
+        heat = pl_module.model(last.points, last.images, last.projection).heat[0].detach().sigmoid().cpu()
         path = plot_sweep(batch, found, -1, self.folder / "pictures" / "sweep.png", heat=heat, model=pl_module.model)
         print(f"pictures: {path}")

@@ -22,16 +22,20 @@ class DetectTask(StreamsTask):
         model: The detector.
         optimiser: Optimiser settings.
         mirror: Share of training sweeps in which left and right are swapped.
+        absent: Share of training sweeps without points, and of others without pictures, where the model has a camera:
+            so that it works with either alone.
 
     Raises:
-        ValueError: If `mirror` is no share; from `setup`, if the data has other classes.
+        ValueError: If `mirror` or twice `absent` is no share; from `setup`, if the data has other classes.
     """
 
-    def __init__(self, model: CentreDetector, optimiser: Optimiser | None = None, mirror: float = 0.5) -> None:
+    def __init__(
+        self, model: CentreDetector, optimiser: Optimiser | None = None, mirror: float = 0.5, absent: float = 0.15
+    ) -> None:
         super().__init__(optimiser)
-        if not 0 <= mirror <= 1:
-            raise ValueError(f"mirror is {mirror}: needed 0 to 1.")
-        self.model, self.mirror = model, mirror
+        if not (0 <= mirror <= 1 and 0 <= absent <= 0.5):
+            raise ValueError(f"mirror is {mirror}, absent {absent}: needed 0 to 1, and 0 to 0.5.")
+        self.model, self.mirror, self.absent = model, mirror, absent
 
     def setup(self, stage: str) -> None:
         """Note what the data is, and check that it has the model's classes."""
@@ -48,8 +52,8 @@ class DetectTask(StreamsTask):
 
     def shared_step(self, batch: SweepBatch, stage: Stage) -> Tensor:
         """Return the loss of a batch; log it and its parts."""
-        if stage == "train" and self.mirror:
-            batch = batch.mirrored(torch.rand(len(batch.points), device=batch.points.device) < self.mirror)
+        if stage == "train":
+            batch = varied(batch, self.mirror, self.absent if self.model.camera is not None else 0.0)
         parts = self.model.losses(batch)
         loss = torch.stack(list(parts.values())).sum()
         self.log(f"{stage}_loss", loss, prog_bar=True, batch_size=len(batch.points))
@@ -58,8 +62,17 @@ class DetectTask(StreamsTask):
 
     def test_step(self, batch: SweepBatch, batch_idx: int) -> Found:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return what is found, which the report scores beside the clusters."""
-        return self.model.find(batch.points)
+        return self.model.find(batch.points, batch.images, batch.projection)
 
     def report(self, name: str, folder: Path) -> Callback:
         """Return what writes the table and picture of a test."""
         return DetectReport(name, folder)
+
+
+def varied(batch: SweepBatch, mirror: float, absent: float) -> SweepBatch:
+    """Return a batch of which a share is mirrored, a share `absent` has no points, and as many others no pictures."""
+    batch = batch.mirrored(torch.rand(len(batch.points), device=batch.points.device) < mirror)
+    if not absent or batch.images is None:
+        return batch
+    lot = torch.rand(len(batch.points), device=batch.points.device)
+    return batch.without(lot < absent, lot > 1 - absent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from mambats.formats.error import DataError
 from mambats.track.centre.sweeps import SweepTable
 from mambats_datasets.synthetic.trajectory import Trajectory, random_trajectory
+from mambats_datasets.synthetic.world.camera import Camera
 from mambats_datasets.synthetic.world.detections import Detector
 from mambats_datasets.synthetic.world.kinds import CAR
 from mambats_datasets.synthetic.world.layout import Layout
@@ -36,6 +38,7 @@ class LidarDrives:
         lidar: The LiDAR.
         cache: Folder to keep the table in, so that the same arguments read it the next time; None keeps nothing.
         device: Where to simulate.
+        camera: Takes a picture at the middle of each sweep; None takes none.
 
     Raises:
         DataError: If there is no drive.
@@ -53,28 +56,31 @@ class LidarDrives:
         lidar: Lidar | None = None,
         cache: str | None = None,
         device: str = "cpu",
+        camera: Camera | None = None,
     ) -> None:
         if drives < 1 or not duration > 0:
             raise DataError(f"drives are {drives}, duration {duration} s: both must be positive.")
         self.drives, self.duration, self.seed = drives, duration, seed
         self.layout, self.lidar, self.cache, self.device = layout, lidar, cache, device
+        self.camera = camera
 
     def sweeps(self) -> SweepTable:
         """Return all sweeps on the CPU, simulated or from the cache."""
         if self.cache is None:
             return self._simulated()
-        words = repr((self.drives, self.duration, self.seed, self.layout, self.lidar, self.device))
+        words = repr((self.drives, self.duration, self.seed, self.layout, self.lidar, self.device, self.camera))
         path = Path(self.cache) / f"lidar_drives_{sha256(words.encode()).hexdigest()[:16]}.npz"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._simulated().save(path)
+            part = path.with_suffix(f".{os.getpid()}.npz")  # whole or not at all, also where several simulate at once
+            self._simulated().save(part)
+            part.replace(path)
         return SweepTable.load(path)
 
     def _simulated(self) -> SweepTable:
         step = AT_ONCE.get(torch.device(self.device).type, 16)
         parts = [self._some(first, min(step, self.drives - first)) for first in range(0, self.drives, step)]
-        columns = zip(*(list(vars(part).values()) for part in parts), strict=True)
-        return SweepTable(*(torch.cat(column) for column in columns))
+        return SweepTable.joined(parts)
 
     def _some(self, first: int, count: int) -> SweepTable:
         """Simulate `count` drives, the first of which is number `first`."""
@@ -104,7 +110,19 @@ class LidarDrives:
             torch.where(kept, kind - CAR, -1),
             identity,
         )
+        if self.camera is not None:
+            image = self.camera.render(scene, ego, middle, generator).image.movedim(-1, -3)
+            parts += (
+                image[:, :, None],
+                _projection(self.camera, lidar).to(image.device).expand(*begins.shape, 1, 3, 4),
+            )
         return SweepTable(*(part.flatten(0, 1).cpu() for part in parts))
+
+
+def _projection(camera: Camera, lidar: Lidar) -> Tensor:
+    """From the LiDAR's frame to the camera's pixels, (3, 4) float32: both sit on one body."""
+    seen, own = torch.from_numpy(camera.mount.matrix), torch.from_numpy(lidar.mount.matrix)
+    return (camera.intrinsics() @ (torch.linalg.inv(seen) @ own)[:3]).float()
 
 
 def _hits(sweep: Sweep, count: int) -> Tensor:

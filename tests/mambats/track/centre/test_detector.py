@@ -181,6 +181,10 @@ def test_the_recipe_trains_and_is_scored_beside_clusters(tmp_path):
     words += ["--data.source.init_args.drives", "3", "--data.source.init_args.duration", "0.4"]
     words += ["--model.model.init_args.encoder.init_args.grid.init_args.size", "[1.6, 1.6, 8.0]"]
     words += ["--data.split.init_args.train", "0.4", "--data.split.init_args.test", "0.34"]
+    camera = "--model.model.init_args.camera.init_args."
+    words += [camera + "width", "8", camera + "encoder.init_args.width", "8"]
+    words += [camera + "encoder.init_args.size", "[16, 48]", "--data.source.init_args.camera.init_args.width", "48"]
+    words += ["--data.source.init_args.camera.init_args.height", "16"]
     words += ["--model.model.init_args.inner", "8", "--model.model.init_args.encoder.init_args.width", "8"]
     assert main(["fit", *words]) == 0
     assert main(["test", *words]) == 0

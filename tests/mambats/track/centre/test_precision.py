@@ -2,7 +2,8 @@
 
 import torch
 
-from mambats.track.centre import DetectionScores, Found, SweepBatch
+from mambats.track.centre import DetectionScores, Found, OverlapScores, SweepBatch
+from mambats.track.centre.overlap_precision import overlaps
 from mambats.track.centre.precision import average_precision, match
 
 NAMES = ("car", "pedestrian")
@@ -51,7 +52,7 @@ def test_a_body_is_taken_once_by_the_surest_and_only_by_its_class():
 
 def test_sweeps_are_apart_and_padding_takes_nothing():
     truth = batch_of([0.0], [0])
-    both = SweepBatch(*(torch.cat([part, part]) for part in truth))
+    both = SweepBatch(*(torch.cat([part, part]) for part in truth[:4]))
     both.labels[1] = -1
     one = found_at([0.0], [0], [0.9])
     twice = Found(*(torch.cat([part, part]) for part in one))
@@ -82,3 +83,41 @@ def test_no_boxes_in_the_truth():
     scores = DetectionScores(NAMES)
     scores.update(Found(*(torch.cat([part, part]) for part in one)), empty)
     assert scores.compute()["ap"].isnan()
+
+
+def cars(*rows):
+    """One sweep of cars of 4 m by 2 m by 1.5 m, in batch and as found: rows of x, z, yaw."""
+    boxes = torch.tensor([[x, 0.0, z, 4.0, 2.0, 1.5, yaw] for x, z, yaw in rows])[None]
+    return boxes, torch.zeros(1, len(rows), dtype=torch.int64)
+
+
+def test_overlap_counts_in_space_and_from_above_and_each_body_once():
+    boxes, labels = cars((0, 0, 0), (20, 0, 0))
+    truth = SweepBatch(torch.zeros(1, 1, 5), boxes, torch.zeros(1, 2, 2), labels)
+    # 1 m along: 3/5 of the area; 0.5 m up as well: 3 * 1 / (2 * 4 * 1.5 - 3 * 1) of the volume, in units of the width.
+    moved, own = cars((1, 0.5, 0), (0, 0, torch.pi), (20, 0, 0))
+    found = Found(moved, torch.zeros(1, 3, 2), torch.tensor([[0.9, 0.8, 0.7]]), own, torch.ones(1, 3, 9))
+    shared = overlaps(moved, boxes, torch.ones(1, 3, 2, dtype=torch.bool))
+    torch.testing.assert_close(shared.above[0, 0], torch.tensor([0.6, 0.0], dtype=torch.float64))
+    torch.testing.assert_close(shared.space[0, 0], torch.tensor([1 / 3, 0.0], dtype=torch.float64))
+    scores = OverlapScores(NAMES)
+    scores.update(found, truth)
+    made = scores.compute()
+    # In space and at 0.7: false, true, true of 2: precision 1/2 then 2/3, so 2/3 at all recalls.
+    for name in ("ap_3d_50", "ap_3d_70", "ap_bev_70"):
+        assert abs(float(made[f"{name}_car"]) - 2 / 3) < 1e-9 and made[f"{name}_pedestrian"].isnan()
+    # From above at 0.5 the first takes the body, the second finds it taken: true, false, true.
+    assert abs(float(made["ap_bev_50_car"]) - (1 + 2 / 3) / 2) < 1e-9 and made["ap_bev_50"] == made["ap_bev_50_car"]
+
+
+def test_overlap_of_nothing_and_of_another_class():
+    boxes, labels = cars((0, 0, 0))
+    truth = SweepBatch(torch.zeros(1, 1, 5), boxes, torch.zeros(1, 1, 2), labels)
+    other = Found(boxes, torch.zeros(1, 1, 2), torch.tensor([[0.9]]), labels + 1, torch.ones(1, 1, 9))
+    scores = OverlapScores(NAMES)
+    scores.update(other, truth)
+    assert scores.compute()["ap_3d_50_car"] == 0
+    empty = SweepBatch(torch.zeros(1, 1, 5), boxes[:, :0], torch.zeros(1, 0, 2), labels[:, :0])
+    scores = OverlapScores(NAMES)
+    scores.update(other, empty)
+    assert scores.compute()["ap_3d_50"].isnan()

@@ -1,0 +1,67 @@
+"""From sweeps to what a tracker reads: what is found in whole drives, the truth in them, the sensor's poses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mambats.track.centre.model import CentreDetector, Found, objects_of
+from mambats.track.centre.sweeps import SweepTable
+from mambats.track.objects import Objects, splits_of
+
+LEAST = 0.05  # score under which a box is not handed to a tracker
+
+
+def find_in(
+    model: CentreDetector,
+    table: SweepTable,
+    before: Sequence[int] = (0,),
+    *,
+    lidar: bool = True,
+    camera: bool = True,
+    batch_size: int = 16,
+) -> Found:
+    """Return what a detector finds in all sweeps of a table, on the CPU.
+
+    Args:
+        model: On any device; the table is brought there batch by batch.
+        table: Sweeps, with or without pictures.
+        before: How many sweeps back to lay over each, as it was trained.
+        lidar: Whether there are points; without, the detector sees pictures alone.
+        camera: Whether there are pictures.
+        batch_size: Sweeps at a time.
+    """
+    device, made = next(model.parameters()).device, list[Found]()
+    for rows in torch.arange(len(table)).split(batch_size):
+        batch = table.batch(rows, before).to(device)
+        off = torch.ones(len(rows), dtype=torch.bool, device=device)
+        batch = batch.without(off & (not lidar), off & (not camera))
+        found = model.find(batch.points, batch.images, batch.projection)
+        made.append(Found(*(part.cpu() for part in found)))
+    return Found(*(torch.cat(part) for part in zip(*made, strict=True)))
+
+
+def detections_of(found: Found, drive: SweepTable, classes: tuple[str, ...], least: float = LEAST) -> Objects:
+    """Return what was found in the sweeps of one drive as a tracker reads it: scores as log odds."""
+    said = objects_of(found, drive.stamps, classes, least)
+    score = None if said.score is None else torch.logit(said.score, 1e-6)
+    return replace(said, score=score)
+
+
+def truth_of(drive: SweepTable, classes: tuple[str, ...]) -> Objects:
+    """Return the boxes of one drive as labels."""
+    known = drive.labels >= 0
+    return Objects(
+        drive.stamps, splits_of(known.sum(1).tolist()), drive.boxes[known].double(), drive.labels[known], classes,
+        identity=drive.identity[known], velocity=F.pad(drive.velocity[known].double(), (0, 1)),
+    )  # fmt: skip
+
+
+def poses_of(drive: SweepTable) -> Tensor:
+    """Return the poses of the sensor as `Tracker.run` reads them: x, y, z in metres and yaw in rad, shape (F, 4)."""
+    pose = drive.pose
+    return torch.cat([pose[:, :3, 3], torch.atan2(pose[:, 1, 0], pose[:, 0, 0])[:, None]], 1)
