@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-import numpy as np
-import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from mambats.track.detector import Detections
-from mambats.track.heading import turned_to
+from mambats.track.gate import Pairs
+from mambats.track.heading import least_turn
 from mambats.track.tracks import SEEN, Tracks
-
-Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
 
 
 class Affinity(ABC):
@@ -22,8 +19,12 @@ class Affinity(ABC):
     reach: float
 
     @abstractmethod
-    def __call__(self, tracks: Tracks, detections: Detections, pairs: tuple[Rows, Rows]) -> Floats:
+    def __call__(self, tracks: Tracks, detections: Detections, pairs: Pairs) -> Tensor:
         """Return the cost (K,) of K pairs, given as rows of tracks and rows of detections; inf where one is too far."""
+
+    def settings(self) -> tuple[object, ...]:
+        """Return what tells this affinity from others: those with the same settings give the same costs."""
+        return (id(self),)
 
 
 class CentreDistance(Affinity):
@@ -36,12 +37,14 @@ class CentreDistance(Affinity):
     def __init__(self, limit: float) -> None:
         self.limit = self.reach = limit
 
-    def __call__(self, tracks: Tracks, detections: Detections, pairs: tuple[Rows, Rows]) -> Floats:
+    def __call__(self, tracks: Tracks, detections: Detections, pairs: Pairs) -> Tensor:
         """Return the distance (K,)."""
-        apart = tracks.mean.numpy()[pairs[0], :3] - detections.boxes.numpy()[pairs[1], :3]
-        cost = np.sqrt((apart * apart).sum(1))
-        cost[cost > self.limit] = np.inf
-        return cost
+        apart = (tracks.mean[:, :3][pairs[0]] - detections.boxes[:, :3][pairs[1]]).norm(dim=-1)
+        return apart.masked_fill(apart > self.limit, torch.inf)
+
+    def settings(self) -> tuple[object, ...]:
+        """Return its numbers."""
+        return type(self), self.limit
 
 
 class Overlap(Affinity):
@@ -55,14 +58,16 @@ class Overlap(Affinity):
     def __init__(self, least: float = -0.2, reach: float = 10.0) -> None:
         self.least, self.reach = least, reach
 
-    def __call__(self, tracks: Tracks, detections: Detections, pairs: tuple[Rows, Rows]) -> Floats:
+    def __call__(self, tracks: Tracks, detections: Detections, pairs: Pairs) -> Tensor:
         """Return minus the GIoU (K,)."""
         from mambats.track.overlap import giou_3d_of_pairs
 
-        first, second = (torch.from_numpy(rows) for rows in pairs)
-        cost = -giou_3d_of_pairs(tracks.mean[first, :SEEN], detections.boxes[second]).numpy()
-        cost[cost >= -self.least] = np.inf
-        return cost
+        cost = -giou_3d_of_pairs(tracks.mean[:, :SEEN][pairs[0]], detections.boxes[pairs[1]])
+        return cost.masked_fill(cost >= -self.least, torch.inf)
+
+    def settings(self) -> tuple[object, ...]:
+        """Return its numbers."""
+        return type(self), self.least, self.reach
 
 
 class Mahalanobis(Affinity):
@@ -81,18 +86,18 @@ class Mahalanobis(Affinity):
             raise ValueError(f"numbers is {numbers}: needed 1 to {SEEN}, of a box from x on.")
         self.limit, self.reach, self.numbers = limit, reach, numbers
 
-    def __call__(self, tracks: Tracks, detections: Detections, pairs: tuple[Rows, Rows]) -> Floats:
+    def __call__(self, tracks: Tracks, detections: Detections, pairs: Pairs) -> Tensor:
         """Return the cost (K,)."""
-        first, second = (torch.from_numpy(rows) for rows in pairs)
-        mean, boxes = tracks.mean[first, :SEEN], detections.boxes[second]
-        away = boxes - mean
-        away[:, 6] = turned_to(boxes[:, 6], mean[:, 6]) - mean[:, 6]
-        part = slice(0, self.numbers)
-        spread = (tracks.covariance[first, part, part] + detections.covariance[second, part, part]).numpy()
-        away = away[:, part].numpy()
-        factor = np.linalg.cholesky(spread)
-        white = np.linalg.solve(factor, away[..., None])[..., 0]
-        square = (white * white).sum(1)
-        cost = square + 2 * np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(1)
-        cost[square > self.limit] = np.inf
-        return cost
+        first, second, part = *pairs, slice(0, self.numbers)
+        away = detections.boxes[second] - tracks.mean[:, :SEEN][first]
+        away[:, 6] = least_turn(away[:, 6])
+        spread = tracks.covariance[:, part, part][first] + detections.covariance[:, part, part][second]
+        factor = torch.linalg.cholesky(spread)
+        white = torch.linalg.solve_triangular(factor, away[:, part, None], upper=False)[..., 0]
+        square = white.square().sum(-1)
+        cost = square + 2 * factor.diagonal(dim1=1, dim2=2).log().sum(-1)
+        return cost.masked_fill(square > self.limit, torch.inf)
+
+    def settings(self) -> tuple[object, ...]:
+        """Return its numbers."""
+        return type(self), self.limit, self.reach, self.numbers

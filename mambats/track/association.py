@@ -2,76 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
+import torch
+from torch import Tensor
 
-from mambats.track.affinity import Affinity, Floats, Rows
+from mambats.track.affinity import Affinity
+from mambats.track.assignment import Assignment, Greedy, Hungarian, Nearest
 from mambats.track.detector import Detections
+from mambats.track.gate import Pairs, near
 from mambats.track.tracks import Tracks
 
-#: Pairs that a table may have before it is parted into groups which share no pair.
-TABLE = 10_000
+__all__ = ["Assignment", "Associator", "Cascade", "Greedy", "Hungarian", "Matches", "Nearest", "SinglePass"]
 
 
 class Matches(NamedTuple):
     """Pairs of rows: the k-th track took the k-th detection, both (M,) int64."""
 
-    track: Rows
-    detection: Rows
+    track: Tensor
+    detection: Tensor
 
-
-class Assignment(ABC):
-    """Chooses among pairs with finite costs so that no track and no detection is taken twice."""
-
-    @abstractmethod
-    def __call__(self, pairs: tuple[Rows, Rows], cost: Floats) -> Rows:
-        """Return which of K pairs are chosen, shape (M,)."""
-
-
-class Greedy(Assignment):
-    """The cheapest pair first, then the cheapest of what is left."""
-
-    def __call__(self, pairs: tuple[Rows, Rows], cost: Floats) -> Rows:
-        """Return the chosen pairs."""
-        first, second, chosen = set[int](), set[int](), list[int]()
-        tracks, detections = pairs[0].tolist(), pairs[1].tolist()
-        for k in np.argsort(cost, kind="stable").tolist():
-            if tracks[k] not in first and detections[k] not in second:
-                first.add(tracks[k])
-                second.add(detections[k])
-                chosen.append(k)
-        return np.array(chosen, dtype=np.int64)
-
-
-class Nearest(Assignment):
-    """Each track takes the detection nearest to it, unless another track is nearer to that one."""
-
-    def __call__(self, pairs: tuple[Rows, Rows], cost: Floats) -> Rows:
-        """Return the chosen pairs."""
-        order = np.argsort(cost, kind="stable")
-        of_track = order[np.unique(pairs[0][order], return_index=True)[1]]
-        of_both = of_track[np.argsort(cost[of_track], kind="stable")]
-        return of_both[np.unique(pairs[1][of_both], return_index=True)[1]]
-
-
-class Hungarian(Assignment):
-    """As many pairs as can be, and of these the least sum of costs.
-
-    Groups of tracks and detections that share no pair are solved apart: a crowd costs what its groups cost.
-    """
-
-    def __call__(self, pairs: tuple[Rows, Rows], cost: Floats) -> Rows:
-        """Return the chosen pairs."""
-        height, width = int(pairs[0].max()) + 1, int(pairs[1].max()) + 1
-        if height * width <= TABLE:
-            return _solve(pairs, cost)
-        group = _groups(pairs, height, width)
-        order = np.argsort(group, kind="stable")
-        parts = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
-        return np.concatenate([part[_solve((pairs[0][part], pairs[1][part]), cost[part])] for part in parts])
+    def of_tracks(self, count: int) -> Tensor:
+        """Return of each of so many tracks the detection that it took, -1 for none, shape (T,) int64."""
+        return self.detection.new_full((count,), -1).index_copy(0, self.track, self.detection)
 
 
 class Associator(ABC):
@@ -96,32 +52,20 @@ class SinglePass(Associator):
         self,
         affinity: Affinity,
         assignment: Assignment,
-        least: float = -np.inf,
-        most: float = np.inf,
+        least: float = -math.inf,
+        most: float = math.inf,
     ) -> None:
         self.affinity, self.assignment, self.least, self.most = affinity, assignment, least, most
 
     def __call__(self, tracks: Tracks, detections: Detections) -> Matches:
         """Return who took what."""
-        free = np.flatnonzero(tracks.silent.numpy() <= self.most), np.flatnonzero(detections.odds.numpy() >= self.least)
-        return self.among(tracks, detections, free)
-
-    def among(self, tracks: Tracks, detections: Detections, free: tuple[Rows, Rows]) -> Matches:
-        """Return who took what among some tracks and some detections."""
-        pairs = near(tracks, detections, free, self.affinity.reach)
-        if not len(pairs[0]):
-            return Matches(*pairs)
-        cost = self.affinity(tracks, detections, pairs)
-        can = np.isfinite(cost)
-        pairs = pairs[0][can], pairs[1][can]
-        if not len(pairs[0]):
-            return Matches(*pairs)
-        chosen = self.assignment(pairs, cost[can])
-        return Matches(pairs[0][chosen], pairs[1][chosen])
+        return Cascade([self])(tracks, detections)
 
 
 class Cascade(Associator):
     """Passes one behind another: what one leaves, the next may take. Low scores rescue tracks, and disturb no other.
+
+    Pairs are looked for once, and affinities of the same settings are worked out once.
 
     Args:
         passes: In their order.
@@ -139,56 +83,44 @@ class Cascade(Associator):
 
     def __call__(self, tracks: Tracks, detections: Detections) -> Matches:
         """Return who took what."""
-        silent, odds, found = tracks.silent.numpy(), detections.odds.numpy(), list[Matches]()
-        waiting, open_ = np.ones(len(silent), np.bool_), np.ones(len(odds), np.bool_)
-        for one in self.passes:
-            free = np.flatnonzero(waiting & (silent <= one.most)), np.flatnonzero(open_ & (odds >= one.least))
-            made = one.among(tracks, detections, free)
-            waiting[made.track] = open_[made.detection] = False
-            found.append(made)
-        return Matches(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+        reach = max(one.affinity.reach for one in self.passes)
+        pairs = first, second = near(tracks, detections, reach)
+        free, found, costs = (
+            torch.ones_like(first, dtype=torch.bool),
+            list[Tensor](),
+            dict[tuple[object, ...], Tensor](),
+        )
+        for one in self.passes if len(first) else ():
+            name = one.affinity.settings()
+            if name not in costs:
+                costs[name] = _cost(one.affinity, tracks, detections, pairs, reach)
+            can = free & (costs[name] < torch.inf)
+            if one.most < math.inf:
+                can &= (tracks.silent <= one.most)[first]
+            if one.least > -math.inf:
+                can &= (detections.odds >= one.least)[second]
+            rows = torch.nonzero(can)[:, 0]
+            if len(rows):
+                chosen = rows[one.assignment((first[rows], second[rows]), costs[name][rows])]
+                found.append(chosen)
+                free = free & ~(_named(first, chosen) | _named(second, chosen))
+        if len(found) != 1:
+            rows = torch.cat(found) if found else first[:0]
+        else:
+            rows = found[0]
+        return Matches(first[rows], second[rows])
 
 
-def near(tracks: Tracks, detections: Detections, free: tuple[Rows, Rows], reach: float) -> tuple[Rows, Rows]:
-    """Return the pairs whose middles lie within `reach` metres of each other on the ground."""
-    here, there = tracks.mean.numpy()[free[0], :2], detections.boxes.numpy()[free[1], :2]
-    if len(here) * len(there) <= TABLE:
-        apart = here[:, None] - there[None]
-        rows, columns = np.nonzero((apart * apart).sum(-1) <= reach * reach)
-    else:
-        from scipy.spatial import KDTree
-
-        lists = KDTree(there).query_ball_point(here, reach)
-        rows = np.repeat(np.arange(len(here)), [len(one) for one in lists])
-        columns = np.concatenate([np.array(one, dtype=np.int64) for one in lists])
-    return free[0][rows], free[1][columns]
+def _cost(affinity: Affinity, tracks: Tracks, detections: Detections, pairs: Pairs, reach: float) -> Tensor:
+    """Return the costs of pairs that lie within `reach`, infinite where they are out of the affinity's own."""
+    cost = affinity(tracks, detections, pairs)
+    if affinity.reach >= reach:
+        return cost
+    apart = tracks.mean[pairs[0], :2] - detections.boxes[pairs[1], :2]
+    return torch.where(apart.square().sum(-1) <= affinity.reach**2, cost, torch.inf)
 
 
-def _solve(pairs: tuple[Rows, Rows], cost: Floats) -> Rows:
-    from scipy.optimize import linear_sum_assignment
-
-    rows, height = _places(pairs[0])
-    columns, width = _places(pairs[1])
-    low, high = float(cost.min()), float(cost.max())
-    # One pair left out must cost more than any choice among those there are.
-    table = np.full((height, width), (high - low + 1) * (min(height, width) + 1))
-    table[rows, columns] = cost - low
-    which = np.full((height, width), -1)
-    which[rows, columns] = np.arange(len(cost))
-    chosen = which[linear_sum_assignment(table)]
-    return chosen[chosen >= 0]
-
-
-def _places(rows: Rows) -> tuple[Rows, int]:
-    values, places = np.unique(rows, return_inverse=True)
-    return places, len(values)
-
-
-def _groups(pairs: tuple[Rows, Rows], height: int, width: int) -> Rows:
-    """Of each pair, the number of its group."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    size = height + width
-    graph = coo_array((np.ones(len(pairs[0])), (pairs[0], height + pairs[1])), shape=(size, size))
-    return connected_components(graph, directed=False)[1][pairs[0]].astype(np.int64)
+def _named(rows: Tensor, chosen: Tensor) -> Tensor:
+    """Say of each row whether it is one of those chosen."""
+    flag = torch.zeros(int(rows.max()) + 1, dtype=torch.bool, device=rows.device)
+    return flag.index_fill_(0, rows[chosen], True)[rows]

@@ -22,16 +22,24 @@ class Detections(NamedTuple):
         covariance: Of their errors, shape (D, 7, 7).
         odds: Log odds that a body of the class is there, shape (D,).
         row: Where each stands among the sequence's detections, shape (D,) int64.
+        scene: In which of many scenes each was seen, shape (D,) int64, rising; None where there is one.
     """
 
     boxes: Tensor
     covariance: Tensor
     odds: Tensor
     row: Tensor
+    scene: Tensor | None = None
 
     def take(self, rows: Tensor | slice) -> Detections:
         """Return some of them."""
-        return Detections(*(part[rows] for part in self))
+        return Detections(*(part[rows] for part in self[:-1]), scene=None if self.scene is None else self.scene[rows])
+
+    def split(self, sizes: list[int]) -> list[Detections]:
+        """Return parts of so many each, one behind another."""
+        columns = zip(*(part.split(sizes) for part in self[:-1]), strict=True)
+        scenes = [None] * len(sizes) if self.scene is None else self.scene.split(sizes)
+        return [Detections(*parts, scene=scene) for parts, scene in zip(columns, scenes, strict=True)]
 
 
 class ScoreCalibration:
@@ -102,7 +110,7 @@ class BoxNoise:
 
     def __call__(self, boxes: Tensor, odds: Tensor) -> Tensor:
         """Return covariances (D, 7, 7) of the errors of boxes (D, 7) with log odds (D,)."""
-        deviation = (self.features(boxes, odds) @ self._weights.T).exp()
+        deviation = (self.features(boxes, odds) @ self._weights.T.to(boxes)).exp()
         covariance = torch.diag_embed(deviation.square())
         if self.along:
             turn = turns(boxes[:, 6])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor
 
 from mambats.track.association import Matches
 from mambats.track.detector import Detections
@@ -38,12 +39,10 @@ class Existence:
             )
         self.seen, self.leaving, self.prior, self.most = seen, leaving, prior, most
 
-    def __call__(self, tracks: Tracks, detections: Detections, matches: Matches, elapsed: float) -> Tracks:
-        """Return the tracks with the log odds after a frame."""
+    def __call__(self, tracks: Tracks, detections: Detections, matches: Matches, elapsed: float | Tensor) -> Tracks:
+        """Return the tracks with the log odds after a frame, `elapsed` seconds (of each track (T,)) after the last."""
         stay = (1 - self.leaving) ** elapsed
-        chance = torch.sigmoid(tracks.existence) * stay
-        odds = torch.log(chance) - torch.log1p(-chance)
+        odds = torch.logit(torch.sigmoid(tracks.existence) * stay)
         change = torch.full_like(odds, math.log1p(-self.seen))
-        taken = detections.odds[torch.from_numpy(matches.detection)] - self.prior
-        change = change.index_copy(0, torch.from_numpy(matches.track), taken)
+        change.index_copy_(0, matches.track, detections.odds[matches.detection] - self.prior)
         return tracks._replace(existence=(odds + change).clamp(-self.most, self.most))

@@ -18,5 +18,9 @@ def turned_to(yaw: Tensor, near: Tensor) -> Tensor:
 
     Detectors mistake front for rear; a body does not turn about within a frame.
     """
-    away = yaw - near
-    return near + away - math.pi * torch.round(away / math.pi)
+    return near + least_turn(yaw - near)
+
+
+def least_turn(away: Tensor) -> Tensor:
+    """Return differences of angles within [-pi/2, pi/2]: of boxes that look the same from both ends."""
+    return away - math.pi * torch.round(away / math.pi)

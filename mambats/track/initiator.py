@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from mambats.track.association import Matches
 from mambats.track.detector import Detections
@@ -36,20 +36,28 @@ class Initiator:
         if not all(one > 0 for one in (*deviation, *(box or ()))):
             raise ValueError(f"deviation is {list(deviation)}: needed numbers above 0.")
         self.deviation, self.least, self.doubt, self.box = deviation, least, doubt, box
+        self._spread = torch.tensor([*(box or [0.0] * SEEN), *deviation], dtype=torch.float64).square().diag()
 
-    def __call__(self, detections: Detections, matches: Matches, identity: int) -> Tracks:
-        """Return new tracks, numbered from `identity` on."""
-        new = detections.odds.numpy() >= self.least
-        new[matches.detection] = False
-        taken = detections.take(torch.from_numpy(np.flatnonzero(new)))
-        count, size = len(taken.boxes), SEEN + len(self.deviation)
-        mean, covariance = taken.boxes.new_zeros(count, size), taken.boxes.new_zeros(count, size, size)
-        mean[:, :SEEN] = taken.boxes
-        covariance.diagonal(dim1=1, dim2=2)[:, SEEN:] = mean.new_tensor(self.deviation).square()
+    def __call__(self, detections: Detections, matches: Matches, identity: int | Tensor) -> Tracks:
+        """Return new tracks, numbered from `identity` on; of S scenes each from its own, shape (S,)."""
+        new = (detections.odds >= self.least).index_fill_(0, matches.detection, False)
+        rows = torch.nonzero(new)[:, 0]
+        if not len(rows):
+            return Tracks.none(SEEN + len(self.deviation), rows.device)
+        taken = detections.take(rows)
+        mean = torch.nn.functional.pad(taken.boxes, (0, len(self.deviation)))
+        covariance = self._spread.to(mean).repeat(len(rows), 1, 1)
         if self.box is None:
             covariance[:, :SEEN, :SEEN] = taken.covariance
-        else:
-            covariance.diagonal(dim1=1, dim2=2)[:, :SEEN] = mean.new_tensor(self.box).square()
-        number = torch.arange(identity, identity + count)
-        zero, one = torch.zeros_like(taken.odds), torch.ones_like(number)
-        return Tracks(mean, covariance, number, taken.odds - self.doubt, one, zero, one - 1, taken.odds, taken.row)
+        zero, one = torch.zeros_like(taken.odds), torch.ones_like(rows)
+        number = _numbers(identity, taken.scene, len(rows))
+        odds = taken.odds
+        return Tracks(mean, covariance, number, odds - self.doubt, one, zero, one - 1, odds, taken.row, taken.scene)
+
+
+def _numbers(identity: int | Tensor, scene: Tensor | None, count: int) -> Tensor:
+    if not isinstance(identity, Tensor) or scene is None:
+        return int(identity) + torch.arange(count)
+    births = scene.bincount(minlength=len(identity))
+    before = births.cumsum(0) - births  # rows come scene by scene
+    return torch.arange(count, device=scene.device) - before[scene] + identity[scene]

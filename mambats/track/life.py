@@ -34,14 +34,21 @@ class Deleter:
         self.least, self.silence, self.misses, self.angle, self.distance = least, silence, misses, angle, distance
 
     def __call__(self, tracks: Tracks, pose: Tensor | None = None) -> Tensor:
-        """Return which stay, shape (T,) bool, while the sensor is at a pose (4,) or at the origin."""
-        kept = (tracks.existence >= self.least) & (tracks.silent <= self.silence)
+        """Return which stay, shape (T,) bool, while the sensor is at a pose (4,), or one a track (T, 4).
+
+        Without a pose it is at the origin.
+        """
+        kept = tracks.existence >= self.least
+        if self.silence < math.inf:
+            kept &= tracks.silent <= self.silence
         if self.misses is not None:
             kept &= tracks.misses <= self.misses
-        away = tracks.mean[:, :2] if pose is None else tracks.mean[:, :2] - pose[:2]
+        if self.angle is None and self.distance == math.inf:
+            return kept
+        away = tracks.mean[:, :2] if pose is None else tracks.mean[:, :2] - pose[..., :2]
         if self.angle is not None:
             ahead = torch.atan2(away[:, 1], away[:, 0])
-            kept &= (ahead if pose is None else wrapped(ahead - pose[3])).abs() <= self.angle
+            kept &= (ahead if pose is None else wrapped(ahead - pose[..., 3])).abs() <= self.angle
         if self.distance < math.inf:
             kept &= away.square().sum(-1) <= self.distance**2
         return kept
@@ -69,8 +76,7 @@ class ByExistence(Confirmer):
 
     def __call__(self, tracks: Tracks) -> Tensor:
         """Return which are told of."""
-        shown = (tracks.existence >= self.least) & (tracks.misses <= self.misses)
-        return shown & (tracks.evidence >= self.evidence * tracks.hits)
+        return _reliable((tracks.existence >= self.least) & (tracks.misses <= self.misses), tracks, self.evidence)
 
 
 class ByHits(Confirmer):
@@ -87,5 +93,9 @@ class ByHits(Confirmer):
 
     def __call__(self, tracks: Tracks) -> Tensor:
         """Return which are told of."""
-        shown = (tracks.hits >= self.hits) & (tracks.misses <= self.misses)
-        return shown & (tracks.evidence >= self.evidence * tracks.hits)
+        return _reliable((tracks.hits >= self.hits) & (tracks.misses <= self.misses), tracks, self.evidence)
+
+
+def _reliable(shown: Tensor, tracks: Tracks, evidence: float) -> Tensor:
+    """Leave out those whose detections were less likely, in the mean, than `evidence`."""
+    return shown if evidence == -math.inf else shown & (tracks.evidence >= evidence * tracks.hits)

@@ -28,50 +28,55 @@ class Predictor:
 
     def __init__(self, motion: Motion) -> None:
         self.motion = motion.double().requires_grad_(False)
-        self._steps = dict[float, tuple[Tensor, Tensor]]()
+        self._steps = dict[tuple[float, torch.device], tuple[Tensor, Tensor]]()
 
     @property
     def size(self) -> int:
         """Numbers of a state, n."""
         return self.motion.size
 
-    def __call__(self, tracks: Tracks, elapsed: float) -> Tracks:
-        """Return the tracks after `elapsed` seconds, which nothing was seen of.
+    def __call__(self, tracks: Tracks, elapsed: float | Tensor) -> Tracks:
+        """Return the tracks after `elapsed` seconds, of all or of each (T,), which nothing was seen of.
 
         Raises:
             ValueError: If elapsed is not above 0.
         """
-        if not elapsed > 0:
+        if not isinstance(elapsed, Tensor) and not elapsed > 0:
             raise ValueError(f"elapsed is {elapsed} s, needed more than 0: give frames in the order of time.")
         state = self.move(Gaussian(tracks.mean, tracks.covariance), elapsed)
         silent, misses = tracks.silent + elapsed, tracks.misses + 1
         return tracks._replace(mean=state.mean, covariance=state.covariance, silent=silent, misses=misses)
 
-    def move(self, state: Gaussian, elapsed: float) -> Gaussian:
-        """Return states (B, n) after a time."""
+    def move(self, state: Gaussian, elapsed: float | Tensor) -> Gaussian:
+        """Return states (B, n) after a time, of all or of each (B,)."""
         matrix, noise = self.step(state.mean, elapsed)
         mean, covariance = kalman_predict(state.mean, state.covariance, matrix, noise)
         return Gaussian(mean if isinstance(self.motion, LINEAR) else self.moved(state.mean, elapsed), covariance)
 
-    def moved(self, mean: Tensor, elapsed: float) -> Tensor:
+    def moved(self, mean: Tensor, elapsed: float | Tensor) -> Tensor:
         """Return means (B, n) after a time."""
         if isinstance(self.motion, LINEAR):
-            return mean @ self.step(mean, elapsed)[0].mT
-        return self.motion(mean, self._time(mean, elapsed))
+            return (self.step(mean, elapsed)[0] @ mean[..., None])[..., 0]
+        return self.motion(mean, _time(mean, elapsed))
 
-    def step(self, mean: Tensor, elapsed: float) -> tuple[Tensor, Tensor]:
-        """Return transition and noise of a step: (n, n) each, or (B, n, n) of a motion that is not linear."""
+    def step(self, mean: Tensor, elapsed: float | Tensor) -> tuple[Tensor, Tensor]:
+        """Return transition and noise of a step: (n, n) each where a linear motion waits for all, else (B, n, n)."""
         if not isinstance(self.motion, LINEAR):
-            time = self._time(mean, elapsed)
+            time = _time(mean, elapsed)
             return self.motion.jacobian(mean, time), self.motion.noise(time)
-        if elapsed not in self._steps:
+        if isinstance(elapsed, Tensor):
+            return self._matrices(mean, elapsed)
+        name = elapsed, mean.device
+        if name not in self._steps:
             if len(self._steps) >= self.KEPT:
                 self._steps.clear()
-            one = mean.new_zeros(1, self.size)
-            time = self._time(one, elapsed)
-            self._steps[elapsed] = self.motion.jacobian(one, time)[0], self.motion.noise(time)[0]
-        return self._steps[elapsed]
+            matrix, noise = self._matrices(mean, mean.new_tensor([elapsed]))
+            self._steps[name] = matrix[0], noise[0]
+        return self._steps[name]
 
-    @staticmethod
-    def _time(mean: Tensor, elapsed: float) -> Tensor:
-        return torch.full_like(mean[:, 0], elapsed)
+    def _matrices(self, mean: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor]:
+        return self.motion.jacobian(mean.new_zeros(len(elapsed), self.size), elapsed), self.motion.noise(elapsed)
+
+
+def _time(mean: Tensor, elapsed: float | Tensor) -> Tensor:
+    return elapsed if isinstance(elapsed, Tensor) else torch.full_like(mean[:, 0], elapsed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -16,7 +17,7 @@ from mambats.track.life import Confirmer, Deleter
 from mambats.track.objects import Objects
 from mambats.track.predictor import Predictor
 from mambats.track.tracks import Tracks
-from mambats.track.updater import Updater
+from mambats.track.updater import Told, Updater
 
 
 class TrackerState(NamedTuple):
@@ -80,19 +81,42 @@ class Tracker:
         Raises:
             ValueError: If the stamp is not later than the last.
         """
-        elapsed = 0.0 if state.stamp is None else (stamp - state.stamp) / 1e9
-        # Where are the known ones now, and where is what was seen?
-        expected = state.tracks if state.stamp is None else self.predictor(state.tracks, elapsed)
-        seen = detections if pose is None else to_world(detections, pose.expand(len(detections.row), -1))
-        # Which detection is of which, and what are they after it?
-        matches = self.associator(expected, seen)
-        known, told = self.updater(expected, seen, matches, elapsed)
-        # Who goes, who comes?
-        stayed = known.take(self.deleter(known, pose))
-        born = self.initiator(seen, matches, state.identity)
-        tracks = Tracks.joined([stayed, born])
+        elapsed = None if state.stamp is None else (stamp - state.stamp) / 1e9
+        tracks, told, born = self.advance(state.tracks, elapsed, detections, state.identity, pose)
         frame = Frame(stamp, tracks, self.confirmer(tracks), told, pose)
         return TrackerState(tracks, stamp, state.identity + len(born.identity)), frame
+
+    def advance(
+        self,
+        tracks: Tracks,
+        elapsed: float | Tensor | None,
+        detections: Detections,
+        identity: int | Tensor,
+        pose: Tensor | None = None,
+    ) -> tuple[Tracks, Told, Tracks]:
+        """Take the detections of a frame of one scene, or of one frame of each of S scenes at once.
+
+        Args:
+            tracks: Before.
+            elapsed: Seconds since, of all, or of each track (T,); None at the first frame.
+            detections: As `detector` gives them; may be none.
+            identity: The next new one; of many scenes (S,).
+            pose: Of the sensor in the world, shape (4,); of many scenes (S, 4); None follows from its seat.
+
+        Returns:
+            The tracks after it, what the updates say, and those of the tracks that are new.
+        """
+        # Where are the known ones now, and where is what was seen?
+        expected = tracks if elapsed is None else self.predictor(tracks, elapsed)
+        seen = detections if pose is None else to_world(detections, _of_rows(pose, detections.scene, detections.row))
+        # Which detection is of which, and what are they after it?
+        matches = self.associator(expected, seen)
+        known, told = self.updater(expected, seen, matches, 0.0 if elapsed is None else elapsed)
+        # Who goes, who comes?
+        gone_from = None if pose is None else _of_rows(pose, known.scene, known.identity)
+        stayed = known.take(self.deleter(known, gone_from))
+        born = self.initiator(seen, matches, identity)
+        return Tracks.joined([stayed, born]), told, born
 
     @torch.no_grad()
     def run(self, objects: Objects, poses: Tensor | None = None, added: Tensor | None = None) -> History:
@@ -113,9 +137,14 @@ class Tracker:
         if poses is not None:
             poses = check_poses(poses, len(objects))
         state, frames = self.init_state(), list[Frame]()
-        for f, stamp in enumerate(objects.stamps.tolist()):
-            state, frame = self.step(
-                state, stamp, detections.take(slice(splits[f], splits[f + 1])), poses[f] if poses is not None else None
-            )
+        counts = [after - before for before, after in pairwise(splits)]
+        at = [None] * len(objects) if poses is None else poses.unbind()
+        for stamp, seen, pose in zip(objects.stamps.tolist(), detections.split(counts), at, strict=True):
+            state, frame = self.step(state, stamp, seen, pose)
             frames.append(frame)
         return History(frames, self.predictor)
+
+
+def _of_rows(pose: Tensor, scene: Tensor | None, rows: Tensor) -> Tensor:
+    """Return the pose of each row (N, 4): that of its scene, or of all."""
+    return pose.expand(len(rows), -1) if scene is None else pose[scene]

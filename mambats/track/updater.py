@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import torch
@@ -30,6 +31,12 @@ class Told(NamedTuple):
     nis: Tensor
     row: Tensor
 
+    @staticmethod
+    def nothing(like: Tensor) -> Told:
+        """Return what no pair says, on the device of a tensor of float64."""
+        nis = like.new_zeros(0)
+        return Told(nis.reshape(0, SEEN), nis.reshape(0, SEEN, SEEN), nis, nis.long())
+
 
 class Updater:
     """Kalman's update of all tracks that took a detection, in one call; yaw unwrapped, and turned by pi if need be.
@@ -48,27 +55,39 @@ class Updater:
             raise ValueError(f"surprise is {surprise}: needed a number above 0, 20 say, or None.")
         self.existence, self.surprise = existence, surprise
 
-    def __call__(self, tracks: Tracks, detections: Detections, matches: Matches, elapsed: float) -> tuple[Tracks, Told]:
+    def __call__(
+        self, tracks: Tracks, detections: Detections, matches: Matches, elapsed: float | Tensor
+    ) -> tuple[Tracks, Told]:
         """Return all tracks, those that took a detection moved, and what their updates say."""
-        rows, taken = torch.from_numpy(matches.track), detections.take(torch.from_numpy(matches.detection))
-        mean, covariance = tracks.mean[rows], tracks.covariance[rows]
+        if not len(matches.track):
+            return self.existence(tracks, detections, matches, elapsed), Told.nothing(tracks.mean)
+        which = matches.of_tracks(len(tracks.identity))
+        hit = which >= 0
+        taken = detections.take(which.clamp_min(0))  # any one for those that took none: the mask keeps them as they are
         boxes = taken.boxes.clone()
-        boxes[:, 6] = turned_to(boxes[:, 6], mean[:, 6])
-        seen = torch.eye(SEEN, mean.shape[1], dtype=mean.dtype)
-        made = kalman_update(mean, covariance, boxes, seen, taken.covariance)
-        told = Told(made.residual, made.innovation, made.nis, taken.row)
-        if self.surprise is not None and bool((made.nis > self.surprise).any()):
+        boxes[:, 6] = turned_to(boxes[:, 6], tracks.mean[:, 6])
+        made = kalman_update(tracks.mean, tracks.covariance, boxes, self._seen(tracks.mean), taken.covariance, mask=hit)
+        told = Told(made.residual[hit], made.innovation[hit], made.nis[hit], taken.row[hit])
+        if self.surprise is not None and bool((told.nis > self.surprise).any()):
             doubt = (made.nis / self.surprise).clamp_min(1.0)[:, None, None]
-            made = kalman_update(mean, covariance * doubt, boxes, seen, taken.covariance)
-        found = Tracks(
-            tracks.mean.index_copy(0, rows, made.mean),
-            tracks.covariance.index_copy(0, rows, made.covariance),
-            tracks.identity,
-            tracks.existence,
-            tracks.hits.index_add(0, rows, torch.ones_like(rows)),
-            tracks.silent.index_fill(0, rows, 0.0),
-            tracks.misses.index_fill(0, rows, 0),
-            tracks.evidence.index_add(0, rows, taken.odds),
-            tracks.detection.index_copy(0, rows, taken.row),
+            raised = tracks.covariance * doubt
+            made = kalman_update(tracks.mean, raised, boxes, self._seen(tracks.mean), taken.covariance, mask=hit)
+        found = tracks._replace(
+            mean=made.mean,
+            covariance=made.covariance,
+            hits=tracks.hits + hit,
+            silent=tracks.silent.masked_fill(hit, 0.0),
+            misses=tracks.misses.masked_fill(hit, 0),
+            evidence=tracks.evidence + taken.odds.masked_fill(~hit, 0.0),
+            detection=torch.where(hit, taken.row, tracks.detection),
         )
         return self.existence(found, detections, matches, elapsed), told
+
+    @staticmethod
+    @functools.cache
+    def _eye(size: int, device: torch.device) -> Tensor:
+        return torch.eye(SEEN, size, dtype=torch.float64, device=device)
+
+    def _seen(self, mean: Tensor) -> Tensor:
+        """What a box shows of a state, shape (7, n)."""
+        return self._eye(mean.shape[1], mean.device)

@@ -24,8 +24,9 @@ from mambats.track import (
     ScoreCalibration,
     SinglePass,
 )
-from mambats.track.association import _groups, _solve, near
+from mambats.track.gate import near
 from mambats.track.heading import turned_to
+from mambats.track.matching import groups, least_sum, least_sums
 from tests.mambats.track.worlds import objects, straight, tracker
 
 MOTIONS = [
@@ -90,16 +91,33 @@ def test_hungarian_pairs_as_many_as_can_be_at_the_least_cost(height: int, width:
     assert math.isclose(float(cost[rows, columns][chosen].sum()), -best[1], abs_tol=1e-9)
 
 
-def test_groups_apart_are_solved_as_all_together() -> None:
+@pytest.mark.parametrize("seed", range(6))
+def test_groups_apart_are_solved_as_all_together(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    first, second = (
+        torch.from_numpy(rows) for rows in np.nonzero(random.random((40, 35)) < (0.01, 0.02, 0.3)[seed % 3])
+    )
+    cost = torch.from_numpy(random.normal(size=len(first)) * 10)
+    order, sizes = groups(first, second)
+    apart = torch.cat([part[least_sum(first[part], second[part], cost[part])] for part in order.split(sizes)])
+    together, batched = least_sum(first, second, cost), least_sums(first, second, cost)
+    for chosen in (apart, batched, Hungarian().choose(first, second, cost)):
+        assert len(chosen) == len(together) == len(first[chosen].unique()) == len(second[chosen].unique())
+        assert math.isclose(float(cost[chosen].sum()), float(cost[together].sum()), abs_tol=1e-9)
+    assert seed % 3 == 2 or len(sizes) > 3
+
+
+def test_many_cheapest_pairs_at_once_are_those_one_by_one() -> None:
     random = np.random.default_rng(0)
-    rows, columns = np.nonzero(random.random((40, 40)) < 0.04)
-    cost = random.normal(size=len(rows))
-    group = _groups((rows, columns), 40, 40)
-    assert len(np.unique(group)) > 3
-    apart = [p[_solve((rows[p], columns[p]), cost[p])] for g in np.unique(group) for p in [np.flatnonzero(group == g)]]
-    together = _solve((rows, columns), cost)
-    assert math.isclose(cost[np.concatenate(apart)].sum(), cost[together].sum(), abs_tol=1e-9)
-    assert len(np.concatenate(apart)) == len(together)
+    rows, columns = np.nonzero(random.random((30, 25)) < 0.3)
+    cost = random.integers(0, 40, size=len(rows)).astype(float)  # with ties
+    taken, expected = (set[int](), set[int]()), list[int]()
+    for k in np.argsort(cost, kind="stable").tolist():
+        if rows[k] not in taken[0] and columns[k] not in taken[1]:
+            taken[0].add(int(rows[k]))
+            taken[1].add(int(columns[k]))
+            expected.append(k)
+    assert Greedy()((rows, columns), cost).tolist() == expected
 
 
 @pytest.mark.parametrize("assignment", [Hungarian(), Greedy(), Nearest()])
@@ -120,19 +138,24 @@ def test_greedy_and_nearest_differ_where_they_should() -> None:
     assert sorted(Hungarian()(pairs, cost).tolist()) == [1, 2]
 
 
-def test_many_are_looked_at_by_their_neighbours_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mambats.track import association
+@pytest.mark.parametrize("scenes", [1, 4])
+@pytest.mark.parametrize("reach", [3.0, 25.0, math.inf])
+def test_the_grid_finds_what_the_table_finds(monkeypatch: pytest.MonkeyPatch, scenes: int, reach: float) -> None:
+    from mambats.track import gate
 
     detections, _ = straight(60, 3)
     one = tracker()
-    found = one.run(detections)
-    tracks, boxes = found.frames[-1].tracks, one.detector(detections.between(2, 3))[0]
-    free = np.arange(60), np.arange(60)
-    dense = near(tracks, boxes, free, 25.0)
-    monkeypatch.setattr(association, "TABLE", 10)
-    sparse = near(tracks, boxes, free, 25.0)
-    assert sorted(zip(*dense, strict=True)) == sorted(zip(*sparse, strict=True))
-    assert len(dense[0]) < 60 * 4
+    tracks, boxes = one.run(detections).frames[-1].tracks, one.detector(detections.between(2, 3))[0]
+    random = torch.Generator().manual_seed(0)
+    boxes = boxes._replace(boxes=boxes.boxes + 30 * torch.randn(boxes.boxes.shape, generator=random).double())
+    tracks = tracks._replace(mean=torch.cat([tracks.mean[:-1], 1e7 * torch.ones(1, 10).double()]))
+    wanted = set(zip(*(rows.tolist() for rows in near(tracks, boxes, reach)), strict=True))
+    scene = torch.arange(60) * scenes // 60
+    wanted = {(t, d) for t, d in wanted if scene[t] == scene[d]}
+    monkeypatch.setattr(gate, "TABLE", 10)
+    found = near(tracks._replace(scene=scene), boxes._replace(scene=scene), reach)
+    assert len(found[0]) == len(wanted) > 0
+    assert set(zip(*(rows.tolist() for rows in found), strict=True)) == wanted
 
 
 def test_logits_become_log_odds() -> None:
@@ -169,5 +192,5 @@ def test_cost_grows_with_tracks_and_not_squared() -> None:
         found = objects([boxes] * 2)
         one = tracker()
         tracks = one.run(found).frames[-1].tracks
-        counts.append(len(near(tracks, one.detector(found.between(1, 2))[0], (np.arange(size),) * 2, 10.0)[0]))
+        counts.append(len(near(tracks, one.detector(found.between(1, 2))[0], 10.0)[0]))
     assert counts[1] < 4.2 * counts[0]
