@@ -1,0 +1,131 @@
+"""A bundle that was read and verified, and the engines that run it; loads neither torch nor ONNX Runtime by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mambats.bundle.errors import BundleDamagedError, BundleForeignError, BundleMissingError
+from mambats.bundle.folder import read_files, read_json
+from mambats.bundle.layout import CONFIG, INITIAL, PREFILL, STEP, WEIGHT, WEIGHTS
+from mambats.streaming.engines.facts import ForecastFacts, fingerprint
+from mambats.streaming.engines.forecast import Core, ForecastEngine
+
+Route = Literal["torch", "onnx", "native"]
+ROUTES: tuple[Route, ...] = ("onnx", "native", "torch")
+#: The kind of model that this reader knows.
+FORECASTER = "forecaster"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What was read of a bundle.
+
+    Args:
+        folder: Where it lies.
+        config: Its JSON configuration.
+        weights: Weights of the model by name.
+        initial: State before any row, of one row, by name.
+        graphs: ONNX files by name.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    weights: dict[str, npt.NDArray[Any]]
+    initial: dict[str, npt.NDArray[Any]]
+    graphs: dict[str, bytes]
+
+    @property
+    def facts(self) -> ForecastFacts:
+        """What the forecaster reads and gives."""
+        return ForecastFacts.of(self.config["facts"])
+
+    @property
+    def identity(self) -> str:
+        """Sha256 of facts, weights and first state: the same for every engine of this model."""
+        return str(self.config["identity"])
+
+    def engine(self, route: Route | None = None) -> ForecastEngine:
+        """Open an engine.
+
+        Args:
+            route: Who computes; None takes ONNX Runtime.
+
+        Raises:
+            ModuleNotFoundError: If what computes is not installed; says what to install.
+            ValueError: If this model cannot take that route; says why.
+        """
+        return ForecastEngine(self._core(route or "onnx"), self.facts, self.identity)
+
+    def _core(self, route: Route) -> Core:
+        if route == "torch":
+            from mambats.bundle.rebuild import torch_core
+
+            return torch_core(self)
+        if route == "native":
+            from mambats.streaming.engines.native_core import NativeCore
+
+            return NativeCore(self.config["facts"], self.config.get("layers"), self.weights, self.initial)
+        if STEP not in self.graphs:
+            raise BundleMissingError(f"{self.folder}: holds no {STEP}. Export again, or take another engine.")
+        try:
+            from mambats.streaming.engines.onnx_core import OnnxCore
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(f"{error}: pip install onnxruntime, or take another engine.") from error
+        return OnnxCore(self.initial, self.graphs[STEP], self.graphs.get(PREFILL))
+
+
+def read_bundle(folder: str | Path) -> Bundle:
+    """Verify and read a bundle.
+
+    Args:
+        folder: What `mambats export` wrote.
+
+    Raises:
+        BundleError: One of its kinds: missing, damaged, foreign, unsafe.
+
+    Example:
+        engine = read_bundle("bundle").engine("onnx")
+        state = engine.init_state(rows=1)
+    """
+    root = Path(folder)
+    files = read_files(root)
+    config = read_json(files[CONFIG], str(root / CONFIG))
+    if config.get("kind") != FORECASTER or not isinstance(config.get("facts"), dict):
+        raise BundleForeignError(
+            f"{root / CONFIG}: holds a {config.get('kind')!r}, this version runs a {FORECASTER!r}. Install a newer mambats."
+        )
+    arrays = read_arrays(files[WEIGHTS], str(root / WEIGHTS))
+    weights = {name.removeprefix(WEIGHT): v for name, v in arrays.items() if name.startswith(WEIGHT)}
+    initial = {name.removeprefix(INITIAL): v for name, v in arrays.items() if name.startswith(INITIAL)}
+    # JSON keeps no order of states that a graph relies on: the configuration lists it.
+    order = config.get("state")
+    if not isinstance(order, list) or set(order) != set(initial):
+        raise BundleDamagedError(f"{root}: configuration and weights name different states. Export again.")
+    found = fingerprint(config["facts"], arrays)
+    if found != config.get("identity"):
+        raise BundleDamagedError(
+            f"{root}: facts and weights make the model {found[:12]}..., the configuration says "
+            f"{str(config.get('identity'))[:12]}...: they are not of one export. Export again."
+        )
+    graphs = {name: files[name] for name in (STEP, PREFILL) if name in files}
+    return Bundle(root, config, weights, {name: initial[name] for name in order}, graphs)
+
+
+def read_arrays(body: bytes, where: str) -> dict[str, npt.NDArray[Any]]:
+    """Read tensors from a safetensors file's bytes.
+
+    Raises:
+        BundleDamagedError: If it is none.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        return {name: np.ascontiguousarray(array) for name, array in load(body).items()}
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise BundleDamagedError(f"{where}: is no safetensors file ({error}). Export again.") from error

@@ -1,0 +1,91 @@
+"""The model card of a bundle: what it is, of what data, how good, for what, and under which licence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a card says besides the model's own facts.
+
+    Args:
+        source: Name of the data it was trained on, "" where nothing says.
+        fingerprint: sha256 of that data.
+        checkpoint_sha256: Of the checkpoint.
+        versions: Package versions that exported.
+        results: Rows of the last test of its run, as `results.json` has them.
+        licence: Of the weights.
+        purpose: What it is meant for.
+    """
+
+    source: str
+    fingerprint: str
+    checkpoint_sha256: str
+    versions: Mapping[str, str]
+    results: Sequence[Mapping[str, Any]] = ()
+    licence: str = ""
+    purpose: str = ""
+
+
+def write_card(name: str, config: Mapping[str, Any], given: CardFacts) -> str:
+    """Return the card as Markdown.
+
+    Args:
+        name: Title.
+        config: The bundle's configuration.
+        given: What the configuration does not know.
+    """
+    facts = config["facts"]
+    levels = facts["quantiles"]
+    answer = "one number" if levels is None else f"quantiles {', '.join(map(str, levels))}"
+    lines = [
+        f"# {name}",
+        "",
+        "A state-space forecaster that takes one row at a time, exported by mambats.",
+        "",
+        f"- **Reads** {', '.join(facts['channels'])}"
+        + (f", and beside them {', '.join(facts['past'])}" if facts["past"] else "")
+        + f"; a gap of 1 is {facts['period_ns'] / 1e9:g} s. Values may be absent, rows may be irregular.",
+        f"- **Gives** {facts['horizon']} rows ahead of each channel, {answer}, in the units it read.",
+        f"- **Trained on** {given.source or 'data that the checkpoint does not name'}"
+        + (f", sha256 {given.fingerprint}" if given.fingerprint else "")
+        + ".",
+        f"- **Intended use** {given.purpose or _PURPOSE}",
+        f"- **Licence** {given.licence or 'not stated: ask whoever made it, and mind the licence of the data.'}",
+        f"- **Model** {config['identity']} (sha256 of facts, weights and first state)",
+        f"- **Checkpoint** sha256 {given.checkpoint_sha256}",
+        "- **Made with** " + ", ".join(f"{package} {version}" for package, version in given.versions.items()),
+        "",
+        "## How good it is",
+        "",
+        *_table(given.results),
+        "",
+        "## Use",
+        "",
+        "    mambats run --bundle FOLDER --source rows.csv --sink forecasts.csv",
+        "    python -m mambats.bundle.check FOLDER",
+        "",
+        "Needs numpy, safetensors and onnxruntime (or the native library); no torch.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+_PURPOSE = (
+    "forecasts of these channels on data like that it was trained on. Not tested for anything else; not for decisions "
+    "on which safety hangs without tests of your own."
+)
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not rows:
+        return ["Not known: no `results.json` lay beside the checkpoint (`mambats test` writes it)."]
+    columns = ("model", "source", "split", "horizon", "metric", "value", "windows", "mode")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for row in rows:
+        cells = [f"{v:.4g}" if isinstance(v := row.get(name, ""), float) else str(v) for name in columns]
+        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+    return lines

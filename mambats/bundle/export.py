@@ -1,0 +1,162 @@
+"""A checkpoint becomes a bundle: graphs, weights, configuration, card and manifest, verified before it is there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from mambats import __version__
+from mambats.bundle.bundle import FORECASTER
+from mambats.bundle.card import CardFacts, write_card
+from mambats.bundle.check import record
+from mambats.bundle.errors import BundleError, ExportError
+from mambats.bundle.flat import FlatForecaster
+from mambats.bundle.folder import manifest_of
+from mambats.bundle.graph import prefill_graph, step_graph
+from mambats.bundle.layout import CARD, CHECK, CONFIG, FORMAT, MANIFEST, OPSET, PREFILL, STEP, WEIGHTS
+from mambats.bundle.native import layers_of
+from mambats.bundle.rebuild import arrays_of, flat_of, torch_engine
+from mambats.checkpoint import read_checkpoint, read_entry
+from mambats.recipe import describe
+from mambats.streaming.engines.facts import fingerprint
+
+#: Packages whose version a card names, as far as they are there.
+_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "safetensors")
+
+
+def export(
+    checkpoint: str | Path, folder: str | Path, *, prefill: bool = True, licence: str = "", purpose: str = ""
+) -> dict[str, float]:
+    """Write the bundle of a checkpoint, or nothing.
+
+    Args:
+        checkpoint: Of a forecaster that streams.
+        folder: Where the bundle goes; must not be there yet.
+        prefill: Whether to export the graph of many rows too.
+        licence: Of the weights, for the card.
+        purpose: Intended use, for the card.
+
+    Returns:
+        Largest difference from the model by engine, relative to the largest number, found in a fresh process.
+
+    Raises:
+        ExportError: If a difference is above 1e-5, or the graphs cannot be made.
+        BundleError: If the folder is there already, or the checkpoint holds no such forecaster.
+        ModuleNotFoundError: If the exporter is not installed; says what to install.
+    """
+    target = Path(folder)
+    if target.exists() or target.is_symlink():
+        raise BundleError(f"{target}: is there already. Remove it, or name another folder.")
+    _need_exporter()
+    model = flat_of(checkpoint)
+    files = _files(model, Path(checkpoint), prefill, licence, purpose, target.name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    try:
+        for name, body in {**files, MANIFEST: manifest_of(files)}.items():
+            (draft / name).write_bytes(body)
+        found = _verify(draft)
+        draft.chmod(0o755)  # mkdtemp's 0700 would lock out who runs it
+        draft.rename(target)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return found
+
+
+def _need_exporter() -> None:
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            metadata.version(name)
+        except metadata.PackageNotFoundError:
+            raise ModuleNotFoundError(
+                f"{name} is not installed, an export needs it: pip install 'mambats[onnx]'."
+            ) from None
+
+
+def _files(
+    model: FlatForecaster, checkpoint: Path, prefill: bool, licence: str, purpose: str, name: str
+) -> dict[str, bytes]:
+    from safetensors.numpy import save
+
+    facts, arrays = model.facts.plain(), arrays_of(model)
+    entry = read_entry(read_checkpoint(checkpoint), checkpoint)
+    config: dict[str, Any] = {
+        "kind": FORECASTER,
+        "format": FORMAT,
+        "mambats": __version__,
+        "opset": OPSET,
+        "identity": fingerprint(facts, arrays),
+        "facts": facts,
+        "state": list(model.names),
+        "layers": layers_of(model),
+        "model": describe(model.model),
+    }
+    card = CardFacts(
+        source=entry.source,
+        fingerprint=entry.fingerprint,
+        checkpoint_sha256=hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+        versions={"mambats": __version__, **_versions()},
+        results=_results(checkpoint),
+        licence=licence,
+        purpose=purpose,
+    )
+    try:
+        graphs = {STEP: step_graph(model), **({PREFILL: prefill_graph(model)} if prefill else {})}
+    except Exception as error:  # torch's exporter has many kinds
+        raise ExportError(f"{checkpoint}: torch cannot export this model: {error}. Nothing was written.") from error
+    return {
+        CONFIG: json.dumps(config, indent=2).encode() + b"\n",
+        CARD: write_card(name, config, card).encode(),
+        WEIGHTS: save(arrays),
+        CHECK: save(record(torch_engine(model))),
+        **graphs,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _results(checkpoint: Path) -> list[Mapping[str, Any]]:
+    """Rows of the last test of the run that a checkpoint lies in: runs/NAME/checkpoints/FILE."""
+    try:
+        rows = json.loads((checkpoint.parent.parent / "results.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    rows = rows.get("rows", []) if isinstance(rows, dict) else rows
+    return [row for row in rows if isinstance(row, dict)]
+
+
+def _verify(folder: Path) -> dict[str, float]:
+    """Check a bundle in a process of its own that must not load torch."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "mambats.bundle.check", str(folder)],
+        capture_output=True, text=True, timeout=600, check=False, env=environment,
+    )  # fmt: skip
+    if done.returncode:
+        raise ExportError(
+            f"the bundle does not hold in a fresh process, nothing was written: {done.stderr.strip()[-2000:]}"
+        )
+    said = json.loads(done.stdout)
+    if said["loaded"]:
+        raise ExportError(
+            f"running the bundle loads {said['loaded']}: this is a defect of mambats. Nothing was written."
+        )
+    return said["differences"]

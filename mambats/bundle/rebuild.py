@@ -1,0 +1,80 @@
+"""A bundle or a checkpoint as a model of torch: loaded only where torch is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mambats.bundle.errors import BundleForeignError
+from mambats.bundle.flat import FlatForecaster
+from mambats.bundle.layout import INITIAL, WEIGHT
+from mambats.checkpoint import load_task, read_checkpoint
+from mambats.forecast.model import Forecaster
+from mambats.recipe import RecipeError, rebuild
+from mambats.scale import Scaler
+from mambats.streaming.engines.facts import fingerprint
+from mambats.streaming.engines.forecast import ForecastEngine
+from mambats.streaming.engines.torch_core import TorchCore
+
+if TYPE_CHECKING:
+    from mambats.bundle.bundle import Bundle
+
+
+def flat_of(checkpoint: str | Path) -> FlatForecaster:
+    """Load the forecaster of a checkpoint.
+
+    Raises:
+        CheckpointError: One of its kinds.
+        DataError: If it reads what a row cannot bring.
+        BundleForeignError: If it holds a task of another family.
+        StreamingError: If it reads fixed windows.
+    """
+    task = load_task(checkpoint)
+    model: Any = getattr(task, "model", None)
+    if not isinstance(model, Forecaster):
+        raise BundleForeignError(
+            f"{checkpoint}: holds a {type(task).__name__}; forecasters that stream can be run and exported. "
+            "Give the checkpoint of one."
+        )
+    return FlatForecaster.of(task, read_checkpoint(checkpoint))
+
+
+def arrays_of(model: FlatForecaster) -> dict[str, npt.NDArray[Any]]:
+    """Return weights and first state, named as a bundle keeps them."""
+    weights = {WEIGHT + name: v.detach().contiguous().numpy() for name, v in model.state_dict().items()}
+    return weights | {INITIAL + name: v.contiguous().numpy() for name, v in model.init_state(1).items()}
+
+
+def checkpoint_engine(checkpoint: str | Path) -> ForecastEngine:
+    """Open a checkpoint for streaming; errors as `flat_of`."""
+    return torch_engine(flat_of(checkpoint))
+
+
+def torch_engine(model: FlatForecaster) -> ForecastEngine:
+    """Step a model by torch."""
+    return ForecastEngine(TorchCore(model), model.facts, fingerprint(model.facts.plain(), arrays_of(model)))
+
+
+def torch_core(bundle: Bundle) -> TorchCore:
+    """Rebuild the model of a bundle from its recipe and weights.
+
+    Raises:
+        BundleForeignError: If recipe and weights do not fit this version.
+    """
+    facts = bundle.facts
+    try:
+        model = rebuild(bundle.config["model"])
+        if model.cycle is not None:
+            model.cycle.adapt(len(facts.channels), facts.period_ns)
+        flat = FlatForecaster(model, Scaler(facts.channels), Scaler(facts.past) if facts.past else None, facts)
+        flat.load_state_dict({name: torch.from_numpy(np.copy(v)) for name, v in bundle.weights.items()})
+    except (RecipeError, RuntimeError, AttributeError, KeyError) as error:
+        raise BundleForeignError(
+            f"{bundle.folder}: its recipe and weights do not make a model here: {error}. Take the engine onnx, or install "
+            f"mambats {bundle.config.get('mambats')}."
+        ) from error
+    return TorchCore(flat.eval().requires_grad_(False))

@@ -1,0 +1,72 @@
+"""Steps of a model by torch: the route that every other one is held to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mambats.streaming.engine import State
+from mambats.streaming.engines.forecast import read_by_steps
+
+
+class Flat(Protocol):
+    """A forecaster as a function of plain tensors: `mambats.bundle.flat.FlatForecaster`."""
+
+    def init_state(self, rows: int) -> dict[str, Tensor]:
+        """Return the state before any row."""
+        ...
+
+    def __call__(
+        self,
+        x: Tensor,
+        observed: Tensor,
+        gap: Tensor,
+        clock: Tensor | None,
+        future: Tensor | None,
+        state: Mapping[str, Tensor],
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Take one row."""
+        ...
+
+
+class TorchCore:
+    """Compute with torch, on the CPU; arrays are lent, not copied.
+
+    Args:
+        model: In evaluation mode.
+    """
+
+    def __init__(self, model: Flat) -> None:
+        self.model = model
+
+    def init_state(self, rows: int) -> State:
+        """Return the model's state before any row."""
+        return _arrays(self.model.init_state(rows))
+
+    @torch.no_grad()
+    def step(self, feed: Mapping[str, npt.NDArray[Any]], state: State) -> tuple[npt.NDArray[np.float32], State]:
+        """Take one row; see `mambats.streaming.engines.forecast.Core.step`."""
+        given = {name: torch.from_numpy(array) for name, array in feed.items()}
+        forecast, after = self.model(
+            given["x"],
+            given["observed"],
+            given["gap"],
+            given.get("clock"),
+            given.get("future"),
+            {name: torch.from_numpy(array) for name, array in state.items()},
+        )
+        return forecast.numpy(), _arrays(after)
+
+    def read(self, feed: Mapping[str, npt.NDArray[Any]], state: State) -> tuple[npt.NDArray[np.float32], State]:
+        """Take T > 0 rows; see `mambats.streaming.engines.forecast.Core.read`."""
+        return read_by_steps(self, feed, state)
+
+
+def _arrays(state: Mapping[str, Tensor]) -> State:
+    # A state may lend a buffer of the next step, or be a view of a larger one: what leaves is its own.
+    return {name: leaf.contiguous().numpy() for name, leaf in state.items()}
