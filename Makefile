@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CONSTRAINTS := constraints/cpu-py311.txt
-EXTRAS := train,mlflow,plot,demo,robot,dev
+EXTRAS := train,mlflow,plot,demo,onnx,robot,live,dev
 NATIVE := $(wildcard $(addprefix kernels/mambats_kernels/native/,*.h *.cpp build.py))
 
 # The first of these that starts and is new enough; PYTHON=... overrides.
