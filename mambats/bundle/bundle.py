@@ -97,7 +97,7 @@ def read_bundle(folder: str | Path) -> Bundle:
     config = read_json(files[CONFIG], str(root / CONFIG))
     if config.get("kind") != FORECASTER or not isinstance(config.get("facts"), dict):
         raise BundleForeignError(
-            f"{root / CONFIG}: holds a {config.get('kind')!r}, this version runs a {FORECASTER!r}. Install a newer mambats."
+            f"{root / CONFIG}: holds a {config.get('kind')!r}, this version runs a {FORECASTER!r}. Install a newer one."
         )
     arrays = read_arrays(files[WEIGHTS], str(root / WEIGHTS))
     weights = {name.removeprefix(WEIGHT): v for name, v in arrays.items() if name.startswith(WEIGHT)}

@@ -25,7 +25,7 @@ from mambats.bundle.folder import read_files
 from mambats.bundle.layout import CHECK, PREFILL
 from mambats.streaming.engine import State, StepEvent
 from mambats.streaming.engines.facts import SERIES
-from mambats.streaming.engines.forecast import ForecastEngine
+from mambats.streaming.engines.forecast import STAMP, ForecastEngine
 
 #: Largest difference from torch, relative to the largest number of an answer or a state.
 TOLERANCE = 1e-5
@@ -68,11 +68,12 @@ def record(engine: ForecastEngine, seed: int = 0, moments: int = 48, rows: int =
 def replay(engine: ForecastEngine, given: Arrays) -> tuple[npt.NDArray[Any], State, State]:
     """Step through recorded rows: answers (T, rows, ...), and the states halfway and at the end."""
     state = engine.init_state(given["mask"].shape[1])
-    elapsed = np.diff(given["stamps"], axis=0, prepend=0)
+    elapsed = np.diff(given["stamps"], axis=0, prepend=given["stamps"][:1])
     half, forecasts = state, list[npt.NDArray[Any]]()
     for moment, passed in enumerate(elapsed):
-        event = StepEvent(*(np.ascontiguousarray(given[name][moment]) for name in ("values", "observed", "mask")))
-        outputs, state = engine.step({SERIES: event}, passed, state)
+        values, observed, mask = (np.ascontiguousarray(given[name][moment]) for name in ("values", "observed", "mask"))
+        event = StepEvent(values, observed, mask)
+        outputs, state = engine.step({SERIES: event}, passed, {**state, STAMP: given["stamps"][moment]})
         forecasts.append(outputs["forecast"])
         if moment + 1 == len(elapsed) // 2:
             half = state
@@ -112,11 +113,14 @@ def check_bundle(folder: str | Path, routes: Iterable[Route] | None = None) -> d
 
 
 def _at_hand(bundle: Bundle) -> list[Route]:
-    routes: list[Route] = ["onnx"] if importlib.util.find_spec("onnxruntime") else []
+    routes = list[Route]()
+    if importlib.util.find_spec("onnxruntime"):
+        routes.append("onnx")
     if bundle.config.get("layers") is not None:
         from mambats.streaming.engines.library import missing
 
-        routes += [] if missing() else ["native"]
+        if not missing():
+            routes.append("native")
     return routes
 
 
@@ -133,8 +137,8 @@ def _differences(engine: ForecastEngine, recorded: Arrays) -> float:
 
 def _prefill_difference(engine: ForecastEngine, recorded: Arrays) -> float:
     half = len(recorded["mask"]) // 2
-    parts = [np.ascontiguousarray(recorded[name][:half]) for name in ("values", "observed", "stamps")]
-    outputs, state = engine.read(*parts, engine.init_state(recorded["mask"].shape[1]))
+    values, observed, stamps = (recorded[name][:half] for name in ("values", "observed", "stamps"))
+    outputs, state = engine.read(values, observed, stamps, engine.init_state(recorded["mask"].shape[1]))
     pairs = [(outputs["forecast"], recorded["forecast"][half - 1])]
     pairs += [(array, recorded[f"half.{name}"]) for name, array in state.items()]
     return max(_difference(*pair) for pair in pairs)
@@ -153,7 +157,9 @@ def _difference(found: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> float:
 
 def main() -> int:
     """Check a bundle from the command line; prints what was found as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m mambats.bundle.check", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m mambats.bundle.check", description="Hold every engine of a bundle to the model."
+    )
     parser.add_argument("folder")
     try:
         found = check_bundle(parser.parse_args().folder)

@@ -1,4 +1,4 @@
-"""A streaming forecaster as one function of plain tensors in the data's units: what is stepped, exported and compared."""
+"""A streaming forecaster as one function of plain tensors in the data's units: what is stepped and exported."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def torch_core(bundle: Bundle) -> TorchCore:
         flat.load_state_dict({name: torch.from_numpy(np.copy(v)) for name, v in bundle.weights.items()})
     except (RecipeError, RuntimeError, AttributeError, KeyError) as error:
         raise BundleForeignError(
-            f"{bundle.folder}: its recipe and weights do not make a model here: {error}. Take the engine onnx, or install "
-            f"mambats {bundle.config.get('mambats')}."
+            f"{bundle.folder}: its recipe and weights do not make a model here: {error}. Take the engine onnx, or "
+            f"install mambats {bundle.config.get('mambats')}."
         ) from error
     return TorchCore(flat.eval().requires_grad_(False))

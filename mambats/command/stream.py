@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-import numpy as np
-import numpy.typing as npt
-
-from mambats.checkpoint import load_task, read_checkpoint
+from mambats.bundle.rebuild import checkpoint_engine
 from mambats.command.door import UsageError
-from mambats.command.lines import Kind, Line, is_time, kind_of, read_lines
-from mambats.command.stepper import Inputs, Stepper
-from mambats.forecast.metrics import point_forecast
+from mambats.command.stepper import Stepper
 from mambats.formats.error import DataError
-
-#: Names of a time column, tried before looking at the cells.
-TIME_NAMES = ("ds", "date", "datetime", "time", "timestamp", "stamp")
-SERIES = "unique_id"
-
-Forecast = npt.NDArray[np.float64]
+from mambats.streaming.sinks import ForecastRows
+from mambats.streaming.sources import Line, find_columns, read_lines
+from mambats.streaming.sources.columns import SERIES_COLUMN
+from mambats.streaming.sources.lines import kind_of
+from mambats.streaming.sources.rows import opened
 
 
 class _Arguments(argparse.ArgumentParser):
@@ -36,29 +28,25 @@ class _Arguments(argparse.ArgumentParser):
 def run(words: list[str], command: str) -> int:
     """Run the command."""
     given = _parse(words)
-    task = load_task(given.checkpoint)
     # Refuses models that read fixed windows, before any file is opened for writing.
-    task.model.init_state(1, 1)
-    inputs = Inputs.of(read_checkpoint(given.checkpoint))
+    engine = checkpoint_engine(given.checkpoint)
     kind = kind_of(given.input, given.format)
     name = "standard input" if given.input == "-" else given.input
     bad = 0
-    with _reading(given.input) as source:
+    with opened(given.input) as source:
         lines = read_lines(source, kind, name)
         first = _first(lines, name)
-        time = given.time or _find_time(first, task, inputs, name)
-        _check_columns(first, task, inputs, name)
+        columns = find_columns(first, engine.facts, given.time, name)
         steppers: dict[str, Stepper] = {}
         out_kind = kind_of(given.output, given.format) if given.output != "-" else kind
         with _writing(given.output) as sink:
-            write = _writer(sink, out_kind, task, time)
+            rows = ForecastRows(sink, out_kind, engine.facts.channels, engine.facts.quantiles)
             for line in _progress(_chain(first, lines), given):
                 try:
                     if isinstance(line, DataError):
                         raise line
-                    series = str(line.cells.get(SERIES, ""))
-                    stepper = steppers.setdefault(series, Stepper(task, inputs, time))
-                    write(line, stepper.push(line, name))
+                    stepper = steppers.setdefault(columns.series(line), Stepper(engine, columns))
+                    rows.write(_keys(line, columns.time), stepper.push(line))
                 except DataError as error:
                     if given.bad_rows == "stop":
                         raise
@@ -94,30 +82,6 @@ def _first(lines: Iterator[Line | DataError], name: str) -> Line:
     return first
 
 
-def _find_time(first: Line, task: Any, inputs: Inputs, name: str) -> str | None:
-    taken = {*task.scaler.channels, *(inputs.past.channels if inputs.past else ()), SERIES}
-    left = [column for column in first.cells if column not in taken]
-    named = [column for column in left if column.lower() in TIME_NAMES]
-    dated = [column for column in left if is_time(first.cells[column])]
-    found = next(iter([*named, *dated]), None)
-    if found is None and (task.model.cycle is not None or inputs.calendar):
-        raise DataError(
-            f"{name}: no time column is found among {', '.join(first.cells)}, and the model needs the time of day. "
-            "Name it with --time."
-        )
-    return found
-
-
-def _check_columns(first: Line, task: Any, inputs: Inputs, name: str) -> None:
-    wanted = [*task.scaler.channels, *(inputs.past.channels if inputs.past else ())]
-    missing = [column for column in wanted if column not in first.cells]
-    if missing:
-        raise DataError(
-            f"{name}: column {', '.join(map(repr, missing))} is missing. The model was trained on {wanted}; "
-            f"the file has {list(first.cells)}. Give the same columns, in any order."
-        )
-
-
 def _chain(first: Line, lines: Iterator[Line | DataError]) -> Iterator[Line | DataError]:
     yield first
     yield from lines
@@ -132,59 +96,9 @@ def _progress(lines: Iterator[Line | DataError], given: argparse.Namespace) -> I
     return iter(tqdm(lines, unit=" rows", desc="stream", file=sys.stderr))
 
 
-def _writer(sink: TextIO, kind: Kind, task: Any, time: str | None) -> Callable[[Line, Forecast], None]:
-    channels, quantiles = list(task.scaler.channels), task.model.quantiles
-
-    def keys(line: Line) -> dict[str, Any]:
-        place = {SERIES: line.cells[SERIES]} if SERIES in line.cells else {}
-        return {**place, **({time: line.cells.get(time)} if time else {"line": line.number})}
-
-    def write_json(line: Line, forecast: Forecast) -> None:
-        points = _points(forecast, quantiles)
-        row = keys(line) | {"forecast": {c: points[:, i].tolist() for i, c in enumerate(channels)}}
-        if quantiles is not None:
-            row["quantiles"] = {
-                str(q): {c: forecast[:, i, n].tolist() for i, c in enumerate(channels)} for n, q in enumerate(quantiles)
-            }
-        sink.write(json.dumps(row) + "\n")
-        sink.flush()
-
-    table = csv.writer(sink, lineterminator="\n")
-    started: list[bool] = []
-
-    def write_csv(line: Line, forecast: Forecast) -> None:
-        parts = {"": _points(forecast, quantiles)}
-        parts |= {f"_q{q}": forecast[:, :, n] for n, q in enumerate(quantiles or ())}
-        place = keys(line)
-        if not started:
-            names = [f"{c}_h{k + 1}{end}" for end, v in parts.items() for c in channels for k in range(v.shape[0])]
-            table.writerow([*place, *names])
-            started.append(True)
-        numbers = [f"{x:.9g}" for values in parts.values() for x in values.T.ravel()]
-        table.writerow([*place.values(), *numbers])
-        sink.flush()
-
-    return write_json if kind == "jsonl" else write_csv
-
-
-def _points(forecast: Forecast, quantiles: tuple[float, ...] | None) -> Forecast:
-    import torch
-
-    return point_forecast(torch.from_numpy(forecast), quantiles).numpy()
-
-
-@contextmanager
-def _reading(path: str) -> Generator[TextIO]:
-    if path == "-":
-        yield sys.stdin
-        return
-    try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            yield file
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: is not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8."
-        ) from error
+def _keys(line: Line, time: str | None) -> dict[str, Any]:
+    place = {SERIES_COLUMN: line.cells[SERIES_COLUMN]} if SERIES_COLUMN in line.cells else {}
+    return {**place, **({time: line.cells.get(time)} if time else {"line": line.number})}
 
 
 @contextmanager

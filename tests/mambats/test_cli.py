@@ -68,7 +68,7 @@ def test_fitting_needs_neither_polars_nor_mlflow_and_a_robot_no_lightning():
     code = "import sys, {}; print([m for m in {} if m in sys.modules])"
     for module, absent in (
         ("mambats.command.recipe", ("polars", "mlflow")),
-        ("mambats.command.lines, mambats.forecast.model, mambats.recipe", ("polars", "mlflow", "lightning")),
+        ("mambats.streaming.sources.lines, mambats.forecast.model, mambats.recipe", ("polars", "mlflow", "lightning")),
     ):
         words = [sys.executable, "-c", code.format(module, absent)]
         done = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT)

@@ -12,7 +12,7 @@ import torch
 from mambats.checkpoint import write_checkpoint, write_entry
 from mambats.cli import main
 from mambats.command.demo_forecast import parallel_forecasts
-from mambats.command.lines import nanoseconds, number
+from mambats.streaming.sources.lines import nanoseconds, number
 from mambats.encoders import CausalEncoder
 from mambats.forecast import Cycle, DirectHead, Forecaster, LinearSkip
 from mambats.forecast.task import ForecastTask

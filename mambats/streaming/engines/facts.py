@@ -61,7 +61,8 @@ class ForecastFacts:
             ValueError: If a fact is missing, unknown or of another type.
         """
         try:
-            facts = cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in plain.items()})
+            given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in plain.items()}
+            facts = cls(**given)
         except TypeError as error:
             raise ValueError(f"the facts of the forecaster are {sorted(plain)}: {error}. Export it again.") from error
         names = (*facts.channels, *facts.past, *facts.calendar)

@@ -1,4 +1,4 @@
-"""A streaming forecaster behind the contract of `mambats.streaming.engine`: clocks, gaps and rows, whatever computes."""
+"""A streaming forecaster behind the contract of `mambats.streaming.engine`: clocks, gaps, rows, whatever computes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from mambats.data.calendar import calendar_features
 from mambats.streaming.engine import BoolArray, Int64Array, Outputs, State, StepEvent
 from mambats.streaming.engines.facts import SERIES, ForecastFacts
 
-#: What the engine itself carries, beside the state of the model: the moment of the last step, what passed since a row's
-#: last event, and whether there was none yet.
+#: What the engine itself carries, beside the state of the model: the moment (whoever steps sets it), what passed since
+#: a row's last event, and whether there was none yet.
 STAMP, PENDING, FRESH = "stamp_ns", "pending_ns", "fresh"
 
 
@@ -39,15 +39,15 @@ class Core(Protocol):
         ...
 
     def read(self, feed: Mapping[str, npt.NDArray[Any]], state: State) -> tuple[npt.NDArray[np.float32], State]:
-        """Take T > 0 rows, the arrays of `step` with T before rows; the forecast after the last, and the state there."""
+        """Take T > 0 rows, arrays of `step` with T before rows; the forecast after the last, and the state there."""
         ...
 
 
 class ForecastEngine:
     """Step a forecaster through time.
 
-    A row that has no event keeps its state; the time it waited is added to its next gap. The first gap of a row is 1, and
-    `elapsed_ns` of its first step is its stamp, so that the engine knows the time of day.
+    A row that has no event keeps its state; the time it waited is added to its next gap. The first gap of a row is 1.
+    The moment itself, which a calendar and a daily cycle need, is `stamp_ns` in the state: set it before a step.
 
     Args:
         core: Who computes.
@@ -71,7 +71,7 @@ class ForecastEngine:
         """Take what was measured at one moment; see `mambats.streaming.engine.Engine.step`."""
         model = dict(state)
         stamp, pending, fresh = (model.pop(name) for name in (STAMP, PENDING, FRESH))
-        stamp, pending = stamp + elapsed_ns, np.where(fresh, 0, pending + elapsed_ns)
+        pending = np.where(fresh, 0, pending + elapsed_ns)
         event = events.get(SERIES)
         if event is None:
             return {}, {STAMP: stamp, PENDING: pending, FRESH: fresh, **model}
@@ -100,11 +100,10 @@ class ForecastEngine:
             Answers after the last row, and the state there.
         """
         elapsed = np.diff(stamps, axis=0, prepend=state[STAMP][None])
-        fresh, model = state[FRESH], dict(state)
-        for name in (STAMP, PENDING, FRESH):
-            del model[name]
+        model = dict(state)
+        _, pending, fresh = (model.pop(name) for name in (STAMP, PENDING, FRESH))
         waited = elapsed.copy()
-        waited[0] = np.where(fresh, self.facts.period_ns, state[PENDING] + elapsed[0])
+        waited[0] = np.where(fresh, self.facts.period_ns, pending + elapsed[0])
         gaps = (waited / self.facts.period_ns).astype(np.float32)
         rows = [
             self._feed(StepEvent(v, o, np.ones_like(fresh)), g, s)

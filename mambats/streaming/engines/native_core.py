@@ -134,11 +134,11 @@ class NativeCore:
         horizon, middle = self._facts.horizon, int(self._layers["middle"])
         raw = token @ weights["model.head.project.weight"].T + weights["model.head.project.bias"]
         raw = raw.reshape(len(token), horizon, outputs, -1)
-        centre = raw[..., middle]
+        centre: FloatArray = raw[..., middle].copy()
         if "model.head.patterns.weight" in weights and future is not None:
             pattern = token @ weights["model.head.patterns.weight"].T + weights["model.head.patterns.bias"]
             known = future[:, 1:] @ weights["model.head.calendar.weight"].T + weights["model.head.calendar.bias"]
-            centre = centre + np.repeat(known, fold, 0) @ pattern.reshape(len(token), outputs, -1).transpose(0, 2, 1)
+            centre += np.repeat(known, fold, 0) @ pattern.reshape(len(token), outputs, -1).transpose(0, 2, 1)
         out = centre[..., None] if self._facts.quantiles is None else _spread(centre, raw, middle)
         if not self._layers["mixing"]:
             out = out[:, :, 0].reshape(-1, fold, horizon, out.shape[-1]).transpose(0, 2, 1, 3)
@@ -151,7 +151,7 @@ def _spread(centre: FloatArray, raw: FloatArray, middle: int) -> FloatArray:
     steps = np.logaddexp(raw, np.float32(0))
     above = centre[..., None] + steps[..., middle + 1 :].cumsum(-1)
     below = centre[..., None] - steps[..., :middle][..., ::-1].cumsum(-1)[..., ::-1]
-    return np.concatenate([below, centre[..., None], above], -1)
+    return np.concatenate([below, centre[..., None], above], -1, dtype=np.float32)
 
 
 def _moved(values: FloatArray, flags: BoolArray, places: Int64Array) -> tuple[FloatArray, BoolArray]:

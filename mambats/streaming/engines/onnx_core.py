@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -62,8 +62,8 @@ class _Graph:
             self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own kinds have no public base
             raise ValueError(
-                f"ONNX Runtime {onnxruntime.__version__} cannot load the graph: {error}. Install a newer onnxruntime, or "
-                "export again."
+                f"ONNX Runtime {onnxruntime.__version__} cannot load the graph: {error}. Install a newer onnxruntime, "
+                "or export again."
             ) from error
         self._states = tuple(initial)
         wanted = {_STATE + name for name in initial}
@@ -79,5 +79,5 @@ class _Graph:
         # A graph has no input for what its model never reads: a calendar of nothing, say.
         given = {name: array for name, array in feed.items() if name in self._inputs}
         given.update({_STATE + name: state[name] for name in self._states})
-        forecast, *after = self._session.run(None, given)
+        forecast, *after = cast("list[npt.NDArray[Any]]", self._session.run(None, given))
         return forecast, dict(zip(self._states, after, strict=True))
