@@ -207,8 +207,8 @@ class StreamView:
         )
         self._recording.log(f"pictures/{name}/{'boxes' if ids is None else 'tracks'}", stamp_ns, drawn)
 
-    def counters(self, stamp_ns: int, counters: Mapping[str, int | Mapping[str, int]]) -> None:
-        """Show counters, a curve each; those one level below stand under their name."""
+    def counters(self, stamp_ns: int, counters: Mapping[str, Any]) -> None:
+        """Show counters, a curve each; those below a name stand under it."""
         for name, value in counters.items():
             if isinstance(value, Mapping):
                 self.counters(stamp_ns, {f"{name}/{inner}": count for inner, count in value.items()})

@@ -11,12 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mambats.results import write_whole
+from mambats.streaming.counters import FATES
 from mambats.streaming.latency import Latency
 
-#: Fates of a packet; together they are what was received.
-FATES = ("used", "duplicate", "late", "rejected")
-#: Numbers by name, and by stream or reason one level below.
-Counters = Mapping[str, "int | Mapping[str, int]"]
+#: Numbers by name, and by stream and cause below: what `mambats.streaming.counters.Counters.table` gives.
+Table = Mapping[str, Any]
 _FILES = ("configuration.json", "outputs.jsonl", "counters.jsonl", "counters.json", "latency.json")
 
 
@@ -50,7 +49,7 @@ class RunLog:
                 f"the configuration is not JSON: {error}. Give numbers, words, lists and maps."
             ) from error
         self.folder, self.latency = folder, Latency()
-        self._last: Counters | None = None
+        self._last: Table | None = None
         write_whole(folder / "configuration.json", f"{content}\n".encode())
         self._outputs = (folder / "outputs.jsonl").open("w", encoding="utf-8")
         self._counters = (folder / "counters.jsonl").open("w", encoding="utf-8")
@@ -72,7 +71,7 @@ class RunLog:
         line = {"stamp_ns": int(stamp_ns), "row": row, "latency_us": latency_us, "outputs": values}
         self._outputs.write(json.dumps(line) + "\n")
 
-    def counters(self, stamp_ns: int, counters: Counters) -> None:
+    def counters(self, stamp_ns: int, counters: Table) -> None:
         """Write counters as they stand, and all that was told before them; once a second is plenty."""
         self._last = counters
         self._counters.write(json.dumps({"stamp_ns": int(stamp_ns), "counters": counters}, default=int) + "\n")
@@ -102,7 +101,7 @@ class RunLog:
         self.close()
 
 
-def unaccounted(counters: Counters) -> dict[str, int]:
+def unaccounted(counters: Table) -> dict[str, int]:
     """Return how many packets have no fate, of all ("") and by stream, where it is not zero.
 
     A stream's counters stand under `streams`; what is not counted is 0.
