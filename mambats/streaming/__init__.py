@@ -13,7 +13,9 @@ from mambats.streaming.errors import (
 )
 from mambats.streaming.moment import Answer
 from mambats.streaming.policy import ClockRule, Gate, Policy
+from mambats.streaming.ring import SnapshotRing
 from mambats.streaming.runner import StreamRunner
+from mambats.streaming.snapshot import Snapshot
 
 __all__ = [
     "AGE",
@@ -27,10 +29,12 @@ __all__ = [
     "Packet",
     "PacketError",
     "Policy",
+    "Snapshot",
     "SnapshotBusyError",
     "SnapshotDamagedError",
     "SnapshotError",
     "SnapshotForeignError",
+    "SnapshotRing",
     "SnapshotWriteError",
     "State",
     "StepEvent",

@@ -53,7 +53,7 @@ class Counters:
         return +sums == +self.received and all(count >= 0 for count in self.fates.values())
 
     def table(self) -> dict[str, Any]:
-        """Return `received` and each fate, over all and by stream under `streams`; there with causes. Zeros left out."""
+        """Return `received` and each fate, of all, and by stream under `streams` with causes; zeros left out."""
         streams: dict[str, dict[str, int]] = {name: {"received": count} for name, count in self.received.items()}
         for (name, fate, cause), count in sorted(self.fates.items()):
             for key in {fate, f"{fate}: {cause}" if cause else fate} if count else ():

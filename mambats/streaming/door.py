@@ -31,7 +31,7 @@ class Door:
     """
 
     def __init__(self, engine: Engine, rows: int) -> None:
-        self.rows = rows
+        self.rows, self.channels = rows, tuple(engine.streams.values())
         self._streams = {name: (rank, size) for rank, (name, size) in enumerate(engine.streams.items())}
 
     def admit(self, packet: Packet) -> Admitted:

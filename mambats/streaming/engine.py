@@ -20,6 +20,8 @@ State: TypeAlias = dict[str, npt.NDArray[Any]]
 #: What an engine answers, by name; every array has rows first.
 Outputs: TypeAlias = dict[str, npt.NDArray[Any]]
 
+#: A state that holds this, (rows,) int64, is told the moment: whoever steps sets it before, of the rows that step.
+STAMP = "stamp_ns"
 #: Output of an engine that looks ahead: how long before this moment each of its answers is. See `Engine`.
 AGE = "age_ns"
 #: Start of the names of outputs that say how surprising a stream was: `nis_gnss` (rows,).

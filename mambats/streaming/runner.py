@@ -13,9 +13,11 @@ import numpy.typing as npt
 from mambats.streaming.counters import Counters
 from mambats.streaming.door import Admitted, Door
 from mambats.streaming.engine import AGE, NIS, Engine, Outputs, Packet, State
-from mambats.streaming.errors import WriterError
+from mambats.streaming.errors import PacketError, WriterError
 from mambats.streaming.moment import Answer, Kept, Mark, Moment, Record
 from mambats.streaming.policy import Policy
+from mambats.streaming.resume import check, dump, load
+from mambats.streaming.snapshot import Snapshot
 from mambats.streaming.step import GuardedStep, Stepped
 from mambats.streaming.timeline import Jump, Timeline
 
@@ -76,7 +78,7 @@ class StreamRunner:
             Answers of the moments that are now taken or settled, often none.
 
         Raises:
-            PacketError: If its form is wrong; nothing was changed.
+            PacketError: If its form is wrong. It is counted as rejected, and nothing else was changed.
             WriterError: From a second thread.
         """
         return self.push_many((Packet(stream, stamp_ns, value, row, sequence),))  # pyright: ignore[reportArgumentType]
@@ -84,7 +86,7 @@ class StreamRunner:
     def push_many(self, packets: Iterable[Packet]) -> list[Answer]:
         """Take packets together: moments of different robots share steps of the engine."""
         self._claim()
-        admitted = [self._door.admit(packet) for packet in packets]
+        admitted = [self._look(packet) for packet in packets]
         answers = list[Answer]()
         for one in admitted:
             answers += self._admit(one)
@@ -121,10 +123,41 @@ class StreamRunner:
         self.late.clear()
         return found
 
+    def periods(self, row: int = 0) -> dict[str, float]:
+        """Return nanoseconds between a robot's packets by stream, smoothed over about ten; 0 before the second."""
+        return {self.names[rank]: sensed.period for rank, sensed in self.lines[row].mark.sensors.items()}
+
     def release(self) -> None:
         """Let another thread write from now on."""
         self._claim()
         self._writer.clear()
+
+    def state(self) -> Snapshot:
+        """Return all that is needed to go on from here, in this process or another, as if nothing had been between."""
+        self._claim()
+        return dump(self)
+
+    def load_state(self, snapshot: Snapshot) -> None:
+        """Go on from a snapshot; `counters.offset` then says how many packets it has seen.
+
+        Raises:
+            SnapshotForeignError: If it is of another model, policy or number of robots; nothing was changed.
+        """
+        self._claim()
+        check(snapshot, self)
+        self._state = self._fresh
+        self.lines = [self._line(row, 0) for row in range(self.rows)]
+        for row, line in enumerate(load(snapshot, self.lines, self._door.channels)):
+            self._restore(row, line.mark.state or Kept(self._fresh, row))
+        self._answers(range(self.rows))  # what is held is taken again, and was told before
+        self.counters = Counters.load(snapshot.facts["counters"])
+
+    def _look(self, packet: Packet) -> Admitted:
+        try:
+            return self._door.admit(packet)
+        except PacketError:
+            self.counters.receive(packet.stream if packet.stream in self.names else "?", "rejected", "form")
+            raise
 
     def _claim(self) -> None:
         me = threading.get_ident()
@@ -238,7 +271,9 @@ class StreamRunner:
         before, made = line.mark, row in stepped.rows
         if made:
             moment.parts = _parts(stepped.outputs, row, moment.stamp)
-            moment.streams = tuple(self.names[each.rank] for each in moment.records if each.fate == "used")
+            moment.streams = tuple(
+                self.names[rank] for rank in sorted(each.rank for each in moment.records if each.fate == "used")
+            )
         number, sensors = before.number + len(moment.parts), stepped.sensors[row]
         begun = moment.stamp if before.begun is None else before.begun
         if self._timeouts:

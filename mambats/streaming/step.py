@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from mambats.streaming.chi_square import quantile
-from mambats.streaming.engine import NIS, BoolArray, Engine, FloatArray, Outputs, State, StepEvent
+from mambats.streaming.engine import NIS, STAMP, BoolArray, Engine, FloatArray, Outputs, State, StepEvent
 from mambats.streaming.gate import ValueGate, join
 from mambats.streaming.moment import Mark, Moment, Sensed
 from mambats.streaming.policy import Gate, Policy
@@ -71,7 +71,8 @@ class GuardedStep:
                 elapsed[row] = gap if self.longest is None else min(gap, self.longest)
         outputs, after = Outputs(), state
         while rows := parts.rows():
-            outputs, after = self.engine.step(self._events(parts), np.where(_flags(rows, self.rows), elapsed, 0), state)
+            told = _told(state, rows, moments)
+            outputs, after = self.engine.step(self._events(parts), np.where(_flags(rows, self.rows), elapsed, 0), told)
             if not self._surprised(parts, outputs) and not self._broken(parts, rows, outputs, after):
                 return Stepped(outputs, after, frozenset(rows), sensors)
         return Stepped(outputs, state, frozenset(), sensors)
@@ -146,6 +147,16 @@ class _Parts:
                 record.fate, record.cause = "rejected", cause
         if rank is None:
             self.asking.discard(row)
+
+
+def _told(state: State, rows: Iterable[int], moments: Mapping[int, Moment]) -> State:
+    """Tell the moment to the rows that step, where the engine's state asks for it."""
+    if STAMP not in state:
+        return state
+    stamps = state[STAMP].copy()
+    for row in rows:
+        stamps[row] = moments[row].stamp
+    return {**state, STAMP: stamps}
 
 
 def _flags(rows: set[int], count: int) -> BoolArray:

@@ -35,8 +35,8 @@ class Timeline:
         self.crowded = False  #: the horizon was moved because the queue was full
         self.settled = 0  #: answers with a lower number were given as settled
         self.shift, self.strange = 0, 0
-        self._held = 0
-        self._edge: list[Record] = []  # forgotten but for their stamps, which are not late yet
+        self.held = 0
+        self.edge: list[Record] = []  # forgotten but for their stamps, which are not late yet
         self._stamps: set[tuple[int, int]] = set()
         self._sequences: set[tuple[int, int]] = set()
 
@@ -76,7 +76,7 @@ class Timeline:
             insort(self.pending, record, key=ORDER)
         else:
             self.pending.append(record)
-        self._hold(record)
+        self.hold(record)
         self.advance(record.stamp)
         if len(self.pending) > self.policy.queue_size:
             self.raise_watermark(self.pending[0].stamp + self.policy.slop_ns + 1, crowded=True)
@@ -120,7 +120,7 @@ class Timeline:
     def take(self, moment: Moment, mark: Mark) -> None:
         """Note that a moment was taken, and what is known after it."""
         del self.pending[: len(moment.records)]
-        self._held += not moment.records
+        self.held += not moment.records
         moment.number, moment.mark = self.mark.number, mark
         self.done.append(moment)
 
@@ -199,7 +199,7 @@ class Timeline:
         undone = self.done[at:]
         del self.done[at:]
         self.pending[:0] = [record for moment in undone for record in moment.records]
-        self._held -= sum(not moment.records for moment in undone)
+        self.held -= sum(not moment.records for moment in undone)
         return undone
 
     def _raise_horizon(self, stamp: int, crowded: bool = False) -> None:
@@ -208,15 +208,16 @@ class Timeline:
 
     def _make_room(self) -> None:
         """Settle the oldest moments early while more is held than the queue takes."""
-        over = self._held - self.policy.queue_size
+        over = self.held - self.policy.queue_size
         for moment in self.done if over > 0 else ():
             self._raise_horizon(moment.reach + 1, crowded=True)
             over -= max(1, len(moment.records))
             if over <= 0 and moment.mark.state is not None:
                 break
 
-    def _hold(self, record: Record) -> None:
-        self._held += 1
+    def hold(self, record: Record) -> None:
+        """Note that a packet is known."""
+        self.held += 1
         self._stamps.add((record.stamp, record.rank))
         if record.sequence is not None:
             self._sequences.add((record.rank, record.sequence))
@@ -225,9 +226,9 @@ class Timeline:
         """Drop the oldest moments; the state after the last of them becomes the base."""
         gone, self.done = self.done[:count], self.done[count:]
         self.base = gone[-1].mark
-        self._held -= sum(max(1, len(moment.records)) for moment in gone)
-        records = self._edge + [record for moment in gone for record in moment.records]
-        self._edge = [record for record in records if not self.late(record.stamp)]
+        self.held -= sum(max(1, len(moment.records)) for moment in gone)
+        records = self.edge + [record for moment in gone for record in moment.records]
+        self.edge = [record for record in records if not self.late(record.stamp)]
         for record in records:
             if self.late(record.stamp):
                 self._stamps.discard((record.stamp, record.rank))

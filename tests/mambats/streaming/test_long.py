@@ -1,0 +1,61 @@
+"""What long runs do: denormal numbers and drift; faults 18 and 20."""
+
+import time
+
+import numpy as np
+import pytest
+
+from mambats.streaming import Policy, StreamRunner
+from tests.mambats.streaming.toy import MS, Leaky
+
+
+def window(runner, first, count, values):
+    """Processor seconds of each push, sorted."""
+    found = np.zeros(count)
+    for at in range(count):
+        begin = time.process_time_ns()
+        runner.push("imu", (first + at) * MS, values)
+        found[at] = time.process_time_ns() - begin
+    return np.sort(found) / 1e9
+
+
+def slowdown(count):
+    """p99 of long zero input, in which the toy's state becomes denormal and then 0, over p99 of noise: best of three."""
+    ratios = []
+    for _ in range(3):
+        noise = window(StreamRunner(Leaky({"imu": 3})), 0, count, np.float32([0.3, -0.2, 0.1]))
+        runner = StreamRunner(Leaky({"imu": 3}))
+        runner.push("imu", -1, [1e-30, 0, 0])
+        zeros = window(runner, 0, count, np.zeros(3, np.float32))
+        ratios.append(np.quantile(zeros, 0.99) / np.quantile(noise, 0.99))
+    return min(ratios)
+
+
+def test_zeros_do_not_slow_the_stream():  # fault 18
+    assert slowdown(1500) <= 1.5
+
+
+@pytest.mark.slow
+def test_100_000_zeros_do_not_slow_the_stream():
+    assert slowdown(100_000) <= 1.5
+
+
+def drift(count):
+    """Largest difference of float32 to float64 state over a long run, relative to the largest answer."""
+    random, worst, size = np.random.default_rng(20), 0.0, 0.0
+    runners = [StreamRunner(Leaky({"imu": 3}, dtype), Policy()) for dtype in (np.float32, np.float64)]
+    for at in range(count):
+        values = random.normal(size=3).astype(np.float32)
+        low, high = (runner.push("imu", at * MS, values)[0].outputs["level"] for runner in runners)
+        worst, size = max(worst, float(np.abs(low - high).max())), max(size, float(np.abs(high).max()))
+    assert all(runner.counters.total("used") == count for runner in runners)
+    return worst / size
+
+
+def test_float32_does_not_drift_from_float64():  # fault 20
+    assert drift(3000) <= 1e-4
+
+
+@pytest.mark.slow
+def test_float32_does_not_drift_from_float64_in_a_million_steps():
+    assert drift(1_000_000) <= 1e-4

@@ -1,0 +1,252 @@
+"""What a stream does about time: clocks that jump or drift, pauses, silence, rates, ticks, full queues; faults 7 to 13."""
+
+import threading
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given as drawn
+from hypothesis import strategies as st
+
+from mambats.streaming import ClockRule, Gate, Packet, Policy, StreamRunner, WriterError
+from tests.mambats.streaming.toy import MS, STREAMS, Leaky, Lookback, packets, run, settled, shuffled
+
+SECOND = 1000 * MS
+
+
+class Watched(Leaky):
+    """Notes the time that it is told, and refuses time that runs backwards."""
+
+    def __init__(self, streams=STREAMS):
+        super().__init__(streams)
+        self.elapsed = []
+
+    def step(self, events, elapsed_ns, state):
+        assert (elapsed_ns >= 0).all()
+        self.elapsed.append(int(elapsed_ns[0]))
+        return super().step(events, elapsed_ns, state)
+
+
+def moved(given, by_ns):
+    return [packet._replace(stamp_ns=packet.stamp_ns + by_ns) for packet in given]
+
+
+def bare(answers):
+    """Numbers alone: of settled answers, without stamps and places."""
+    return [row[3:] for row in settled(answers)]
+
+
+@drawn(
+    stamps=st.lists(st.integers(-(2**61), 2**61), min_size=1, max_size=30),
+    back=st.sampled_from(["reject", "reset", "clamp"]),
+    ahead=st.sampled_from(["reject", "reset", "clamp"]),
+    patience=st.integers(1, 3),
+)
+def test_time_never_runs_backwards_for_the_model(stamps, back, ahead, patience):  # fault 7
+    clock = ClockRule(100, back, 1000, ahead, patience)
+    runner = StreamRunner(Watched(), Policy(wait_ns=5, lateness_ns=20, clock=clock))
+    for at, stamp in enumerate(stamps):
+        runner.push("imu" if at % 3 else "gnss", stamp, [1.0, 2.0, 3.0] if at % 3 else [1.0, 2.0])
+    runner.flush()
+    assert runner.counters.balanced() and runner.counters.total("waiting") == 0
+
+
+def test_a_clock_set_back_resets_to_a_fresh_stream():  # fault 7
+    first, second = packets(60, seed=1), moved(packets(60, seed=2), -10 * SECOND)
+    policy = Policy(lateness_ns=20 * MS, clock=ClockRule(back_ns=SECOND, back="reset", patience=1))
+    runner = StreamRunner(Leaky(), policy)
+    found = run(runner, first, flush=False) + run(runner, second)
+    fresh = run(StreamRunner(Leaky(), policy), first) + run(StreamRunner(Leaky(), policy), second)
+    assert bare(found) == bare(fresh)
+    assert [a.seq for a in found if a.settled] == list(range(len(first) + len(second)))
+
+
+def test_one_wrong_stamp_does_no_harm():
+    given = packets(100)
+    for off in (-3600 * SECOND, 3600 * SECOND):
+        policy = Policy(clock=ClockRule(SECOND, "reset", SECOND, "reset"))
+        runner = StreamRunner(Leaky(), policy)
+        came = [*given[:50], *moved(given[:1], off), *given[50:]]
+        assert bare(run(runner, came)) == bare(run(StreamRunner(Leaky(), policy), given))
+        assert runner.counters.total("rejected") == 1
+
+
+def test_a_clock_set_back_can_be_clamped_or_refused():
+    first, second = packets(60, seed=1), moved(packets(60, seed=2), -10 * SECOND)
+    for back in ("clamp", "reject"):
+        engine = Watched()
+        runner = StreamRunner(engine, Policy(clock=ClockRule(back_ns=SECOND, back=back, patience=1)))
+        answers = run(runner, first + second)
+        stamps = [a.stamp_ns for a in answers if a.settled]
+        if back == "reject":
+            assert runner.counters.total("rejected", cause="clock back") == len(second)
+            assert stamps == [p.stamp_ns for p in first]
+        else:
+            assert stamps == [p.stamp_ns for p in first + second]
+            assert sum(engine.elapsed) < SECOND and runner.counters.total("used") == len(first + second)
+
+
+@pytest.mark.parametrize("ahead", ["clamp", "reset", "reject"])
+def test_an_hour_without_packets(ahead):  # fault 8
+    first, second = packets(60, seed=1), moved(packets(60, seed=2), 3600 * SECOND)
+    engine = Watched()
+    policy = Policy(clock=ClockRule(ahead_ns=SECOND, ahead=ahead, patience=2))
+    runner = StreamRunner(engine, policy)
+    answers = run(runner, first + second)
+    assert all(np.isfinite(a.outputs["level"]).all() for a in answers)
+    assert runner.counters.total("rejected", cause="clock ahead") == (len(second) if ahead == "reject" else 1)
+    assert max(engine.elapsed) <= SECOND
+    if ahead == "clamp":
+        assert max(engine.elapsed) == SECOND
+    if ahead == "reset":
+        assert bare(answers)[len(first) :] == bare(run(StreamRunner(Leaky(), policy), second[1:]))
+
+
+def test_an_hour_is_told_as_it_is_where_no_rule_stands():
+    engine = Watched({"imu": 3})
+    runner = StreamRunner(engine)
+    runner.push("imu", 0, [1, 2, 3])
+    (answer,) = runner.push("imu", 3600 * SECOND, [1, 2, 3])
+    assert engine.elapsed == [0, 3600 * SECOND] and np.isfinite(answer.outputs["level"]).all()
+
+
+def test_sensors_whose_clocks_drift_are_paired_within_the_slop(seconds=20):  # fault 9
+    random, jitter = np.random.default_rng(9), MS
+    truth, count = 8 * MS, seconds * 20
+    base = 50 * MS * np.arange(count)
+    left = [Packet("gnss", int(s), np.float32([1, 2])) for s in base + random.integers(0, jitter, count)]
+    drifted = base + truth + (base * 100e-6).astype(np.int64) + random.integers(0, jitter, count)
+    right = [Packet("imu", int(s), np.float32([1, 2, 3])) for s in drifted]
+    came = shuffled(sorted(left + right, key=lambda p: p.stamp_ns), 10 * MS)
+    runner = StreamRunner(Leaky(), Policy(slop_ns=truth + 6 * MS + 2 * jitter, wait_ns=30 * MS))
+    answers = [a for a in run(runner, came) if a.settled]
+    pairs = [a for a in answers if len(a.streams) == 2]
+    assert len(pairs) >= 0.99 * count and runner.counters.total("used") == 2 * count
+
+
+def test_a_silent_sensor_stops_nothing_and_is_named():  # fault 10
+    policy = Policy(lateness_ns=20 * MS, gates={"gnss": Gate(timeout_ns=200 * MS), "imu": Gate(timeout_ns=200 * MS)})
+    for gone in ("gnss", "imu"):
+        given = [p for p in packets(300) if p.stream != gone or p.stamp_ns < 300 * MS]
+        answers = run(StreamRunner(Leaky(), policy), given)
+        done = [a for a in answers if a.settled]
+        assert len(done) == len(given)
+        last = max(p.stamp_ns for p in given if p.stream == gone)
+        assert all((gone in a.silent) == (a.stamp_ns > last + 200 * MS) for a in done)
+        assert done[-1].silent == (gone,)
+        told = {}
+        for a in answers:
+            told.setdefault(a.stamp_ns, len(told))
+        assert len(told) == len(given)  # answered with its own packet, whoever is silent
+    never = run(StreamRunner(Leaky(), policy), [p for p in packets(100) if p.stream == "imu"])
+    assert "gnss" in never[-1].silent and "gnss" not in never[0].silent
+
+
+def test_the_rate_may_change():  # fault 11
+    fast, slow = packets(400), moved(packets(400, imu_ns=10 * MS), 2 * SECOND)
+    runner = StreamRunner(Leaky(), Policy(lateness_ns=30 * MS, queue_size=100))
+    answers = run(runner, fast, flush=False)
+    assert runner.periods()["imu"] == pytest.approx(5 * MS, rel=0.1)
+    held = runner.lines[0].held
+    answers += run(runner, slow, flush=False)
+    assert runner.periods()["imu"] == pytest.approx(10 * MS, rel=0.1)
+    assert runner.lines[0].held <= held and all(np.isfinite(a.outputs["level"]).all() for a in answers)
+
+
+@pytest.mark.parametrize("settings", [{"lateness_ns": 10**18}, {"wait_ns": 10**18}])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_full_queue_settles_the_oldest_early(settings, rows):  # fault 13
+    runner = StreamRunner(Leaky({"imu": 3}), Policy(queue_size=20, **settings), rows=rows)
+    answers = [a for at in range(200) for row in range(rows) for a in runner.push("imu", at, [1, 2, 3], row)]
+    assert all(line.held <= 20 + 8 and len(line.pending) + len(line.done) <= 20 + 8 for line in runner.lines)
+    runner.push("imu", 5, [1, 2, 3])
+    assert runner.counters.total("late", cause="queue") == 1 and runner.counters.balanced()
+    done = [a.seq for a in answers + runner.flush() if a.settled and a.row == 0]
+    assert done == list(range(200))
+
+
+def growth(count, **settings):
+    """Bytes that a stream grows by over packets in an odd order, with doubles and late ones, undrained."""
+    runner = StreamRunner(Leaky(), Policy(queue_size=50, **settings))
+    random = np.random.default_rng(13)
+    values = {"imu": np.float32([1, 2, 3]), "gnss": np.float32([1, 2])}
+    level = []
+    for at in range(count):
+        if at in (count // 10, count - 1):
+            level.append(tracemalloc.get_traced_memory()[0])
+        name = "gnss" if at % 10 == 0 else "imu"
+        runner.push(name, at * MS - int(random.integers(0, 40)) * MS, values[name], 0, at)
+    return level[1] - level[0]
+
+
+@pytest.fixture
+def traced():
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
+
+
+def test_memory_stays_flat(traced):
+    assert growth(600, lateness_ns=20 * MS) < 50_000
+    assert growth(600, wait_ns=20 * MS) < 50_000
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_over_a_million_packets(traced):
+    assert growth(1_000_000, lateness_ns=20 * MS) < 1_000_000
+
+
+def test_a_second_writer_is_refused_and_nothing_is_spoilt():  # fault 17
+    given = packets(300)
+    runner, errors = StreamRunner(Leaky(), Policy(lateness_ns=20 * MS)), []
+
+    def intrude():
+        for packet in given:
+            try:
+                runner.push(*packet)
+            except WriterError as error:
+                errors.append(str(error))
+
+    runner.push(*given[0])
+    threads = [threading.Thread(target=intrude) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    answers = [a for packet in given for a in runner.push(*packet)]
+    for thread in threads:
+        thread.join()
+    assert len(errors) == 3 * len(given) and "release()" in errors[0]
+    assert runner.counters.offset == len(given) + 1
+    found = settled(answers + runner.flush())
+    assert found == settled(run(StreamRunner(Leaky(), Policy(lateness_ns=20 * MS)), given))
+    runner.release()
+    heir = threading.Thread(target=lambda: errors.append(len(runner.push("imu", SECOND * 9, [1, 2, 3]))))
+    heir.start()
+    heir.join()
+    assert errors[-1] == 1
+
+
+def test_ticks_are_answered_when_a_packet_behind_them_comes():
+    policy = Policy(tick_ns=10, clock=ClockRule(ahead_ns=1000))
+    runner = StreamRunner(Leaky(), policy)
+    assert [a.stamp_ns for a in runner.push("imu", 4, [1, 2, 3])] == [4]
+    assert [a.stamp_ns for a in runner.push("imu", 10, [1, 2, 3]) if not a.settled] == []
+    assert [(a.stamp_ns, a.streams) for a in runner.push("imu", 25, [1, 2, 3]) if not a.settled] == [(25, ("imu",))]
+    assert [a.stamp_ns for a in runner.advance(41) if a.settled] == [25, 30, 40]
+
+
+def test_ticks_within_too_long_a_pause_are_left_out():
+    runner = StreamRunner(Leaky(), Policy(tick_ns=10, clock=ClockRule(ahead_ns=100, patience=1)))
+    runner.push("imu", 4, [1, 2, 3])
+    answers = runner.push("imu", 10**12 + 5, [1, 2, 3]) + runner.advance(2 * 10**12)
+    assert len(answers) < 10 and answers[-1].stamp_ns == 2 * 10**12 - 10
+
+
+def test_a_model_that_looks_ahead_answers_with_its_lag():
+    values = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    given = [Packet("imu", 5 * at, values[at]) for at in range(20)]
+    offline = [(np.concatenate([[0], values[:, 0]])[at : at + 3].sum() / 3) for at in range(19)]
+    for policy in (Policy(), Policy(lateness_ns=40)):
+        answers = run(StreamRunner(Lookback({"imu": 3}), policy), shuffled(given, policy.lateness_ns))
+        done = [a for a in answers if a.settled]
+        assert [(a.stamp_ns, a.seq) for a in done] == [(5 * at, at) for at in range(19)]
+        np.testing.assert_allclose([float(a.outputs["mean"][0]) for a in done], offline, atol=1e-6)
