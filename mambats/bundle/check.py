@@ -23,9 +23,9 @@ from mambats.bundle.bundle import Bundle, Route, read_arrays, read_bundle
 from mambats.bundle.errors import BundleError, ExportError
 from mambats.bundle.folder import read_files
 from mambats.bundle.layout import CHECK, PREFILL
-from mambats.streaming.engine import State, StepEvent
+from mambats.streaming.engine import STAMP, State, StepEvent
 from mambats.streaming.engines.facts import SERIES
-from mambats.streaming.engines.forecast import STAMP, ForecastEngine
+from mambats.streaming.engines.forecast import ForecastEngine
 
 #: Largest difference from torch, relative to the largest number of an answer or a state.
 TOLERANCE = 1e-5

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mambats.formats.error import DataError
-from mambats.streaming.engine import StepEvent
+from mambats.streaming.engine import STAMP, StepEvent
 from mambats.streaming.engines.facts import SERIES
-from mambats.streaming.engines.forecast import STAMP, ForecastEngine
+from mambats.streaming.engines.forecast import ForecastEngine
 from mambats.streaming.sources import Columns, Line
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mambats.data.calendar import calendar_features
-from mambats.streaming.engine import BoolArray, Int64Array, Outputs, State, StepEvent
+from mambats.streaming.engine import STAMP, BoolArray, Int64Array, Outputs, State, StepEvent
 from mambats.streaming.engines.facts import SERIES, ForecastFacts
 
 #: What the engine itself carries, beside the state of the model: the moment (whoever steps sets it), what passed since
 #: a row's last event, and whether there was none yet.
-STAMP, PENDING, FRESH = "stamp_ns", "pending_ns", "fresh"
+PENDING, FRESH = "pending_ns", "fresh"
 
 
 class Core(Protocol):
