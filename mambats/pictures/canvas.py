@@ -38,3 +38,13 @@ def save(figure: Any, path: Path | str) -> Path:
     content = io.BytesIO()
     figure.savefig(content, format="png")
     return write_whole(path, content.getvalue())
+
+
+def svg(figure: Any) -> bytes:
+    """Return a figure as SVG, the same for the same figure; letters stay letters."""
+    from matplotlib import rc_context
+
+    content = io.BytesIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "mambats"}):
+        figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
+    return content.getvalue()

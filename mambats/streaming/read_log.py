@@ -15,7 +15,7 @@ import numpy.typing as npt
 from mambats.streaming.latency import Latency
 from mambats.streaming.run_log import RunLogError
 
-#: Curves of an output that are kept; a forecast of 96 steps and 7 channels has 672 of them.
+#: Numbers of an output that are kept; a forecast of 96 steps and 7 channels has 672 of them.
 MOST_CURVES = 8
 #: Points of a curve: more outputs are thinned, evenly and whatever the order in which robots take turns.
 MOST_POINTS = 2000
@@ -169,10 +169,10 @@ def _curves(stamps: list[int], values: list[npt.NDArray[np.float64]]) -> Curves:
     shape = values[0].shape
     alike = [at for at, value in enumerate(values) if value.shape == shape]
     table = np.stack([values[at].ravel() for at in alike])
-    chosen = np.linspace(0, table.shape[1] - 1, min(table.shape[1], MOST_CURVES)).round().astype(int)
+    chosen = range(min(table.shape[1], MOST_CURVES))  # of a forecast: all channels one step ahead
     places = [",".join(str(i) for i in np.unravel_index(at, shape)) for at in chosen] if shape else [""]
     times = np.array([stamps[at] for at in alike], dtype=np.int64)
-    return Curves(times, table[:, chosen], tuple(places), table.shape[1])
+    return Curves(times, table[:, : len(chosen)], tuple(places), table.shape[1])
 
 
 def _counted(rows: list[dict[str, Any]]) -> tuple[npt.NDArray[np.int64], dict[str, npt.NDArray[np.float64]]]:
