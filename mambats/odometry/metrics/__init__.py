@@ -1,7 +1,7 @@
 """Scores of trajectories: ATE, RPE, drift, RoNIN's and KITTI's own, and consistency of covariances."""
 
+from mambats.calibration.metrics import NEES, NIS, IntervalCoverage
 from mambats.odometry.metrics.alignment import Alignment, Similarity, fit_alignment
-from mambats.odometry.metrics.consistency import NEES, NIS, IntervalCoverage
 from mambats.odometry.metrics.error import absolute_errors, pairs_apart, relative_errors, turn_angle
 from mambats.odometry.metrics.kitti import KittiSegments
 from mambats.odometry.metrics.ronin import RoninATE, RoninRTE

@@ -6,14 +6,10 @@ import pytest
 import roma
 import torch
 
-from mambats.gaussian import Gaussian
 from mambats.odometry.metrics import (
     ATE,
-    NEES,
-    NIS,
     RPE,
     Drift,
-    IntervalCoverage,
     KittiSegments,
     RoninATE,
     RoninRTE,
@@ -184,35 +180,6 @@ def test_one_pose():
     for metric in (ATE("se3"), ATE("yaw"), RPE(), Drift(), RoninRTE(), KittiSegments()):
         with pytest.raises(ValueError):
             value(metric, single, single)
-
-
-def drawn(entries, inflate):
-    root = torch.tensor([[2.0, 0.0, 0.0], [0.5, 1.0, 0.0], [0.1, -0.3, 0.2]], dtype=torch.float64)
-    truth = torch.randn(entries, 3, dtype=torch.float64) @ root.T
-    return Gaussian(torch.zeros_like(truth), (inflate * root @ root.T).expand(entries, 3, 3)), truth
-
-
-@pytest.mark.parametrize(("inflate", "place"), [(1.0, 0), (0.5, 1), (2.0, -1)])
-def test_nees_says_over_and_underconfident(inflate, place):
-    metric = NEES(3, 0.99)
-    for batch in range(4):
-        metric.update(*drawn(500, inflate), mask=None if batch else torch.arange(500) > 99)
-    found = {k: float(v) for k, v in metric.compute().items()}
-    assert (found["average"] > found["band_high"]) - (found["average"] < found["band_low"]) == place
-    assert found["per_degree"] == pytest.approx(1 / inflate, rel=0.1)
-    assert (found["inside"] > 0.98) == (place == 0 or (place < 0 and found["inside"] > 0.98))
-
-
-def test_nis_and_coverage():
-    estimate, truth = drawn(4000, 1.0)
-    metric, cover = NIS(3), IntervalCoverage(0.9)
-    metric.update(truth, estimate.covariance)
-    cover.update(estimate, truth)
-    assert metric.compute()["per_degree"].item() == pytest.approx(1.0, abs=0.05)
-    assert cover.compute().item() == pytest.approx(0.9, abs=0.01)
-    with pytest.raises(ValueError, match=r"give \(\.\.\., 3\)"):
-        metric.update(truth[:, :2], estimate.covariance[:, :2, :2])
-    assert NEES(3).compute()["average"].isnan() and IntervalCoverage().compute().isnan()
 
 
 def test_real_poses_of_kitti(data_root):

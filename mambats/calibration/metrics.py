@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from mambats.calibration import average_band, chi_square_quantile, inside_interval, nees, nis
+from mambats.calibration.gaussian import average_band, chi_square_quantile, inside_interval, nees, nis
 from mambats.gaussian import Gaussian
 
 
-class ChiSquareMean(Metric):
+class _ChiSquare(Metric):
     """Mean of values that are chi-square with a known number of degrees of freedom where all is consistent.
 
     Args:
@@ -61,7 +61,20 @@ class ChiSquareMean(Metric):
         }
 
 
-class NEES(ChiSquareMean):
+class ChiSquareMean(_ChiSquare):
+    """Mean of normalised errors squared that are at hand: a filter's own NIS, say.
+
+    Args:
+        degrees: Degrees of freedom, n.
+        level: Probability of the band and of the single values counted as inside.
+    """
+
+    def update(self, values: Tensor, mask: Tensor | None = None) -> None:
+        """Add values (...), those where mask (...) is True."""
+        self.add(values, mask)
+
+
+class NEES(_ChiSquare):
     """Average normalised estimation error squared of a state of `degrees` numbers; needs truth.
 
     The band holds for independent entries: one moment of many runs. Along one run errors hang together, and a
@@ -89,7 +102,7 @@ class NEES(ChiSquareMean):
         self.add(nees(estimate, truth), mask)
 
 
-class NIS(ChiSquareMean):
+class NIS(_ChiSquare):
     """Average normalised innovation squared of a sensor of `degrees` numbers; needs no truth.
 
     Args:
