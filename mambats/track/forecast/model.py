@@ -1,0 +1,163 @@
+"""From the histories of tracks to where their bodies will be, with uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mambats.protocols import Encoder
+from mambats.track.detector import turns
+from mambats.track.forecast.batch import Forecast, ForecastBatch
+from mambats.track.forecast.course import Course, spread_after, straight
+from mambats.track.forecast.features import channels, features, over_ground
+from mambats.track.forecast.own_motion import OwnMotion, own_motion
+
+PERIOD = 0.1  # seconds between frames that an encoder's gap of 1 stands for
+COURSE = 11  # numbers that say a mode's mean: two of the sensor's turn, four of arcs, five of what these leave over
+MOST = 3.0  # of logarithms of factors, and of a shear: float32 can still factor what comes of it
+CLOSE = 1e-3  # metres: no place is known better
+
+
+class Told(NamedTuple):
+    """What a head says of one token, before it is put together; K modes, H horizons."""
+
+    course: Tensor  # (..., K, 11)
+    shape: Tensor  # (..., K, H, 3): logarithms of two factors on deviations, and a shear
+    logits: Tensor  # (..., K)
+
+
+class TrajectoryForecaster(nn.Module):
+    """Forecast the places of tracked bodies as the sensor will see them, from constant velocity on.
+
+    Untrained it says what the filter says: the place at constant velocity, with the covariance of white acceleration
+    times a factor by class and horizon, which `calibrate` sets. Training adds arcs and accelerations of the body and
+    of the sensor, which no pose is needed for: `own_motion` tells them from all tracks of a frame.
+
+    Args:
+        encoder: Causal, of `mambats.track.forecast.channels(len(classes))` channels.
+        classes: Names.
+        horizons: Seconds, rising.
+        modes: Gaussians of the mixture.
+        density: Of the white acceleration in the filter's motion, m/s^1.5.
+
+    Raises:
+        ValueError: If the encoder looks ahead or has other channels, or horizons do not rise from above 0.
+
+    Example:
+        model = TrajectoryForecaster(CausalEncoder(channels(3), 32, 2), ("Car", "Pedestrian", "Cyclist"))
+        forecast = model(batch)
+    """
+
+    factor: Tensor
+    time: Tensor
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        classes: Sequence[str],
+        horizons: Sequence[float] = (0.5, 1.0, 1.5, 2.0),
+        modes: int = 1,
+        density: float = 8.0,
+    ) -> None:
+        super().__init__()
+        wanted = channels(len(classes))
+        if not encoder.causal or encoder.channels != wanted:
+            raise ValueError(f"encoder has {encoder.channels} channels: needed a causal one of {wanted}.")
+        if not horizons or min(horizons) <= 0 or list(horizons) != sorted(set(horizons)) or modes < 1 or density <= 0:
+            raise ValueError(f"horizons are {list(horizons)} s, modes {modes}, density {density}: needed rising, above"
+                             " 0, at least 1, and above 0.")  # fmt: skip
+        self.encoder, self.classes, self.horizons = encoder, tuple(classes), tuple(horizons)
+        self.modes, self.density = modes, density
+        steps = len(self.horizons)
+        self.inner = nn.Sequential(nn.Linear(encoder.width + wanted, 64), nn.SiLU())
+        self.head = nn.Linear(64, modes * (COURSE + 3 * steps + 1))
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        self.register_buffer("time", torch.tensor(self.horizons), persistent=False)
+        self.register_buffer("factor", torch.ones(len(self.classes), steps))
+        with torch.no_grad():  # modes must differ to part: they begin as wide as one another is not
+            bias = self.head.bias.view(modes, -1)
+            widths = torch.linspace(-0.7, 0.7, modes) if modes > 1 else torch.zeros(1)
+            bias[:, COURSE : COURSE + 3 * steps].view(modes, steps, 3)[..., :2] = widths[:, None, None]
+
+    def forward(self, batch: ForecastBatch) -> Forecast:
+        """Return the forecasts (N, T, K, H) of a batch, each from what its track's past and present tell."""
+        own = own_motion(batch)
+        row = features(batch, own, len(self.classes))
+        token, _ = self.encoder(row, batch.elapsed / PERIOD, mask=batch.seen)
+        return self.answer(batch, own, self.told(torch.cat([token, row], -1)))
+
+    def told(self, token: Tensor) -> Told:
+        """Return what the head says of tokens with their rows."""
+        said = self.head(self.inner(token)).unflatten(-1, (self.modes, -1))
+        shape = said[..., COURSE:-1].unflatten(-1, (len(self.horizons), 3))
+        return Told(said[..., :COURSE], shape, said[..., -1])
+
+    def answer(self, batch: ForecastBatch, own: OwnMotion, told: Told) -> Forecast:
+        """Return the forecast that a head's numbers mean."""
+        gate, turn, bend, push, thrust, *rest = told.course.unbind(-1)
+        place, velocity = (batch.mean[..., None, part].expand(*gate.shape, 2) for part in (slice(0, 2), slice(7, 9)))
+        course = Course(
+            place, velocity, own.velocity[..., None, :].expand(*gate.shape, 2),
+            (1 + gate) * own.turn[..., None] + 0.1 * turn, 0.3 * bend, push, thrust,
+        )  # fmt: skip
+        left = torch.stack(rest, -1)
+        slip = left[..., None, :2] * self.time[:, None] + left[..., None, 2:4] * self.time.square()[:, None] / 2
+        slip = (turns(batch.mean[..., 6])[..., None, None, :, :] @ slip[..., None])[..., 0]
+        along = _unit(over_ground(batch, own))[..., None, None, :] * (left[..., 4:5] * self.time)[..., None]
+        return Forecast(course.after(self.time) + slip + along, self._covariance(batch, told.shape), told.logits)
+
+    def plain(self, batch: ForecastBatch, scaled: bool = True) -> Forecast:
+        """Return the forecast of constant velocity: its covariance times the factors, or as the filter has it."""
+        density = batch.mean.new_full(batch.mean.shape[:2], self.density)
+        said = straight(batch.mean, batch.covariance, self.time, density)
+        covariance = said.covariance * (self._factors(batch) if scaled else 1.0)
+        return Forecast(
+            said.mean[..., None, :, :], covariance[..., None, :, :, :], torch.zeros_like(density)[..., None]
+        )
+
+    @torch.no_grad()
+    def calibrate(self, batch: ForecastBatch) -> None:
+        """Set the factors so that constant velocity is as far off as it says, in the median of every class.
+
+        Half of the squared errors in two numbers are below 1.386 covariances; the mean would be that of the worst.
+        """
+        said, asked = self.plain(batch, scaled=False), batch.asked
+        away = (batch.truth - said.mean[..., 0, :, :]).nan_to_num()
+        square = (away[..., None, :] @ torch.linalg.solve(said.covariance[..., 0, :, :, :], away[..., None]))[..., 0, 0]
+        for label in range(len(self.classes)):
+            for step in range(len(self.horizons)):
+                rows = asked[..., step] & (batch.labels == label)[:, None]
+                if bool(rows.any()):
+                    self.factor[label, step] = (square[..., step][rows].median() / 1.386).clamp(1e-4, 1e4)
+
+    def _factors(self, batch: ForecastBatch) -> Tensor:
+        return self.factor[batch.labels][:, None, :, None, None]
+
+    def _covariance(self, batch: ForecastBatch, shape: Tensor) -> Tensor:
+        """Covariances (N, T, K, H, 2, 2): the filter's, stretched along and across the sensor's view and sheared."""
+        density = batch.mean.new_full(batch.mean.shape[:2], self.density)
+        plain = spread_after(batch.covariance, self.time, density) * self._factors(batch)
+        one, two, shear = shape.clamp(-MOST, MOST).unbind(-1)
+        one, two = one.exp(), two.exp()
+        rows = torch.stack([one, torch.zeros_like(one)], -1), torch.stack([shear * two, two], -1)
+        lower = torch.stack(rows, -2)
+        sight = _axes(batch.mean[..., :2])[..., None, None, :, :]
+        turned = sight.mT @ plain[..., None, :, :, :] @ sight
+        made = sight @ (lower @ turned @ lower.mT) @ sight.mT
+        made = (made + made.mT) / 2
+        return made + CLOSE**2 * torch.eye(2, dtype=made.dtype, device=made.device)
+
+
+def _unit(vector: Tensor) -> Tensor:
+    return vector / (1 + vector.square().sum(-1, keepdim=True)).sqrt()
+
+
+def _axes(place: Tensor) -> Tensor:
+    """Columns: the direction from the sensor to a place, and that to the left of it; shape (..., 2, 2)."""
+    ahead = place / place.norm(dim=-1, keepdim=True).clamp_min(1e-3)
+    ahead = torch.where(place.norm(dim=-1, keepdim=True) < 1e-3, ahead.new_tensor([1.0, 0.0]), ahead)
+    return torch.stack([ahead, torch.stack([-ahead[..., 1], ahead[..., 0]], -1)], -1)
