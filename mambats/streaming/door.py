@@ -20,6 +20,7 @@ class Admitted(NamedTuple):
     rank: int
     values: FloatArray  #: (C,), 0 where not observed
     observed: BoolArray  #: (C,) finite as float32
+    missing: int  #: how many are not
 
 
 class Door:
@@ -33,6 +34,7 @@ class Door:
     def __init__(self, engine: Engine, rows: int) -> None:
         self.rows, self.channels = rows, tuple(engine.streams.values())
         self._streams = {name: (rank, size) for rank, (name, size) in enumerate(engine.streams.items())}
+        self._whole = [np.ones(size, np.bool_) for size in self.channels]
 
     def admit(self, packet: Packet) -> Admitted:
         """Return the packet with its values as float32.
@@ -49,10 +51,11 @@ class Door:
             raise PacketError(f"{stream}: stamp {stamp!r} is no time: give int nanoseconds within 146 years of 0.")
         rank, size = self._streams[stream]
         values = self._numbers(stream, given, size)
+        square = float(np.vdot(values, values))
+        if square - square == 0:  # a sum of squares is finite only if all are
+            return Admitted(packet, rank, values, self._whole[rank], 0)
         observed = np.isfinite(values)
-        if not observed.all():
-            values = np.where(observed, values, np.float32(0))
-        return Admitted(packet, rank, values, observed)
+        return Admitted(packet, rank, np.where(observed, values, np.float32(0)), observed, int((~observed).sum()))
 
     @staticmethod
     def _numbers(stream: str, given: npt.ArrayLike, size: int) -> FloatArray:
@@ -70,5 +73,7 @@ class Door:
             )
         if array.shape != (size,):
             raise PacketError(f"{stream}: values of shape {array.shape}, needed ({size},): one a channel.")
+        if array.dtype == np.float32:
+            return array.copy()  # the caller may write over it
         with np.errstate(over="ignore"):
             return array.astype(np.float32)

@@ -11,6 +11,8 @@ from mambats.streaming.engine import BoolArray, FloatArray, Int64Array, StepEven
 from mambats.streaming.moment import Record, Sensed
 from mambats.streaming.policy import Gate, Limit
 
+_ONE = np.ones(1, np.bool_)
+
 
 class Verdict(NamedTuple):
     """What the gate says of a packet."""
@@ -84,12 +86,12 @@ class ValueGate:
 
 
 def join(channels: int, rows: int, parts: Mapping[int, tuple[FloatArray, BoolArray]]) -> StepEvent:
-    """Put the packets of some robots side by side: one stream's event; values not observed become 0."""
+    """Put the packets of some robots side by side: one stream's event."""
     if rows == 1:
         values, observed = parts[0]
-        return StepEvent(np.where(observed, values, np.float32(0))[None], observed[None], np.ones(1, np.bool_))
+        return StepEvent(values[None], observed[None], _ONE)
     values = np.zeros((rows, channels), np.float32)
     observed, mask = np.zeros((rows, channels), np.bool_), np.zeros(rows, np.bool_)
     for row, (value, seen) in parts.items():
-        values[row], observed[row], mask[row] = np.where(seen, value, 0), seen, True
+        values[row], observed[row], mask[row] = value, seen, True
     return StepEvent(values, observed, mask)

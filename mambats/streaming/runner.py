@@ -189,13 +189,13 @@ class StreamRunner:
             self.late.append(packet)
         elif line.knows(stamp, one.rank, packet.sequence):
             count(packet.stream, "duplicate")
-        elif not (one.observed.any() or self._step.gates[one.rank].gate.asks):
+        elif one.missing == len(one.values) and not self._step.gates[one.rank].gate.asks:
             count(packet.stream, "rejected", "not finite")
             line.advance(stamp)
         else:
             count(packet.stream, "waiting")
-            if not one.observed.all():
-                self.counters.masked[packet.stream, "not finite"] += int((~one.observed).sum())
+            if one.missing:
+                self.counters.masked[packet.stream, "not finite"] += one.missing
             undone = line.insert(Record(stamp, one.rank, one.values, one.observed, packet.sequence))
             if undone:
                 self._undo(packet.row, undone)
@@ -262,7 +262,8 @@ class StreamRunner:
         for row, moment in moments.items():
             for record in moment.records:
                 self.counters.move(self.names[record.rank], ("waiting", ""), (record.fate, record.cause))
-                self._count(record, 1)
+                if record.masked:
+                    self._count(record, 1)
             self._close(row, moment, stepped, shared=2 * len(moments) >= self.rows)
 
     def _close(self, row: int, moment: Moment, stepped: Stepped, shared: bool) -> None:

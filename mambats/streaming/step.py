@@ -84,10 +84,12 @@ class GuardedStep:
             gate = self.gates[record.rank]
             observed, record.masked, after[record.rank] = gate.judge(record, before.get(record.rank))
             record.fate, record.cause = "used", ""
-            if observed.any() or gate.gate.asks:
+            if not record.masked:
                 parts.add(record.rank, row, record.values, observed)
+            elif observed.any() or gate.gate.asks:
+                parts.add(record.rank, row, np.where(observed, record.values, np.float32(0)), observed)
             else:
-                record.fate, record.cause = "rejected", next(iter(record.masked), "empty")
+                record.fate, record.cause = "rejected", next(iter(record.masked))
         return after
 
     def _events(self, parts: _Parts) -> dict[str, StepEvent]:

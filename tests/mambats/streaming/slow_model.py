@@ -1,4 +1,4 @@
-"""What a stream must answer, computed from scratch each time: sort all packets that may still count, apply them once."""
+"""What a stream must answer, computed from scratch each time: sort all packets that still count, apply them once."""
 
 import numpy as np
 

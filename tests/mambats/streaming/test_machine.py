@@ -120,7 +120,7 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=30, stateful_step_count=25, phases=NO_SHRINKING)
+TestMachine.settings = settings(max_examples=25, stateful_step_count=20, phases=NO_SHRINKING)
 
 
 @pytest.mark.slow
