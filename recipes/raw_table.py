@@ -1,10 +1,10 @@
 """The tables of raw sensors to tracks: sweeps to boxes (AP), boxes to tracks (HOTA), and the filter's consistency.
 
     python recipes/raw_table.py oracle                       # the tracker in a world whose laws it has: NIS, HOTA
-    python recipes/raw_table.py train runs/raw --seed 0      # a GPU: four minutes of training, held-out drives found
+    python recipes/raw_table.py train runs/raw               # a GPU: 3 seeds, with and without pictures
     python recipes/raw_table.py clusters runs/raw            # the classical way on the same held-out drives
     python recipes/raw_table.py table runs/raw               # AP and HOTA of all that lies there
-    python recipes/raw_table.py real runs/raw --seed 0       # pictures of KITTI's and nuScenes's frame, and a simulated
+    python recipes/raw_table.py real runs/raw --model fused_0  # pictures of KITTI's and nuScenes's frames, and one more
 
 Everything is drawn from seeds; held-out drives have a seed of their own, the same for all. All is online: boxes of a
 sweep are made of it and of what was before it, tracks of a frame likewise.
@@ -16,6 +16,7 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,9 @@ from mambats.track.centre import (
     DetectionScores,
     Found,
     OverlapScores,
+    RecordedPicture,
     RecordedSweeps,
+    Seat,
     SweepBatch,
     SweepTable,
     ToldNoise,
@@ -68,6 +71,8 @@ CLASSES = ("car", "pedestrian", "cyclist")
 BEFORE = (0, 2, 4)
 CAMERA = Camera(192, 64, math.pi / 2)  # patches of 4 pixels are 1.9 degrees wide, 0.7 m at 20 m
 HELD_SEED = 9_000
+SIDE = 38.4  # m: what lies beyond is not asked for
+SPARSE = 0.1  # of the points: about three rings of 32
 CALIBRATED = 3  # one in so many held-out drives is for the score calibration; tracks are scored on the others
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 # Densities of acceleration, m/s^1.5, and deviations of the first velocity, m/s. Movers swing their speeds and turn.
@@ -125,33 +130,42 @@ def model_of(side: float, cell: float, width: int, camera: bool = False) -> Cent
     """Return an untrained detector: that of recipes/track/raw_sim.yaml at its sizes, or of raw_sim without pictures."""
     grid = PointGrid((-side, -side, -3.0), (side, side, 5.0), (cell, cell, 8.0))
     lift = ImageLift(ImageEncoder(3, width, 2, (CAMERA.height, CAMERA.width), 4), width) if camera else None
-    return CentreDetector(PillarEncoder(5, width, grid, layers=0), CLASSES, inner=width, camera=lift)
+    return CentreDetector(PillarEncoder(6, width, grid, layers=0), CLASSES, inner=width, camera=lift)
 
 
 def train(words: argparse.Namespace) -> None:
     """Simulate, train by the clock, with and without pictures; find bodies in the held-out drives."""
     words.folder.mkdir(parents=True, exist_ok=True)
     lidar, began = Lidar(columns=words.columns), time.monotonic()
-    seeds = [1 + 1000 * words.seed + part for part in range(words.parts)]
-    sweeps = SweepTable.joined(
-        [LidarDrives(32, words.seconds, one, lidar=lidar, device=DEVICE, camera=CAMERA).sweeps() for one in seeds]
-    )
+    drives = [LidarDrives(32, words.seconds, 1 + n, None, lidar, None, DEVICE, CAMERA) for n in range(words.parts)]
+    sweeps = SweepTable.joined([some.sweeps() for some in drives])
     print(f"{len(sweeps):,} sweeps in {time.monotonic() - began:.0f} s", flush=True)
     sweeps, held = sweeps.to(DEVICE), held_out(words)
-    for camera in {"both": (False, True), "yes": (True,), "no": (False,)}[words.camera]:
-        torch.manual_seed(words.seed)
-        settings = {name: getattr(words, name) for name in ("side", "cell", "width")} | {"camera": camera}
-        model = model_of(**settings).to(DEVICE)
-        steps = fit(model, sweeps, words)
-        stem = f"{'fused' if camera else 'lidar'}{'' if len(words.before) > 1 else '_one_sweep'}_{words.seed}"
-        torch.save({"state": model.state_dict(), "settings": settings}, words.folder / f"centre_{stem}.pt")
-        model.eval()
-        keep(words.folder / f"found_{stem}.npz", find_in(model, held, words.before))
-        if camera:
-            keep(words.folder / f"found_{stem}_no_camera.npz", find_in(model, held, words.before, camera=False))
-            keep(words.folder / f"found_{stem}_no_lidar.npz", find_in(model, held, words.before, lidar=False))
-        most = torch.cuda.max_memory_allocated() / 2**30 if DEVICE == "cuda" else 0.0
-        print(f"{stem}: {steps:,} steps of {words.batch}, {most:.1f} GiB at most", flush=True)
+    for seed in words.seeds:
+        for camera in {"both": (False, True), "yes": (True,), "no": (False,)}[words.camera]:
+            one(sweeps, held, words, seed, camera)
+    if words.one_sweep:
+        words.before = [0]
+        one(sweeps, held, words, words.seeds[0], False)
+
+
+def one(sweeps: SweepTable, held: SweepTable, words: argparse.Namespace, seed: int, camera: bool) -> None:
+    """Train one detector and find bodies in the held-out drives, with all sensors and without each."""
+    torch.manual_seed(seed)
+    settings = {name: getattr(words, name) for name in ("side", "cell", "width")} | {"camera": camera}
+    model = model_of(**settings).to(DEVICE)
+    steps = fit(model, sweeps, words)
+    stem = f"{'fused' if camera else 'lidar'}{'' if len(words.before) > 1 else '_one_sweep'}_{seed}"
+    torch.save({"state": model.state_dict(), "settings": settings}, words.folder / f"centre_{stem}.pt")
+    model.eval()
+    rows = {"": {}, "_sparse": {"share": SPARSE}}
+    if camera:
+        rows |= {"_no_camera": {"camera": False}, "_no_lidar": {"lidar": False}}
+        rows |= {"_sparse_no_camera": {"share": SPARSE, "camera": False}}
+    for word, missing in rows.items():
+        keep(words.folder / f"found_{stem}{word}.npz", find_in(model, held, words.before, **missing))
+    most = torch.cuda.max_memory_allocated() / 2**30 if DEVICE == "cuda" else 0.0
+    print(f"{stem}: {steps:,} steps of {words.batch}, {most:.1f} GiB at most", flush=True)
 
 
 def held_out(words: argparse.Namespace) -> SweepTable:
@@ -165,16 +179,17 @@ def held_out(words: argparse.Namespace) -> SweepTable:
 
 
 def fit(model: CentreDetector, sweeps: SweepTable, words: argparse.Namespace) -> int:
-    """Train for so many minutes; the learning rate follows the clock. Return the steps."""
+    """Train, and return the steps."""
     optimiser = torch.optim.AdamW(parameter_groups(model, Optimiser().weight_decay), lr=words.lr)
     began, step = time.monotonic(), 0
-    while (share := (time.monotonic() - began) / (60 * words.minutes)) < 1:
+    # So many steps, or fewer where the clock ends first: the learning rate follows whichever is nearer to its end.
+    while (share := max((time.monotonic() - began) / (60 * words.minutes), step / words.steps)) < 1:
         for group in optimiser.param_groups:
             group["lr"] = words.lr * min((share + 0.002) / 0.05, 0.5 * (1 + math.cos(math.pi * share)))
         rows = torch.randint(len(sweeps), (words.batch,), device=DEVICE)
         # One sweep in five stands alone, so that the detector can also begin a drive.
         batch = sweeps.batch(rows, words.before if torch.rand(()) < 0.8 else (0,))
-        batch = varied(batch, 0.5, 0.15 if model.camera is not None else 0.0)
+        batch = varied(batch, 0.5, 0.2, 0.1 if model.camera is not None else 0.0)
         with torch.autocast(DEVICE, dtype=torch.bfloat16, enabled=DEVICE == "cuda"):
             parts = model.losses(batch)
             loss = torch.stack(list(parts.values())).sum()
@@ -213,9 +228,10 @@ def table(words: argparse.Namespace) -> list[dict[str, Any]]:
         with np.load(path) as stored:
             found = Found(*(torch.from_numpy(stored[name]) for name in Found._fields))
         made = dict[str, Tensor]()
-        for scores in (DetectionScores(CLASSES), OverlapScores(CLASSES)):
-            scores.update(found, truth)
-            made |= scores.compute()
+        for word, where in (("", in_grid), ("_in_view", in_view)):
+            for scores in (DetectionScores(CLASSES), OverlapScores(CLASSES)):
+                scores.update(*scored_where(found, truth, where))
+                made |= {f"{name}{word}": value for name, value in scores.compute().items()}
         model = path.stem.removeprefix("found_")
         rows.append({"model": model} | {name: float(value) for name, value in made.items()})
         rows += [{"model": model, "class": name} | tracked(name, held, found, truth) for name in CLASSES]
@@ -223,6 +239,23 @@ def table(words: argparse.Namespace) -> list[dict[str, Any]]:
         print("  ".join(f"{key} {value:.3f}" if isinstance(value, float) else str(value) for key, value in row.items()))
     (words.folder / "table.json").write_text(json.dumps(rows, indent=1))
     return rows
+
+
+def in_grid(boxes: Tensor) -> Tensor:
+    """Whether boxes (..., 7) lie in the detector's grid."""
+    return (boxes[..., :2].abs() < SIDE).all(-1)
+
+
+def in_view(boxes: Tensor) -> Tensor:
+    """Whether the middles of boxes (..., 7) lie in the grid and before the camera, which sits 1.2 m ahead."""
+    ahead = boxes[..., 0] - 1.2
+    return in_grid(boxes) & (ahead > 2) & (boxes[..., 1].abs() < ahead * math.tan(CAMERA.view / 2))
+
+
+def scored_where(found: Found, truth: SweepBatch, where: Callable[[Tensor], Tensor]) -> tuple[Found, SweepBatch]:
+    """Return what was found and the truth of one region alone."""
+    kept = torch.where(where(truth.boxes), truth.labels, -1)
+    return found._replace(score=found.score * where(found.boxes)), truth._replace(labels=kept)
 
 
 def tracked(name: str, held: SweepTable, found: Found, truth: SweepBatch) -> dict[str, float]:
@@ -264,30 +297,35 @@ class Upright:
 
 def real(words: argparse.Namespace) -> None:
     """Draw what the detector finds in real frames, never trained on, and in a held-out sweep."""
-    from mambats_datasets.nuscenes import NuScenes
-
-    stored = torch.load(words.folder / f"centre_{words.seed}.pt", map_location="cpu", weights_only=True)
+    stored = torch.load(words.folder / f"centre_{words.model}.pt", map_location="cpu", weights_only=True)
     model = model_of(**stored["settings"]).eval()
     model.load_state_dict(stored["state"])
+    for name, batch in frames(words).items():
+        for camera in (True, False) if model.camera is not None else (False,):
+            some = batch if camera else batch._replace(images=None, projection=None)
+            found = model.find(some.points, some.images, some.projection)
+            heat = model(some.points, some.images, some.projection).heat[0].detach().sigmoid()
+            stem = f"{name}_{words.model}{'' if camera or model.camera is None else '_no_camera'}"
+            path = plot_sweep(some, found, 0, words.folder / f"{stem}.png", heat=heat, model=model, title=stem)
+            shown, known = (found.score >= 0.3) & in_grid(found.boxes), (some.labels >= 0) & in_grid(some.boxes)
+            hit = match(found, some._replace(labels=torch.where(known, some.labels, -1))).truth >= 0
+            told = f"{int(shown.sum())} boxes of score 0.3, {int((hit & shown).sum())} within 2 m of"
+            print(f"{path}: {told} {int(known.sum())} labels of their class")
+
+
+def frames(words: argparse.Namespace) -> dict[str, SweepBatch]:
+    """Return a held-out sweep, KITTI's frame and nuScenes's, each with its picture."""
+    from mambats_datasets.nuscenes import NuScenes
+
     names = {"Car": "car", "Van": "car", "Pedestrian": "pedestrian", "Cyclist": "cyclist"}
     lower = {"car": "car", "pedestrian": "pedestrian", "bicycle": "cyclist", "motorcycle": "cyclist"}
-    held = held_out(words)
-    frames = {
-        "simulated": held.batch(torch.tensor([len(held) - 1]), BEFORE),
-        "kitti": RecordedSweeps(Upright(), names).sweeps().batch(torch.tensor([0])),
-        "nuscenes": RecordedSweeps(NuScenes(), lower, turn=-math.pi / 2, bright=255.0)
-        .sweeps()
-        .batch(torch.tensor([0])),
-    }
-    for name, batch in frames.items():
-        found, heat = model.find(batch.points), model(batch.points).heat[0].detach().sigmoid()
-        path = plot_sweep(
-            batch, found, 0, words.folder / f"{name}.png", heat=heat, model=model, title=f"{name}, seed {words.seed}"
-        )
-        hit = match(found, batch).truth >= 0
-        shown = found.score >= 0.3
-        print(f"{path}: {int(shown.sum())} boxes of score 0.3, {int((hit & shown).sum())} of them within 2 m of "
-              f"{int((batch.labels >= 0).sum())} labels")  # fmt: skip
+    size = (CAMERA.height, CAMERA.width)
+    kitti = RecordedSweeps(Upright(), names, picture=RecordedPicture("camera_2", size))
+    seat = Seat(-math.pi / 2, 255.0)
+    nuscenes = RecordedSweeps(NuScenes(), lower, seat=seat, picture=RecordedPicture("camera_front", size))
+    seen = LidarDrives(2, 1.0, HELD_SEED, lidar=Lidar(columns=words.columns), camera=CAMERA).sweeps()
+    made = {"kitti": kitti.sweeps().batch(torch.tensor([0])), "nuscenes": nuscenes.sweeps().batch(torch.tensor([0]))}
+    return {"simulated": seen.batch(torch.tensor([len(seen) - 1]), BEFORE)} | made
 
 
 def parsed() -> argparse.Namespace:
@@ -297,6 +335,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("folder", type=Path, nargs="?", default=Path("runs/raw"))
     for name, value in {
         "seed": 0,
+        "steps": 3000,
         "scenes": 100,
         "held": 24,
         "parts": 16,
@@ -309,12 +348,15 @@ def parsed() -> argparse.Namespace:
         "minutes": 4.0,
         "seconds": 3.0,
         "held_seconds": 6.0,
-        "side": 38.4,
+        "side": SIDE,
         "cell": 0.4,
         "lr": 2e-3,
     }.items():
         parser.add_argument(f"--{name}", type=float, default=value)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--before", type=int, nargs="+", default=list(BEFORE))
+    parser.add_argument("--model", default="fused_0", help="whose pictures `real` draws")
+    parser.add_argument("--one-sweep", action="store_true", help="one training more, without earlier sweeps")
     parser.add_argument("--camera", choices=("both", "yes", "no"), default="both")
     return parser.parse_args()
 

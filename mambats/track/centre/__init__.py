@@ -6,7 +6,8 @@ from mambats.track.centre.model import CentreDetector, CentreLoss, Found, object
 from mambats.track.centre.module import SweepModule
 from mambats.track.centre.overlap_precision import OverlapScores
 from mambats.track.centre.precision import DetectionScores
-from mambats.track.centre.recorded import RecordedSweeps
+from mambats.track.centre.recorded import RecordedSweeps, Seat
+from mambats.track.centre.recorded_picture import RecordedPicture
 from mambats.track.centre.sweeps import SweepBatch, SweepSource, SweepTable
 from mambats.track.centre.task import DetectTask
 from mambats.track.centre.told import ToldNoise
@@ -20,7 +21,9 @@ __all__ = [
     "Found",
     "ImageLift",
     "OverlapScores",
+    "RecordedPicture",
     "RecordedSweeps",
+    "Seat",
     "SweepBatch",
     "SweepModule",
     "SweepSource",

@@ -23,6 +23,7 @@ def find_in(
     *,
     lidar: bool = True,
     camera: bool = True,
+    share: float = 1.0,
     batch_size: int = 16,
 ) -> Found:
     """Return what a detector finds in all sweeps of a table, on the CPU.
@@ -33,11 +34,15 @@ def find_in(
         before: How many sweeps back to lay over each, as it was trained.
         lidar: Whether there are points; without, the detector sees pictures alone.
         camera: Whether there are pictures.
+        share: Of the points that are kept, drawn at random, the same in each call.
         batch_size: Sweeps at a time.
     """
     device, made = next(model.parameters()).device, list[Found]()
+    generator = torch.Generator(device).manual_seed(0)
     for rows in torch.arange(len(table)).split(batch_size):
         batch = table.batch(rows, before).to(device)
+        if share < 1:
+            batch = batch.thinned(torch.full((len(rows),), share, device=device), generator)
         off = torch.ones(len(rows), dtype=torch.bool, device=device)
         batch = batch.without(off & (not lidar), off & (not camera))
         found = model.find(batch.points, batch.images, batch.projection)

@@ -24,7 +24,7 @@ class CentreMaps(NamedTuple):
 
 
 class CentreHead(nn.Module):
-    """A small pyramid over a top view, and three branches.
+    """A small pyramid over a top view, and three readings of it.
 
     Args:
         width: Channels of the top view.
@@ -46,13 +46,14 @@ class CentreHead(nn.Module):
                 "eights, and 0 or more levels."
             )
         self.width, self.classes, self.inner, self.levels = width, classes, inner, levels
-        self.stem = nn.Sequential(_convolution(width, inner), _convolution(inner, inner))
+        self.stem = _convolution(width, inner)
         self.down = nn.ModuleList(
             nn.Sequential(_convolution(inner, inner, 2), _convolution(inner, inner)) for _ in range(levels)
         )
         self.join = nn.ModuleList(_convolution(2 * inner, inner) for _ in range(levels))
-        self.heat, self.code, self.spread = (_branch(inner, count) for count in (classes, CODE, VARIED))
-        nn.init.constant_(self.heat[-1].bias, torch.logit(torch.tensor(PRIOR)).item())  # pyright: ignore[reportArgumentType]
+        self.shared = _convolution(inner, inner)
+        self.heat, self.code, self.spread = (nn.Conv2d(inner, count, 1) for count in (classes, CODE, VARIED))
+        nn.init.constant_(self.heat.bias, torch.logit(torch.tensor(PRIOR)).item())  # pyright: ignore[reportArgumentType]
 
     def forward(self, top: Tensor) -> CentreMaps:
         """Return maps of a top view (B, width, ny, nx)."""
@@ -63,13 +64,10 @@ class CentreHead(nn.Module):
         for step in self.join:
             beside = views.pop()
             x = step(torch.cat([nn.functional.interpolate(x, size=beside.shape[2:]), beside], 1))
+        x = self.shared(x)
         return CentreMaps(self.heat(x), self.code(x), self.spread(x).clamp(LEAST, MOST))
 
 
 def _convolution(channels: int, out: int, stride: int = 1) -> nn.Sequential:
     layer = nn.Conv2d(channels, out, 3, stride=stride, padding=1, bias=False)
     return nn.Sequential(layer, nn.GroupNorm(8, out), nn.SiLU())
-
-
-def _branch(inner: int, out: int) -> nn.Sequential:
-    return nn.Sequential(_convolution(inner, inner), nn.Conv2d(inner, out, 1))

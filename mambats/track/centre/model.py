@@ -62,7 +62,8 @@ class CentreDetector(nn.Module):
     """Find bodies as peaks of a heat map over the top view.
 
     Args:
-        encoder: Makes the top view (a `PillarEncoder` with its grid given).
+        encoder: Makes the top view of points with one channel more than the sweeps have: their height comes twice (a
+            `PillarEncoder` of 6 channels with its grid given).
         classes: Names of the classes.
         inner: Channels of the head.
         levels: How often the head halves the map.
@@ -107,7 +108,8 @@ class CentreDetector(nn.Module):
             images: Shape (B, N, 3, H, W); None: no camera. A model without a camera does not look at them.
             projection: Shape (B, N, 3, 4), see `SweepBatch`.
         """
-        scaled = torch.cat([points[..., :4], points[..., 4:5] * AGE, points[..., 5:]], -1)
+        # Height once more, in metres: across a box 8 m high, the encoder's own tells 10 cm by 0.025 only.
+        scaled = torch.cat([points[..., :4], points[..., 4:5] * AGE, points[..., 5:], points[..., 2:3]], -1)
         top: Tensor = self.encoder.bev(scaled)  # pyright: ignore[reportCallIssue, reportAssignmentType]
         if self.camera is not None:
             if images is None or projection is None:

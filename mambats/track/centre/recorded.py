@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,9 +13,41 @@ from torch import Tensor
 from mambats.formats.error import DataError
 from mambats.protocols import Source
 from mambats.series import RaggedStream, Recording
+from mambats.track.centre.recorded_picture import RecordedPicture
 from mambats.track.centre.sweeps import SweepTable
 
 BOX = ("x", "y", "z", "l", "w", "h", "yaw")
+
+
+@dataclass(frozen=True)
+class Seat:
+    """How a LiDAR sits on its body, as against the one that a model was trained with.
+
+    Args:
+        turn: Of the sensor's x axis from straight ahead, rad, to the left: nuScenes's LiDAR looks to the right, -pi/2.
+        bright: Intensity that counts as 1: 1 for KITTI, 255 for nuScenes.
+        raised: Metres to lift everything by, where the sensor sits lower.
+
+    Raises:
+        DataError: If `bright` is not above 0.
+    """
+
+    turn: float = 0.0
+    bright: float = 1.0
+    raised: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the brightness."""
+        if not self.bright > 0:
+            raise DataError(f"bright is {self.bright}: needed above 0.")
+
+    def matrix(self) -> Tensor:
+        """Return what takes points of the sensor to axes whose x points straight ahead, (4, 4) float64."""
+        made = torch.eye(4, dtype=torch.float64)
+        cos, sin = math.cos(self.turn), math.sin(self.turn)
+        made[:2, :2] = torch.tensor([[cos, -sin], [sin, cos]])
+        made[2, 3] = self.raised
+        return made
 
 
 class RecordedSweeps:
@@ -27,9 +60,8 @@ class RecordedSweeps:
         classes: Names, in the order of the model.
         lidar: Stream of points.
         labels: Stream of boxes; a recording without it has none.
-        turn: Of the sensor's x axis from straight ahead, rad, to the left: nuScenes's LiDAR looks to the right, -pi/2.
-        bright: Intensity that counts as 1: 1 for KITTI, 255 for nuScenes.
-        raised: Metres to lift everything by, where the sensor sits lower than what a model was trained with.
+        seat: How the sensor sits and how bright it says things are; None is `Seat()`.
+        picture: Which pictures come with the sweeps; None: none.
 
     Raises:
         DataError: From `sweeps`, if there is no sweep, or points or labels lack a channel.
@@ -42,16 +74,13 @@ class RecordedSweeps:
         classes: Sequence[str] = ("car", "pedestrian", "cyclist"),
         lidar: str = "lidar",
         labels: str = "labels",
-        turn: float = 0.0,
-        bright: float = 1.0,
-        raised: float = 0.0,
+        seat: Seat | None = None,
+        picture: RecordedPicture | None = None,
     ) -> None:
         self.source, self.names, self.classes = source, dict(names), tuple(classes)
-        self.lidar, self.labels, self.turn, self.bright, self.raised = lidar, labels, turn, bright, raised
+        self.lidar, self.labels, self.seat, self.picture = lidar, labels, seat or Seat(), picture
         if unknown := sorted(set(self.names.values()) - set(self.classes)):
             raise DataError(f"names lead to {unknown}: classes are {', '.join(self.classes)}.")
-        if not bright > 0:
-            raise DataError(f"bright is {bright}: needed above 0.")
 
     @property
     def name(self) -> str:
@@ -60,7 +89,8 @@ class RecordedSweeps:
 
     def sweeps(self) -> SweepTable:
         """Return all sweeps, each a drive of its own."""
-        found = [one for recording in self.source.recordings() for one in self._of(recording)]
+        recordings = self.source.recordings()
+        found = [one for recording in recordings for one in self._of(recording)]
         if not found:
             raise DataError(f"{self.name}: has no sweep named {self.lidar!r}.")
         points, boxes, stamps = zip(*found, strict=True)
@@ -73,7 +103,22 @@ class RecordedSweeps:
         laid = torch.nn.utils.rnn.pad_sequence(list(points), batch_first=True, padding_value=torch.nan)
         pose = torch.eye(4, dtype=torch.float64).repeat(count, 1, 1)
         identity = torch.arange(most).expand(count, most)
-        return SweepTable(laid, pose, torch.tensor(stamps), torch.arange(count), held, velocity, labels, identity)
+        table = SweepTable(laid, pose, torch.tensor(stamps), torch.arange(count), held, velocity, labels, identity)
+        if self.picture is None:
+            return table
+        pairs = [(one, stamp) for one in recordings for stamp in self._stamps(one)]
+        seen = [self._seen(self.picture, one, stamp) for one, stamp in pairs]
+        images, projection = (torch.stack(part)[:, None] for part in zip(*seen, strict=True))
+        return replace(table, images=images, projection=projection)
+
+    def _stamps(self, recording: Recording) -> list[int]:
+        """Of the sweeps of a recording."""
+        return recording.ragged[self.lidar].stamps.tolist() if self.lidar in recording.ragged else []
+
+    def _seen(self, picture: RecordedPicture, recording: Recording, stamp: int) -> tuple[Tensor, Tensor]:
+        """Picture and projection of the stamp nearest to one, from the frame in which x points straight ahead."""
+        image, projection = picture.taken(recording, recording.ragged[self.lidar].frame, stamp)
+        return image, (projection @ torch.linalg.inv(self.seat.matrix())).float()
 
     def _of(self, recording: Recording) -> list[tuple[Tensor, Tensor, int]]:
         """Points (R, 4), boxes with velocity and class (n, 10), and stamp of every sweep."""
@@ -84,9 +129,9 @@ class RecordedSweeps:
         made = list[tuple[Tensor, Tensor, int]]()
         for row, stamp in enumerate(stream.stamps.tolist()):
             place = self._turned(_columns(stream, row, ("x", "y", "z"), recording.name))
-            place[:, 2] += self.raised
+            place[:, 2] += self.seat.raised
             light = _columns(stream, row, ("intensity",), recording.name) if "intensity" in stream.channels else None
-            light = torch.zeros(len(place), 1) if light is None else (light / self.bright).clamp(0, 1)
+            light = torch.zeros(len(place), 1) if light is None else (light / self.seat.bright).clamp(0, 1)
             made.append((torch.cat([place, light], 1).float(), self._boxes(boxes, stamp, recording.name), stamp))
         return made
 
@@ -98,8 +143,8 @@ class RecordedSweeps:
         boxes, words = _columns(stream, row, BOX, name), stream.labels.get("class", ())
         code = _columns(stream, row, ("class",), name)[:, 0].long().tolist()
         kind = [self.names.get(words[one] if one < len(words) else "", "") for one in code]
-        boxes = torch.cat([self._turned(boxes[:, :3]), boxes[:, 3:6], boxes[:, 6:] + self.turn], 1)
-        boxes[:, 2] += self.raised
+        boxes = torch.cat([self._turned(boxes[:, :3]), boxes[:, 3:6], boxes[:, 6:] + self.seat.turn], 1)
+        boxes[:, 2] += self.seat.raised
         known = {"vx", "vy"} <= set(stream.channels)
         velocity = _columns(stream, row, ("vx", "vy"), name) if known else torch.full((len(boxes), 2), torch.nan)
         label = torch.tensor([self.classes.index(one) if one else -1 for one in kind], dtype=torch.float64)
@@ -108,7 +153,7 @@ class RecordedSweeps:
 
     def _turned(self, vectors: Tensor) -> Tensor:
         """Vectors (n, 2 or 3) of the sensor in axes whose x points straight ahead."""
-        cos, sin = math.cos(self.turn), math.sin(self.turn)
+        cos, sin = math.cos(self.seat.turn), math.sin(self.seat.turn)
         x, y = vectors[:, 0], vectors[:, 1]
         return torch.cat([torch.stack([cos * x - sin * y, sin * x + cos * y], 1), vectors[:, 2:]], 1)
 

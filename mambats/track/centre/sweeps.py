@@ -40,6 +40,11 @@ class SweepBatch(NamedTuple):
         seen = None if seen is None else seen.masked_fill(camera[:, None, None, None], torch.nan)
         return self._replace(points=points, projection=seen)
 
+    def thinned(self, share: Tensor, generator: torch.Generator | None = None) -> SweepBatch:
+        """Return the batch with a share (B,) of the points of each sweep, drawn at random."""
+        lot = torch.rand(self.points.shape[:2], generator=generator, device=self.points.device)
+        return self._replace(points=self.points.masked_fill((lot >= share[:, None])[..., None], torch.nan))
+
     def mirrored(self, which: Tensor) -> SweepBatch:
         """Return the batch with left and right swapped in the sweeps where `which` (B,) is True."""
         sign = torch.where(which, -1.0, 1.0)[:, None]

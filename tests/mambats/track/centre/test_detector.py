@@ -34,7 +34,7 @@ def scenes(count, seed):
 
 def detector(seed=0, **settings):
     torch.manual_seed(seed)
-    return CentreDetector(PillarEncoder(5, 16, GRID, layers=0), ("car", "pedestrian"), inner=16, levels=1, **settings)
+    return CentreDetector(PillarEncoder(6, 16, GRID, layers=0), ("car", "pedestrian"), inner=16, levels=1, **settings)
 
 
 def test_it_learns_where_what_and_how_fast():

@@ -73,7 +73,7 @@ def detector():
     torch.manual_seed(0)
     grid = PointGrid((-8.0, -8.0, -3.0), (8.0, 8.0, 5.0), (1.0, 1.0, 8.0))
     camera = ImageLift(ImageEncoder(3, 8, 1, (32, 48), 8), 8)
-    return CentreDetector(PillarEncoder(5, 8, grid, layers=0), ("car",), inner=8, levels=1, camera=camera)
+    return CentreDetector(PillarEncoder(6, 8, grid, layers=0), ("car",), inner=8, levels=1, camera=camera)
 
 
 def seen_batch(count=3):
@@ -107,11 +107,11 @@ def test_all_parts_learn_and_absences_leave_gradients_finite():
 def test_sensors_are_left_out_one_at_a_time():
     torch.manual_seed(0)
     batch = seen_batch(400)
-    made = varied(batch, 0.5, 0.2)
+    made = varied(batch, 0.5, 0.0, 0.2)
     no_points, no_picture = made.points.isnan().all((1, 2)), made.projection.isnan().all((1, 2, 3))
     assert not (no_points & no_picture).any()
     assert 50 < no_points.sum() < 110 and 50 < no_picture.sum() < 110
-    blind = varied(batch._replace(images=None, projection=None), 0.5, 0.2)
+    blind = varied(batch._replace(images=None, projection=None), 0.5, 0.0, 0.2)
     assert blind.points.isfinite().all(), "where there is no picture, points stay"
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from mambats.encoders.features import PointGrid
 from mambats.track.centre.codes import BoxCode, residual
 from mambats.track.centre.heat import draw_heat, focal_loss, peaks
-from mambats.track.centre.sweeps import SweepTable
+from mambats.track.centre.sweeps import SweepBatch, SweepTable
 
 GRID = PointGrid((-16.0, -8.0, -3.0), (16.0, 8.0, 5.0), (0.5, 0.5, 8.0))
 CODE = BoxCode(GRID)
@@ -147,3 +147,10 @@ def test_tables_that_do_not_fit_are_refused():
         SweepTable(**(vars(made) | {"labels": made.labels[:3]}))
     with pytest.raises(ValueError, match="x y z intensity"):
         SweepTable(**(vars(made) | {"points": made.points[..., :3]}))
+
+
+def test_a_share_of_the_points_is_kept():
+    points = torch.zeros(3, 2000, 5)
+    batch = SweepBatch(points, torch.zeros(3, 0, 7), torch.zeros(3, 0, 2), torch.zeros(3, 0).long())
+    kept = batch.thinned(torch.tensor([1.0, 0.1, 0.0])).points.isfinite().all(-1).sum(1)
+    assert kept[0] == 2000 and 140 < kept[1] < 260 and kept[2] == 0

@@ -1,14 +1,15 @@
 """Sweeps of recordings, as KITTI's and nuScenes's look."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from mambats.formats.error import DataError
-from mambats.series import RaggedStream, Recording
-from mambats.track.centre import RecordedSweeps
+from mambats.series import FrameTree, ImageStream, RaggedStream, Recording, Rigid
+from mambats.track.centre import RecordedPicture, RecordedSweeps, Seat
 
 NAMES = {"Car": "car", "Pedestrian": "pedestrian"}
 BOX = ("x", "y", "z", "l", "w", "h", "yaw", "class")
@@ -40,7 +41,7 @@ class Two:
 
 
 def test_points_and_boxes_are_turned_straight_ahead():
-    made = RecordedSweeps(Two(), NAMES, turn=-math.pi / 2, bright=255.0, raised=0.1).sweeps()
+    made = RecordedSweeps(Two(), NAMES, seat=Seat(-math.pi / 2, 255.0, 0.1)).sweeps()
     torch.testing.assert_close(made.points[0, 0], torch.tensor([2.0, -1.0, 3.1, 0.2]))
     assert made.points[0, 1].isnan().all() and made.points[1, 0, 3] == 1
     assert made.labels.tolist() == [[0], [-1]], "what no class is meant by is left out"
@@ -58,3 +59,40 @@ def test_recordings_without_labels_or_intensity_and_wrong_ones():
         RecordedSweeps(Two(("x", "y")), NAMES).sweeps()
     with pytest.raises(DataError, match="names lead to"):
         RecordedSweeps(Two(), {"Tram": "tram"})
+
+
+class Seen(Two):
+    """The same, with a camera that looks along the LiDAR's y axis, and one bright pixel where (4, 5, 6) falls."""
+
+    def recordings(self):
+        (made,) = super().recordings()
+        turn = np.array([[1.0, 0, 0], [0, 0, 1.0], [0, -1.0, 0]])  # columns: the camera's axes in the LiDAR
+        edge = np.eye(4)
+        edge[:3, :3], edge[:3, 3] = turn, [0.5, 0.0, 0.2]
+        lens = np.array([[40.0, 0, 99.5], [0, 40.0, 74.5], [0, 0, 1.0]])
+        x, y, z = turn.T @ (np.array([4.0, 5.0, 6.0]) - edge[:3, 3])
+        images = np.zeros((2, 150, 200, 3), dtype=np.uint8)
+        column, row = round(40 * x / z + 99.5), round(40 * y / z + 74.5)
+        images[1, row - 2 : row + 3, column - 2 : column + 3] = 250
+        stream = ImageStream(np.arange(2, dtype=np.int64) * 10**8, list(images), "eye", lens)
+        frames = FrameTree((Rigid.from_matrix("lidar", "eye", edge),))
+        return [replace(made, images={"eye": stream}, frames=frames)]
+
+
+def test_a_point_falls_on_its_pixel_after_cut_scale_and_turn():
+    seat = Seat(-math.pi / 2, raised=0.1)
+    made = RecordedSweeps(Seen(), NAMES, seat=seat, picture=RecordedPicture("eye", (60, 100))).sweeps()
+    assert made.images.shape == (2, 1, 3, 60, 100) and made.projection.shape == (2, 1, 3, 4)
+    u, v, depth = made.projection[1, 0] @ torch.nn.functional.pad(made.points[1, 0, :3], (0, 1), value=1.0)
+    row, column = divmod(int(made.images[1, 0, 0].argmax()), 100)
+    assert abs(float(u / depth) - column) <= 1 and abs(float(v / depth) - row) <= 1 and depth > 0
+    assert made.images[0].max() == 0, "each sweep has its own picture"
+
+
+def test_cameras_that_are_not_there_are_refused():
+    with pytest.raises(DataError, match="no pictures 'nose'"):
+        RecordedSweeps(Seen(), NAMES, picture=RecordedPicture("nose")).sweeps()
+    with pytest.raises(DataError, match="at least one pixel"):
+        RecordedPicture("eye", (0, 10))
+    with pytest.raises(DataError, match="bright is 0"):
+        Seat(bright=0)
