@@ -72,7 +72,8 @@ class GuardedStep:
         outputs, after = Outputs(), state
         while rows := parts.rows():
             told = _told(state, rows, moments)
-            outputs, after = self.engine.step(self._events(parts), np.where(_flags(rows, self.rows), elapsed, 0), told)
+            gaps = elapsed if self.rows == 1 else np.where(_flags(rows, self.rows), elapsed, 0)
+            outputs, after = self.engine.step(self._events(parts), gaps, told)
             if not self._surprised(parts, outputs) and not self._broken(parts, rows, outputs, after):
                 return Stepped(outputs, after, frozenset(rows), sensors)
         return Stepped(outputs, state, frozenset(), sensors)
