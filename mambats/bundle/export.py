@@ -58,7 +58,11 @@ def export(
         raise BundleError(f"{target}: is there already. Remove it, or name another folder.")
     _need_exporter()
     model = flat_of(checkpoint)
-    files = _files(model, Path(checkpoint), prefill, licence, purpose, target.name)
+    try:
+        graphs = {STEP: step_graph(model), **({PREFILL: prefill_graph(model)} if prefill else {})}
+    except Exception as error:  # torch's exporter has many kinds
+        raise ExportError(f"{checkpoint}: torch cannot export this model: {error}. Nothing was written.") from error
+    files = bundle_files(model, Path(checkpoint), graphs, target.name, licence, purpose)
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
     try:
@@ -83,9 +87,24 @@ def _need_exporter() -> None:
             ) from None
 
 
-def _files(
-    model: FlatForecaster, checkpoint: Path, prefill: bool, licence: str, purpose: str, name: str
+def bundle_files(
+    model: FlatForecaster,
+    checkpoint: Path,
+    graphs: Mapping[str, bytes],
+    name: str = "bundle",
+    licence: str = "",
+    purpose: str = "",
 ) -> dict[str, bytes]:
+    """Return the content of a bundle's files by name, without the manifest (`mambats.bundle.folder.manifest_of`).
+
+    Args:
+        model: The forecaster.
+        checkpoint: Where it comes from.
+        graphs: ONNX files by name; without one the bundle runs by the native library or torch.
+        name: Title of the card.
+        licence: Of the weights, for the card.
+        purpose: Intended use, for the card.
+    """
     from safetensors.numpy import save
 
     facts, arrays = model.facts.plain(), arrays_of(model)
@@ -110,10 +129,6 @@ def _files(
         licence=licence,
         purpose=purpose,
     )
-    try:
-        graphs = {STEP: step_graph(model), **({PREFILL: prefill_graph(model)} if prefill else {})}
-    except Exception as error:  # torch's exporter has many kinds
-        raise ExportError(f"{checkpoint}: torch cannot export this model: {error}. Nothing was written.") from error
     return {
         CONFIG: json.dumps(config, indent=2).encode() + b"\n",
         CARD: write_card(name, config, card).encode(),

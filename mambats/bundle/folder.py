@@ -56,7 +56,8 @@ def manifest_of(files: Mapping[str, bytes]) -> bytes:
     """Return the manifest of files by name."""
     listed = {name: {"bytes": len(body), "sha256": _sha256(body)} for name, body in sorted(files.items())}
     body: dict[str, Any] = {"format": FORMAT, "mambats": __version__, "files": listed}
-    return json.dumps({**body, "sha256": _seal(body)}, indent=2).encode() + b"\n"
+    # No newline at its end: without it even the last byte cannot go missing unseen.
+    return json.dumps({**body, "sha256": _seal(body)}, indent=2).encode()
 
 
 def read_json(body: bytes, where: str) -> dict[str, Any]:

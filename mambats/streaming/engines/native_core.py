@@ -143,7 +143,7 @@ class NativeCore:
         if not self._layers["mixing"]:
             out = out[:, :, 0].reshape(-1, fold, horizon, out.shape[-1]).transpose(0, 2, 1, 3)
         answer = base[..., None] + scale[:, None, :, None] * out
-        return answer[..., 0] if self._facts.quantiles is None else answer
+        return (answer[..., 0] if self._facts.quantiles is None else answer).astype(np.float32, copy=False)
 
 
 def _spread(centre: FloatArray, raw: FloatArray, middle: int) -> FloatArray:

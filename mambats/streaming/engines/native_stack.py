@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
-from typing import Any
+from operator import is_
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from mambats.streaming.engine import BoolArray, FloatArray, State
 from mambats.streaming.engines.library import open_library
 
+Arrays: TypeAlias = tuple[npt.NDArray[Any], ...]
 _ENCODER = "model.encoder."
 #: Where each weight of a layer stands in a block, in the order of the library.
 _LAYER = {
@@ -59,7 +61,10 @@ class NativeStack:
         self.names = ("encoder.clock.pending", "encoder.clock.fresh", *names)
         self._forms: list[tuple[tuple[int, ...], type]] = [((), np.float32), ((), np.bool_), *shapes]
         self._pack = self._blocks.token(count).pack
+        self._width = int(layers["width"])
         self._plans: dict[int, Any] = {}
+        # The state that the last step made, and where it lies.
+        self._recent: tuple[Arrays, list[int]] = ((), [])
 
     def step(
         self, x: FloatArray, gap: FloatArray, observed: BoolArray, state: Mapping[str, npt.NDArray[Any]]
@@ -78,18 +83,38 @@ class NativeStack:
         Raises:
             MemoryError: If the library found none.
         """
-        rows = len(x)
-        before = [np.ascontiguousarray(state[name]) for name in self.names]
-        after = [np.empty_like(array) for array in before]
-        token = np.empty((rows, int(self._layers["width"])), np.float32)
+        plan = self._plans.get(len(x)) or self._plan(len(x))
+        before = tuple([state[name] for name in self.names])
+        held, places = self._recent
+        if len(held) != len(before) or not all(map(is_, before, held)):
+            self.check_state(state)
+            before = tuple([np.ascontiguousarray(array) for array in before])
+            places = [array.ctypes.data for array in before]
+        token, after, reached = self._room(len(x), before)
         moving = self._pack(
-            x.ctypes.data, gap.ctypes.data, observed.ctypes.data, 0, token.ctypes.data,
-            *[array.ctypes.data for array in before], *[array.ctypes.data for array in after],
-        )  # fmt: skip
-        plan = self._plans.get(rows) or self._plan(rows)
+            x.ctypes.data, gap.ctypes.data, observed.ctypes.data, 0, token.ctypes.data, *places, *reached
+        )
         if self._library.mambats_stack_step(plan, moving):
             raise MemoryError("the native step found no memory for its buffers: give fewer rows.")
+        # A state usually comes back as it left: then it is known where it lies. Held, so that nothing else lies there.
+        self._recent = after, reached
         return token, dict(zip(self.names, after, strict=True))
+
+    def _room(self, rows: int, before: tuple[npt.NDArray[Any], ...]) -> tuple[FloatArray, Arrays, list[int]]:
+        """Make room for a token and a state; all its numbers in one array, which takes a third of the time."""
+        numbers = sum(array.size for array in before) - before[1].size
+        room, fresh = np.empty(numbers, np.float32), np.empty_like(before[1])
+        base, end = room.ctypes.data, 0
+        after, places = list[npt.NDArray[Any]](), list[int]()
+        for k, array in enumerate(before):
+            if k == 1:
+                after.append(fresh)
+                places.append(fresh.ctypes.data)
+                continue
+            begin, end = end, end + array.size
+            after.append(room[begin:end].reshape(array.shape))
+            places.append(base + 4 * begin)
+        return np.empty((rows, self._width), np.float32), tuple(after), places
 
     def check_state(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Refuse a state that the library would read past its end.
