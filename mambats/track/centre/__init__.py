@@ -1,6 +1,7 @@
 """Bodies in LiDAR sweeps and pictures, as peaks of a heat map from above: detector, training, scores, a baseline."""
 
 from mambats.track.centre.clusters import ClusterDetector
+from mambats.track.centre.drive import detections_of, find_in, poses_of, track_drive, truth_of
 from mambats.track.centre.lift import ImageLift
 from mambats.track.centre.model import CentreDetector, CentreLoss, Found, objects_of
 from mambats.track.centre.module import SweepModule
@@ -29,5 +30,10 @@ __all__ = [
     "SweepSource",
     "SweepTable",
     "ToldNoise",
+    "detections_of",
+    "find_in",
     "objects_of",
+    "poses_of",
+    "track_drive",
+    "truth_of",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from mambats.track.centre.model import CentreDetector, Found, objects_of
 from mambats.track.centre.sweeps import SweepTable
 from mambats.track.objects import Objects, splits_of
+from mambats.track.telling import Mode, tell
+from mambats.track.tracker import Tracker
 
 LEAST = 0.05  # score under which a box is not handed to a tracker
 
@@ -70,3 +72,25 @@ def poses_of(drive: SweepTable) -> Tensor:
     """Return the poses of the sensor as `Tracker.run` reads them: x, y, z in metres and yaw in rad, shape (F, 4)."""
     pose = drive.pose
     return torch.cat([pose[:, :3, 3], torch.atan2(pose[:, 1, 0], pose[:, 0, 0])[:, None]], 1)
+
+
+def track_drive(
+    found: Found, drive: SweepTable, trackers: Mapping[str, Tracker], classes: tuple[str, ...], mode: Mode = "online"
+) -> dict[str, Objects]:
+    """Return the tracks of each class in one drive, as the sensor sees them.
+
+    Args:
+        found: In the drive's sweeps, see `find_in`.
+        drive: With stamps and poses.
+        trackers: One a class, by its name; their `detector` reads covariances from the boxes (`ToldNoise`).
+        classes: Names of the labels of what was found.
+        mode: What may be known of the future; `find_in` never knows any.
+
+    Raises:
+        ValueError: If the table holds more than one drive, or a tracker is for no class.
+    """
+    if len(drive.drive.unique()) > 1:
+        raise ValueError(f"the table holds {len(drive.drive.unique())} drives: take one, `table.take(rows)`.")
+    detections, poses = detections_of(found, drive, classes), poses_of(drive)
+    own = {name: detections.of_class(name) for name in trackers}
+    return {name: tell(trackers[name].run(some, poses), some, mode) for name, some in own.items()}

@@ -1,16 +1,44 @@
 """The detector: it learns, says what it does not know, refuses what it cannot read; clusters beside it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from mambats.checkpoint import load_task
 from mambats.cli import main
 from mambats.encoders.features import PillarEncoder, PointGrid
-from mambats.track.centre import CentreDetector, ClusterDetector, SweepBatch, SweepModule, objects_of
+from mambats.track import (
+    ByExistence,
+    ConstantVelocity,
+    Deleter,
+    Existence,
+    Hungarian,
+    Initiator,
+    Mahalanobis,
+    Predictor,
+    Tracker,
+    Updater,
+)
+from mambats.track.association import SinglePass
+from mambats.track.centre import (
+    CentreDetector,
+    ClusterDetector,
+    Found,
+    SweepBatch,
+    SweepModule,
+    ToldNoise,
+    find_in,
+    objects_of,
+    track_drive,
+    truth_of,
+)
 from mambats.track.centre.head import CentreHead
 from mambats.track.centre.sweeps import SweepTable
+from mambats_datasets.synthetic.world import Camera, Lidar
+from mambats_datasets.synthetic.world.lidar_drives import LidarDrives
 
 RECIPE = Path(__file__).parents[4] / "recipes" / "track" / "raw_sim.yaml"
 GRID = PointGrid((-8.0, -8.0, -3.0), (8.0, 8.0, 5.0), (1.0, 1.0, 8.0))
@@ -192,3 +220,40 @@ def test_the_recipe_trains_and_is_scored_beside_clusters(tmp_path):
     assert {row["model"] for row in rows} == {"raw_sim", "clusters"}
     assert {"ap", "ap_car", "ate", "nees"} <= {row["metric"] for row in rows}
     assert (tmp_path / "raw_sim" / "pictures" / "sweep.png").stat().st_size > 5000
+    the_checkpoint_follows_bodies_in_raw_sweeps(next((tmp_path / "raw_sim").rglob("last.ckpt")))
+
+
+def the_checkpoint_follows_bodies_in_raw_sweeps(path):
+    """Points and pixels of a new drive to identities, with what was just trained."""
+    model = load_task(path).model
+    drive = LidarDrives(1, 0.5, 7, lidar=Lidar(8, 60), camera=Camera(48, 16, 1.57)).sweeps()
+    found = find_in(model, drive, (0, 2, 4))
+    assert found.boxes.shape[0] == len(drive) == 5 and (found.score[:, 1:] <= found.score[:, :-1]).all()
+    blind = find_in(model, drive, (0, 2, 4), lidar=False)
+    assert not torch.equal(blind.score, found.score) and blind.boxes.isfinite().all()
+    # Two steps of training find nothing: what is followed are the true boxes, found as the model would say them.
+    known = drive.labels >= 0
+    variance = torch.full((*drive.labels.shape, 9), 0.01)
+    told = Found(drive.boxes, drive.velocity, 0.9 * known.float(), drive.labels.clamp_min(0), variance)
+    tracks = track_drive(told, drive, {name: tracker() for name in model.classes}, model.classes)
+    truth = truth_of(drive, model.classes)
+    for name, made in tracks.items():
+        own = truth.of_class(name)
+        assert len(made) == len(drive) and len(made.identity.unique()) <= len(own.identity.unique())
+    assert sum(len(made.boxes) for made in tracks.values()) >= len(truth.boxes) // 2
+    untrained = track_drive(found, drive, {name: tracker() for name in model.classes}, model.classes)
+    assert set(untrained) == set(model.classes)
+    with pytest.raises(ValueError, match="2 drives"):
+        track_drive(told, SweepTable.joined([drive, replace(drive, drive=drive.drive + 1)]), {}, model.classes)
+
+
+def tracker():
+    return Tracker(
+        ToldNoise(),
+        Predictor(ConstantVelocity([2.0, 2.0, 1e-2], [1e-2, 1e-2, 1e-2, 1e-1])),
+        SinglePass(Mahalanobis(limit=40.0, reach=8.0), Hungarian()),
+        Updater(Existence(seen=0.9)),
+        Initiator([8.0, 8.0, 0.1], least=-1.0),
+        Deleter(least=-3.0, silence=2.0),
+        ByExistence(least=1.0),
+    )

@@ -58,6 +58,7 @@ def test_the_tracker_is_consistent_where_it_knows_the_laws(recipe):
 def test_the_table_is_made_from_drives(recipe, tmp_path, monkeypatch, capsys):
     words = ["raw_table.py", "train", str(tmp_path), "--minutes", "0.05", "--parts", "1", "--seconds", "0.2"]
     words += ["--held", "9", "--width", "8", "--cell", "1.2", "--batch", "2"]
+    words += ["--seeds", "0", "--held_seconds", "0.5", "--one-sweep"]
     for command in ("train", "clusters", "table"):
         words[1] = command
         monkeypatch.setattr(sys, "argv", words)
