@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from mambats.command.door import UsageError
 from mambats.command.setup import settle_threads
+
+if TYPE_CHECKING:
+    from mambats.track.job import Tracked
 
 
 class _Arguments(argparse.ArgumentParser):
@@ -29,15 +32,45 @@ def run(words: list[str], command: str) -> int:
     recipes = [read_recipe(path, given.checkpoint) for path in given.config]
     job = Job(recipes, sources, given.mode, given.lag, given.pixels)
     names, began = given.sequences.split(",") if given.sequences else sources.sequences(recipes), time.monotonic()
+    _check_shown(names, given)
     made = [job.track(name) for name in names]  # all of it before anything is written: a fault leaves nothing behind
     for one in made:
         print(f"{one.write(given.output)}: {one.count} tracks in {one.frames} frames")
+    _show(made, given)
     frames = sum(one.frames for one in made)
     print(
         f"mode: {job.label}; {frames} frames, {frames / max(sum(o.seconds for o in made), 1e-9):,.0f} a second in the"
     )
     print(f"tracker, {time.monotonic() - began:.1f} s in all")
     return 0
+
+
+def _check_shown(names: list[str], given: argparse.Namespace) -> None:
+    """Refuse before anything is tracked what could not be shown afterwards."""
+    if given.rerun is None and (given.sweeps or given.images):
+        raise UsageError("track: --sweeps and --images are shown in a recording: give --rerun, too.")
+    if given.rerun is not None and given.rerun.suffix == ".rrd" and len(names) > 1:
+        raise UsageError(f"track: {given.rerun} takes one sequence of {len(names)}: give a folder, or --sequences.")
+    folders = [folder / name for folder in (given.sweeps, given.images) if folder is not None for name in names]
+    if missing := [folder for folder in folders if not folder.is_dir()]:
+        raise UsageError(f"track: {missing[0]} is no folder: give the one that holds a folder a sequence.")
+
+
+def _show(made: list[Tracked], given: argparse.Namespace) -> None:
+    """Draw pictures and write recordings of what was tracked, where they are asked for."""
+    if given.pictures is not None:
+        from mambats.track.pictures import draw_tracks
+
+        for one in made:
+            for path in draw_tracks(one.scene, given.pictures):
+                print(f"{path}: a picture")
+    if given.rerun is not None:
+        from mambats.track.pictures.kitti_files import record_sequence
+
+        for one in made:
+            file = given.rerun if given.rerun.suffix == ".rrd" else given.rerun / f"{one.name}.rrd"
+            record_sequence(one.scene, file, given.calibration, given.sweeps, given.images)
+            print(f"{file}: a recording, see `rerun {file}`")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,4 +93,8 @@ def _parser() -> argparse.ArgumentParser:
         "--pixels", choices=("detection", "projection"), default="detection",
         help="box in the picture: the detection's own where there is one (default), or the projected one",
     )  # fmt: skip
+    parser.add_argument("--pictures", type=Path, help="folder for pictures: from above, moving, time line, NIS")
+    parser.add_argument("--rerun", type=Path, help="FILE.rrd of one sequence, or a folder: recordings for Rerun")
+    parser.add_argument("--sweeps", type=Path, help="with --rerun: folder of NNNN/000000.bin, KITTI's velodyne")
+    parser.add_argument("--images", type=Path, help="with --rerun: folder of NNNN/000000.png, KITTI's image_02")
     return parser

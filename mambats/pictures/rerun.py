@@ -202,9 +202,8 @@ class StreamView:
         ids = None if identity is None else np.asarray(identity, dtype=np.int64)
         colours = [_GREY if ids is None else COLOURS[int(ids[k]) % len(COLOURS)] for k in kept.tolist()]
         labels = None if words is None else [words[k] for k in kept.tolist()]
-        drawn = self._rr.Boxes2D(
-            array=table[kept], array_format=self._rr.Box2DFormat.XYXY, colors=_rgb(colours), labels=labels
-        )
+        form = self._rr.Box2DFormat.XYXY
+        drawn = self._rr.Boxes2D(array=table[kept], array_format=form, colors=_rgb(colours), labels=labels)
         self._recording.log(f"pictures/{name}/{'boxes' if ids is None else 'tracks'}", stamp_ns, drawn)
 
     def counters(self, stamp_ns: int, counters: Mapping[str, Any]) -> None:
@@ -244,16 +243,14 @@ class StreamView:
 
     def _ellipsoids(self, centres: Numbers, covariance: Numbers, colours: Sequence[str]) -> Any:
         places, half, turns = ellipsoids(centres, covariance)
-        return self._rr.Ellipsoids3D(
-            centers=places, half_sizes=half, quaternions=turns, colors=_rgb(colours), line_radii=0.02
-        )
+        look = {"colors": _rgb(colours), "line_radii": 0.02}
+        return self._rr.Ellipsoids3D(centers=places, half_sizes=half, quaternions=turns, **look)
 
     def _cuboids(self, table: Numbers, colours: Sequence[str], words: Sequence[str] | None) -> Any:
         turns = np.zeros((len(table), 4))
         turns[:, 2], turns[:, 3] = np.sin(table[:, 6] / 2), np.cos(table[:, 6] / 2)
-        return self._rr.Boxes3D(
-            centers=table[:, :3], sizes=table[:, 3:6], quaternions=turns, colors=_rgb(colours), labels=words, radii=0.03
-        )
+        look = {"colors": _rgb(colours), "labels": words, "radii": 0.03}
+        return self._rr.Boxes3D(centers=table[:, :3], sizes=table[:, 3:6], quaternions=turns, **look)
 
     def _trail(self, name: str, table: Numbers, ids: npt.NDArray[np.int64]) -> Any:
         """Lines through the last places of the tracks that are there now; those that are gone are forgotten."""
@@ -271,8 +268,9 @@ class _Recording:
     def __init__(self, place: str, name: str) -> None:
         self.rerun, self._blueprint = _module("rerun"), _module("rerun.blueprint")
         self.live, self.closed = not place.endswith(".rrd"), False
-        self._stream = self.rerun.RecordingStream(name)
-        self._stream.set_log_time_enabled(False)
+        self._stream = self.rerun.RecordingStream("mambats")
+        self._stream.send_recording_name(name)
+        self._stream.set_log_time_enabled(False)  # event time is the only one that comes back the same
         self._stream.set_log_tick_enabled(False)
         self._open(place)
         self._held = dict[str, tuple[list[int], list[Numbers]]]()

@@ -20,6 +20,7 @@ from mambats.track.kitti import from_kitti, to_kitti
 from mambats.track.kitti_pose import read_planar_poses
 from mambats.track.objects import Objects
 from mambats.track.overlap import iou_2d_of_pairs
+from mambats.track.pictures.scene import Scene, joined, scene_of
 from mambats.track.projection import in_picture, picture_of, project
 from mambats.track.telling import Mode, tell
 from mambats.track.tracker import Tracker
@@ -78,6 +79,7 @@ class Tracked:
     count: int
     frames: int
     seconds: float
+    scene: Scene
 
     def write(self, folder: Path) -> Path:
         """Write `NNNN.txt` as a whole or not at all; return its path."""
@@ -121,19 +123,21 @@ class Job:
         pictured = [self._pictured(recipe, name) for recipe in self.recipes]
         lengths = [len(one) for one in (*read, *pictured) if one is not None]
         frames = max(lengths, default=0) if poses is None else len(poses)
-        told, seconds = list[Objects](), 0.0
+        told, scenes, seconds = list[Objects](), list[Scene](), 0.0
         for recipe, found, second in zip(self.recipes, read, pictured, strict=True):
             objects, added = _lasting(found, frames, name), None
             _check_calibration(objects, camera, self.sources.calibration / f"{name}.txt")
             if second is not None and recipe.camera is not None:
                 objects, added = recipe.camera(objects, _lasting(second, frames, name))
             began = time.process_time()
-            made = tell(recipe.tracker.run(objects, poses, added), objects, self.mode, self.lag)
+            history = recipe.tracker.run(objects, poses, added)
+            made = tell(history, objects, self.mode, self.lag)
             seconds += time.process_time() - began
             told.append(in_picture(made, camera, picture_of(objects), own=self.pixels == "detection"))
+            scenes.append(scene_of(told[-1], objects, self.label, name=name, history=history))
         tracks = _together(told)
         count = len(tracks.identity.unique()) if tracks.identity is not None else 0
-        return Tracked(name, to_kitti(tracks), count, frames, seconds)
+        return Tracked(name, to_kitti(tracks), count, frames, seconds, joined(scenes))
 
     def _detections(self, kind: str, name: str) -> Objects:
         path = self.sources.folder(kind) / f"{name}.txt"

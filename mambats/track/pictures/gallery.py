@@ -21,10 +21,9 @@ def draw_tracks(scene: Scene, folder: Path | str, *, animation: bool = True) -> 
         animation: Whether to draw the GIF, which takes the longest.
 
     Returns:
-        The paths.
+        The paths; none where the scene has no frame.
 
     Raises:
-        ValueError: If the scene has no frame.
         ModuleNotFoundError: If matplotlib is not installed.
 
     Example:
@@ -32,6 +31,8 @@ def draw_tracks(scene: Scene, folder: Path | str, *, animation: bool = True) -> 
         scene = scene_of(tell(history, detections), detections, "online", history=history)
         draw_tracks(scene, "pictures")
     """
+    if not len(scene.stamps):
+        return []
     place = Path(folder) / scene.name
     drawn = [draw_above(scene, f"{place}_above.png"), draw_timeline(scene, f"{place}_timeline.png")]
     if animation:

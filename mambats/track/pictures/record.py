@@ -18,7 +18,6 @@ def record_tracks(
     *,
     points: Mapping[int, Numbers] | None = None,
     images: Mapping[int, Pixels] | None = None,
-    pixels: Numbers | None = None,
 ) -> None:
     """Write detections, tracks with ids, trails and ellipsoids, and what sensors saw where it is at hand.
 
@@ -26,14 +25,8 @@ def record_tracks(
         scene: Of a sequence.
         view: To write to; it is not closed.
         points: Sweeps (P, 3) in metres by frame; any frames.
-        images: Pictures (H, W, 3) uint8 by frame.
-        pixels: Boxes of the tracks in the picture, left, top, right, bottom, shape (N, 4), NaN where there is none.
-
-    Raises:
-        ValueError: If pixels are not one a box.
+        images: Pictures (H, W, 3) uint8 by frame; tracks that have pixels are drawn on them.
     """
-    if pixels is not None and pixels.shape != (len(scene.boxes), 4):
-        raise ValueError(f"pixels have shape {pixels.shape}: there are {len(scene.boxes)} boxes, give (N, 4).")
     begins = np.concatenate([[0], np.cumsum(np.bincount(scene.frame, minlength=len(scene.stamps)))])
     order = np.argsort(scene.frame, kind="stable")
     for frame, stamp in enumerate(scene.stamps.tolist()):
@@ -48,5 +41,5 @@ def record_tracks(
             view.points(stamp, points[frame])
         if images is not None and frame in images:
             view.image(stamp, images[frame])
-        if pixels is not None:
-            view.rectangles(stamp, pixels[rows], words, scene.identity[rows])
+        if images is not None and scene.pixels is not None:
+            view.rectangles(stamp, scene.pixels[rows], words, scene.identity[rows])

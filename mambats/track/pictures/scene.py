@@ -37,6 +37,7 @@ class Scene:
         seen: Boxes detected, shape (D, 7).
         nis: Normalised innovation squared of the updates, by class, each (M,).
         poses: x, y, z, yaw of the sensor in the world, shape (F, 4); None where it is not known to move.
+        pixels: Boxes of the tracks in the picture, left, top, right, bottom, shape (N, 4), or None.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Scene:
     seen: Numbers
     nis: dict[str, Numbers]
     poses: Numbers | None = None
+    pixels: Numbers | None = None
 
     @property
     def seconds(self) -> Numbers:
@@ -122,8 +124,9 @@ def scene_of(
         covariance=None if tracks.covariance is None else _real(tracks.covariance),
         seen_frame=_whole(detections.frames),
         seen=_real(detections.boxes),
-        nis={} if history is None else {", ".join(classes): _real(history.consistency().nis)},
+        nis={} if history is None or not len(tracks) else {", ".join(classes): _real(history.consistency().nis)},
         poses=None if poses is None else _real(poses),
+        pixels=None if tracks.pixels is None else _real(tracks.pixels),
     )
 
 
@@ -140,19 +143,24 @@ def joined(scenes: Sequence[Scene]) -> Scene:
         )
     classes = tuple(dict.fromkeys(name for one in scenes for name in one.classes))
     labels = [np.array([classes.index(one.classes[k]) for k in one.label], dtype=np.int64) for one in scenes]
-    covariances = [one.covariance for one in scenes]
-    known = [one for one in covariances if one is not None]
     return replace(
         first,
         classes=classes,
         label=np.concatenate(labels),
-        covariance=np.concatenate(known) if len(known) == len(scenes) else None,
+        covariance=_all_of([one.covariance for one in scenes]),
+        pixels=_all_of([one.pixels for one in scenes]),
         nis={name: values for one in scenes for name, values in one.nis.items()},
         **{
             part: np.concatenate([getattr(one, part) for one in scenes])
             for part in ("frame", "boxes", "identity", "coasting", "seen_frame", "seen")
         },
     )
+
+
+def _all_of(parts: list[Numbers | None]) -> Numbers | None:
+    """Return parts behind one another, None where one is missing."""
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if len(known) == len(parts) else None
 
 
 def _coasting(tracks: Objects, history: History) -> npt.NDArray[np.bool_]:
