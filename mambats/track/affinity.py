@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from mambats.track.detector import Detections
-from mambats.track.gate import Pairs
 from mambats.track.heading import least_turn
 from mambats.track.tracks import SEEN, Tracks
 
@@ -19,7 +18,7 @@ class Affinity(ABC):
     reach: float
 
     @abstractmethod
-    def __call__(self, tracks: Tracks, detections: Detections, pairs: Pairs) -> Tensor:
+    def __call__(self, tracks: Tracks, detections: Detections, pairs: tuple[Tensor, Tensor]) -> Tensor:
         """Return the cost (K,) of K pairs, given as rows of tracks and rows of detections; inf where one is too far."""
 
     def settings(self) -> tuple[object, ...]:
@@ -37,7 +36,7 @@ class CentreDistance(Affinity):
     def __init__(self, limit: float) -> None:
         self.limit = self.reach = limit
 
-    def __call__(self, tracks: Tracks, detections: Detections, pairs: Pairs) -> Tensor:
+    def __call__(self, tracks: Tracks, detections: Detections, pairs: tuple[Tensor, Tensor]) -> Tensor:
         """Return the distance (K,)."""
         apart = (tracks.mean[:, :3][pairs[0]] - detections.boxes[:, :3][pairs[1]]).norm(dim=-1)
         return apart.masked_fill(apart > self.limit, torch.inf)
@@ -58,7 +57,7 @@ class Overlap(Affinity):
     def __init__(self, least: float = -0.2, reach: float = 10.0) -> None:
         self.least, self.reach = least, reach
 
-    def __call__(self, tracks: Tracks, detections: Detections, pairs: Pairs) -> Tensor:
+    def __call__(self, tracks: Tracks, detections: Detections, pairs: tuple[Tensor, Tensor]) -> Tensor:
         """Return minus the GIoU (K,)."""
         from mambats.track.overlap import giou_3d_of_pairs
 
@@ -86,7 +85,7 @@ class Mahalanobis(Affinity):
             raise ValueError(f"numbers is {numbers}: needed 1 to {SEEN}, of a box from x on.")
         self.limit, self.reach, self.numbers = limit, reach, numbers
 
-    def __call__(self, tracks: Tracks, detections: Detections, pairs: Pairs) -> Tensor:
+    def __call__(self, tracks: Tracks, detections: Detections, pairs: tuple[Tensor, Tensor]) -> Tensor:
         """Return the cost (K,)."""
         first, second, part = *pairs, slice(0, self.numbers)
         away = detections.boxes[second] - tracks.mean[:, :SEEN][first]

@@ -1,66 +1,63 @@
-"""Who takes which detection, of the pairs that can be: the cheapest first, each its nearest, or the least sum."""
+"""Who takes which detection, of the pairs that can be: the cheapest first, each its nearest, or the least sum.
+
+Rows and costs are tensors on any device, or NumPy arrays: those are what a tracker gives on a CPU, where ten pairs take
+a third of the time so.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import overload
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mambats.track.matching import groups, least_sum, least_sums
-
-Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
+from mambats.track.matching import Array, Floats, Rows, groups, least_sum, least_sums, rows_where
 
 
 class Assignment(ABC):
     """Chooses among pairs with finite costs so that no track and no detection is taken twice."""
 
-    @overload
-    def __call__(self, pairs: tuple[Tensor, Tensor], cost: Tensor) -> Tensor: ...
-    @overload
-    def __call__(self, pairs: tuple[Rows, Rows], cost: Floats) -> Rows: ...
-    def __call__(self, pairs: tuple[Tensor, Tensor] | tuple[Rows, Rows], cost: Tensor | Floats) -> Tensor | Rows:
-        """Return which of K pairs are chosen, shape (M,), tensors for tensors and arrays for arrays."""
-        if isinstance(cost, Tensor):
-            return self.choose(torch.as_tensor(pairs[0]), torch.as_tensor(pairs[1]), cost)
-        first, second = (torch.as_tensor(rows, dtype=torch.int64) for rows in pairs)
-        return self.choose(first, second, torch.from_numpy(cost)).numpy()
-
     @abstractmethod
-    def choose(self, first: Tensor, second: Tensor, cost: Tensor) -> Tensor:
-        """Return which of K pairs are chosen, (M,) int64: rows of tracks and of detections and costs, (K,) each."""
+    def __call__(self, pairs: tuple[Array, Array], cost: Array) -> Any:
+        """Return which of K pairs are chosen.
+
+        Args:
+            pairs: Rows of tracks and rows of detections, (K,) int64 each, tensors or arrays.
+            cost: Shape (K,), of the same kind.
+
+        Returns:
+            Places among the pairs, shape (M,), of the same kind.
+        """
 
 
 class Greedy(Assignment):
     """The cheapest pair first, then the cheapest of what is left; of equal ones the first."""
 
-    def choose(self, first: Tensor, second: Tensor, cost: Tensor) -> Tensor:
+    def __call__(self, pairs: tuple[Array, Array], cost: Array) -> Any:
         """Return the chosen pairs, the cheapest first."""
-        order = torch.argsort(cost, stable=True)
-        first, second = first[order], second[order]
+        order = torch.argsort(torch.as_tensor(cost), stable=True)
+        first, second = (torch.as_tensor(rows)[order] for rows in pairs)
         left, chosen = torch.arange(len(order), device=order.device), torch.zeros_like(order, dtype=torch.bool)
         # A pair that is the cheapest of both its ends will be taken whatever becomes of the others: many at once.
         while len(left):
-            rank = torch.arange(len(left), device=left.device)
             one, two = first[left], second[left]
-            taken = _is_first(rank, one) & _is_first(rank, two)
+            taken = _is_first(one) & _is_first(two)
             chosen[left[taken]] = True
             left = left[~(_any(taken, one) | _any(taken, two))]
-        return order[chosen]
+        return _like(order[chosen], cost)
 
 
 class Nearest(Assignment):
     """Each track takes the detection nearest to it, unless another track is nearer to that one."""
 
-    def choose(self, first: Tensor, second: Tensor, cost: Tensor) -> Tensor:
+    def __call__(self, pairs: tuple[Array, Array], cost: Array) -> Any:
         """Return the chosen pairs."""
-        order = torch.argsort(cost, stable=True)
-        nearest = order[_is_first(torch.arange(len(order), device=order.device), first[order])]
-        return nearest[_is_first(torch.arange(len(nearest), device=order.device), second[nearest])]
+        order = torch.argsort(torch.as_tensor(cost), stable=True)
+        first, second = (torch.as_tensor(rows) for rows in pairs)
+        nearest = order[_is_first(first[order])]
+        return _like(nearest[_is_first(second[nearest])], cost)
 
 
 class Hungarian(Assignment):
@@ -73,31 +70,40 @@ class Hungarian(Assignment):
     #: Conflicting pairs up to which one table is cheaper than to part it into groups.
     FEW = 24
 
-    def choose(self, first: Tensor, second: Tensor, cost: Tensor) -> Tensor:
+    def __call__(self, pairs: tuple[Array, Array], cost: Array) -> Any:
         """Return the chosen pairs."""
-        alone = _alone(first) & _alone(second)
-        taken, rest = torch.nonzero(alone)[:, 0], torch.nonzero(~alone)[:, 0]
-        if not len(rest):
-            return taken
-        one, two, price = first[rest], second[rest], cost[rest]
-        if not cost.is_cpu:
-            return torch.cat([taken, rest[least_sums(one, two, price)]])
-        if len(rest) <= self.FEW:
-            return torch.cat([taken, rest[least_sum(one, two, price)]])
-        parts = torch.split(*groups(one, two))
-        solved = [part[least_sum(one[part], two[part], price[part])] for part in parts]
-        return torch.cat([taken, rest[torch.cat(solved)]])
+        if isinstance(cost, Tensor) and cost.is_cpu:
+            return torch.from_numpy(self((pairs[0].numpy(), pairs[1].numpy()), cost.detach().numpy()))
+        alone = _alone(pairs[0]) & _alone(pairs[1])
+        if bool(alone.all()):
+            return rows_where(alone)
+        taken, rest = rows_where(alone), rows_where(~alone)
+        if isinstance(cost, Tensor):
+            return torch.cat([taken, rest[least_sums(pairs[0][rest], pairs[1][rest], cost[rest])]])
+        return np.concatenate([taken, rest[self._solved(pairs[0][rest], pairs[1][rest], cost[rest])]])
+
+    def _solved(self, first: Rows, second: Rows, cost: Floats) -> Rows:
+        """Return which pairs of arrays are chosen."""
+        if len(cost) <= self.FEW:
+            return least_sum(first, second, cost)
+        parts = groups(first, second)
+        return np.concatenate([part[least_sum(first[part], second[part], cost[part])] for part in parts])
 
 
-def _alone(rows: Tensor) -> Tensor:
+def _like(chosen: Tensor, cost: Array) -> Array:
+    return chosen if isinstance(cost, Tensor) else chosen.numpy()
+
+
+def _alone(rows: Array) -> Array:
     """Say of each whether no other names its row."""
-    return (rows.bincount() == 1)[rows]
+    return ((rows.bincount() if isinstance(rows, Tensor) else np.bincount(rows)) == 1)[rows]
 
 
-def _is_first(rank: Tensor, rows: Tensor) -> Tensor:
-    """Say of each whether it has the lowest rank of those that name its row; ranks are below their number."""
-    best = torch.full((int(rows.max()) + 1 if len(rows) else 0,), len(rank), device=rank.device)
-    return best.scatter_reduce(0, rows, rank, "amin")[rows] == rank
+def _is_first(rows: Tensor) -> Tensor:
+    """Say of each whether it is the first of those that name its row."""
+    place = torch.arange(len(rows), device=rows.device)
+    best = torch.full((int(rows.max()) + 1 if len(rows) else 0,), len(rows), device=rows.device)
+    return best.scatter_reduce(0, rows, place, "amin")[rows] == place
 
 
 def _any(flag: Tensor, rows: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from mambats.track.affinity import Affinity
 from mambats.track.assignment import Assignment, Greedy, Hungarian, Nearest
 from mambats.track.detector import Detections
 from mambats.track.gate import Pairs, near
+from mambats.track.matching import Array, rows_where
 from mambats.track.tracks import Tracks
 
 __all__ = ["Assignment", "Associator", "Cascade", "Greedy", "Hungarian", "Matches", "Nearest", "SinglePass"]
@@ -85,42 +87,33 @@ class Cascade(Associator):
         """Return who took what."""
         reach = max(one.affinity.reach for one in self.passes)
         pairs = first, second = near(tracks, detections, reach)
-        free, found, costs = (
-            torch.ones_like(first, dtype=torch.bool),
-            list[Tensor](),
-            dict[tuple[object, ...], Tensor](),
-        )
+        silent, odds = (_as(part, first) for part in (tracks.silent, detections.odds))
+        waiting, free = silent == silent, odds == odds  # all of them
+        costs, found = dict[tuple[object, ...], Array](), [rows_where(first < 0)]
         for one in self.passes if len(first) else ():
             name = one.affinity.settings()
             if name not in costs:
-                costs[name] = _cost(one.affinity, tracks, detections, pairs, reach)
-            can = free & (costs[name] < torch.inf)
-            if one.most < math.inf:
-                can &= (tracks.silent <= one.most)[first]
-            if one.least > -math.inf:
-                can &= (detections.odds >= one.least)[second]
-            rows = torch.nonzero(can)[:, 0]
+                costs[name] = _as(_cost(one.affinity, tracks, detections, pairs, reach), first)
+            can = (waiting & (silent <= one.most))[first] & (free & (odds >= one.least))[second]
+            rows = rows_where(can & (costs[name] < math.inf))
             if len(rows):
                 chosen = rows[one.assignment((first[rows], second[rows]), costs[name][rows])]
+                waiting[first[chosen]] = free[second[chosen]] = False
                 found.append(chosen)
-                free = free & ~(_named(first, chosen) | _named(second, chosen))
-        if len(found) != 1:
-            rows = torch.cat(found) if found else first[:0]
-        else:
-            rows = found[0]
-        return Matches(first[rows], second[rows])
+        rows = torch.cat(found) if isinstance(first, Tensor) else np.concatenate(found)
+        return Matches(torch.as_tensor(first[rows]), torch.as_tensor(second[rows]))
+
+
+def _as(part: Tensor, rows: Array) -> Array:
+    """Return a tensor as what rows are: an array beside arrays."""
+    return part if isinstance(rows, Tensor) else part.detach().numpy()
 
 
 def _cost(affinity: Affinity, tracks: Tracks, detections: Detections, pairs: Pairs, reach: float) -> Tensor:
     """Return the costs of pairs that lie within `reach`, infinite where they are out of the affinity's own."""
-    cost = affinity(tracks, detections, pairs)
+    first, second = (torch.as_tensor(rows) for rows in pairs)
+    cost = affinity(tracks, detections, (first, second))
     if affinity.reach >= reach:
         return cost
-    apart = tracks.mean[pairs[0], :2] - detections.boxes[pairs[1], :2]
-    return torch.where(apart.square().sum(-1) <= affinity.reach**2, cost, torch.inf)
-
-
-def _named(rows: Tensor, chosen: Tensor) -> Tensor:
-    """Say of each row whether it is one of those chosen."""
-    flag = torch.zeros(int(rows.max()) + 1, dtype=torch.bool, device=rows.device)
-    return flag.index_fill_(0, rows[chosen], True)[rows]
+    apart = tracks.mean[:, :2][first] - detections.boxes[:, :2][second]
+    return cost.masked_fill(apart.square().sum(-1) > affinity.reach**2, torch.inf)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mambats.track.detector import Detections
+from mambats.track.matching import Array
 from mambats.track.tracks import Tracks
 
 #: Pairs up to which a whole table is cheaper than the grid.
@@ -13,20 +14,22 @@ TABLE = 10_000
 #: Cells along an axis at most: what lies beyond shares the last one.
 CELLS = 1 << 20
 
-Pairs = tuple[Tensor, Tensor]
+Pairs = tuple[Array, Array]
 
 
 def near(tracks: Tracks, detections: Detections, reach: float) -> Pairs:
     """Return the pairs of one scene whose middles lie within `reach` metres of each other on the ground.
 
     Returns:
-        Rows of tracks and rows of detections, (K,) int64 each, tracks rising.
+        Rows of tracks and rows of detections, (K,) int64 each, tracks rising: NumPy arrays of few pairs on a CPU, else
+        tensors.
     """
+    if tracks.scene is None and tracks.mean.is_cpu and len(tracks.mean) * len(detections.boxes) <= TABLE:
+        apart = tracks.mean.detach().numpy()[:, None, :2] - detections.boxes.detach().numpy()[:, :2]
+        apart *= apart
+        rows = (apart[..., 0] + apart[..., 1] <= reach * reach).nonzero()
+        return rows[0], rows[1]
     here, there = tracks.mean[:, :2], detections.boxes[:, :2]
-    if tracks.scene is None and len(here) * len(there) <= TABLE:
-        apart = here[:, None] - there
-        first, second = torch.nonzero(apart.square().sum(-1) <= reach * reach).unbind(1)
-        return first, second
     if not len(here) or not len(there):
         empty = detections.row[:0]
         return empty, empty

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+#: A tensor or a NumPy array.
+Array = Any
+Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
 
-def least_sum(first: Tensor, second: Tensor, cost: Tensor) -> Tensor:
-    """Return which of K pairs (K,) on the CPU are chosen, by scipy's assignment of one table."""
+
+def rows_where(mask: Array) -> Array:
+    """Return the rows where a mask (N,) is True."""
+    return torch.nonzero(mask)[:, 0] if isinstance(mask, Tensor) else mask.nonzero()[0]
+
+
+def least_sum(first: Rows, second: Rows, cost: Floats) -> Rows:
+    """Return which of K pairs (K,) are chosen, by scipy's assignment of one table."""
     from scipy.optimize import linear_sum_assignment
 
-    price = cost.detach().numpy()
     rows, height = _places(first.tolist())
     columns, width = _places(second.tolist())
-    low, high = float(price.min()), float(price.max())
+    if height == 1 or width == 1:
+        return np.array([cost.argmin()])
+    low, high = float(cost.min()), float(cost.max())
     # One pair left out must cost more than any choice among those there are.
     table = np.full((height, width), (high - low + 1) * (min(height, width) + 1))
-    table[rows, columns] = price - low
+    table[rows, columns] = cost - low
     which = np.full((height, width), -1)
-    which[rows, columns] = np.arange(len(price))
+    which[rows, columns] = np.arange(len(cost))
     chosen = which[linear_sum_assignment(table)]
-    return torch.from_numpy(chosen[chosen >= 0])
+    return chosen[chosen >= 0]
 
 
 def _places(values: list[int]) -> tuple[list[int], int]:
@@ -29,10 +43,11 @@ def _places(values: list[int]) -> tuple[list[int], int]:
     return [number[value] for value in values], len(number)
 
 
-def groups(first: Tensor, second: Tensor) -> tuple[Tensor, list[int]]:
-    """Return K pairs sorted by groups that share no end with another, and the sizes of the groups."""
-    _, sizes = torch.unique(label := _labels(first, second), return_counts=True)
-    return torch.argsort(label, stable=True), sizes.tolist()
+def groups(first: Rows, second: Rows) -> list[Rows]:
+    """Return the places of K pairs, group by group: groups share no row with one another."""
+    label = _labels(torch.from_numpy(first), torch.from_numpy(second)).numpy()
+    order = np.argsort(label, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(label[order])) + 1)
 
 
 def _labels(first: Tensor, second: Tensor) -> Tensor:

@@ -94,17 +94,17 @@ def test_hungarian_pairs_as_many_as_can_be_at_the_least_cost(height: int, width:
 @pytest.mark.parametrize("seed", range(6))
 def test_groups_apart_are_solved_as_all_together(seed: int) -> None:
     random = np.random.default_rng(seed)
-    first, second = (
-        torch.from_numpy(rows) for rows in np.nonzero(random.random((40, 35)) < (0.01, 0.02, 0.3)[seed % 3])
-    )
-    cost = torch.from_numpy(random.normal(size=len(first)) * 10)
-    order, sizes = groups(first, second)
-    apart = torch.cat([part[least_sum(first[part], second[part], cost[part])] for part in order.split(sizes)])
-    together, batched = least_sum(first, second, cost), least_sums(first, second, cost)
-    for chosen in (apart, batched, Hungarian().choose(first, second, cost)):
-        assert len(chosen) == len(together) == len(first[chosen].unique()) == len(second[chosen].unique())
-        assert math.isclose(float(cost[chosen].sum()), float(cost[together].sum()), abs_tol=1e-9)
-    assert seed % 3 == 2 or len(sizes) > 3
+    first, second = np.nonzero(random.random((40, 35)) < (0.01, 0.02, 0.3)[seed % 3])
+    cost = random.normal(size=len(first)) * 10
+    parts = groups(first, second)
+    apart = np.concatenate([part[least_sum(first[part], second[part], cost[part])] for part in parts])
+    together, tensors = least_sum(first, second, cost), [torch.from_numpy(a) for a in (first, second, cost)]
+    batched, all_ = least_sums(*tensors).numpy(), Hungarian()((first, second), cost)
+    assert sorted(Hungarian()((tensors[0], tensors[1]), tensors[2]).tolist()) == sorted(all_.tolist())
+    for chosen in (apart, batched, all_):
+        assert len(chosen) == len(together) == len(set(first[chosen])) == len(set(second[chosen]))
+        assert math.isclose(cost[chosen].sum(), cost[together].sum(), abs_tol=1e-9)
+    assert seed % 3 == 2 or len(parts) > 3
 
 
 def test_many_cheapest_pairs_at_once_are_those_one_by_one() -> None:
