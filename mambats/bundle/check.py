@@ -22,7 +22,7 @@ import numpy.typing as npt
 from mambats.bundle.bundle import Bundle, Route, read_arrays, read_bundle
 from mambats.bundle.errors import BundleError, ExportError
 from mambats.bundle.folder import read_files
-from mambats.bundle.layout import CHECK, PREFILL
+from mambats.bundle.layout import CHECK, PREFILL, STEP
 from mambats.streaming.engine import STAMP, State, StepEvent
 from mambats.streaming.engines.facts import SERIES
 from mambats.streaming.engines.forecast import ForecastEngine
@@ -114,7 +114,7 @@ def check_bundle(folder: str | Path, routes: Iterable[Route] | None = None) -> d
 
 def _at_hand(bundle: Bundle) -> list[Route]:
     routes = list[Route]()
-    if importlib.util.find_spec("onnxruntime"):
+    if STEP in bundle.graphs and importlib.util.find_spec("onnxruntime"):
         routes.append("onnx")
     if bundle.config.get("layers") is not None:
         from mambats.streaming.engines.library import missing

@@ -58,9 +58,10 @@ class LinearSkip(nn.Module):
             last = slice(history.shape[1] - self.lookback, None)
             return self(windows, flags), SkipState(history[:, last], seen[:, last])
         place = torch.cat([self._history_places(values.shape[0]), gaps.cumsum(1).round().long()], 1)
-        at = self._rows_at(place, place[:, self.lookback :][:, rows])
+        at = self._rows_at(place, rows + self.lookback)
         windows, flags = self._gather(history, seen, *at)
-        last = self._gather(history, seen, *self._rows_at(place, place[:, -1:]))
+        end = rows.new_full((1,), place.shape[1] - 1)
+        last = self._gather(history, seen, *self._rows_at(place, end))
         return self(windows, flags), SkipState(last[0][:, 0], last[1][:, 0])
 
     def step(self, values: Tensor, gaps: Tensor, observed: Tensor, state: SkipState) -> tuple[Tensor, SkipState]:
@@ -79,12 +80,14 @@ class LinearSkip(nn.Module):
     def _history_places(self, batch: int) -> Tensor:
         return torch.arange(1 - self.lookback, 1, device=self.weight.device).expand(batch, -1)
 
-    def _rows_at(self, place: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the row standing at each of the L places up to `ends` (B, R), and whether there is one."""
+    def _rows_at(self, place: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the row standing at each of the L places up to those of `rows` (R,), and whether there is one."""
+        ends = place[:, rows]
         lags = torch.arange(1 - self.lookback, 1, device=place.device)
         wanted = (ends[..., None] + lags).flatten(1)  # (B, R * L)
-        # The last row at a place wins: two rows of one stamp hold the later value.
+        # The last row at a place wins, two rows of one stamp hold the later value; but none behind the row that asks.
         index = (torch.searchsorted(place.contiguous(), wanted.contiguous(), right=True) - 1).clamp_min(0)
+        index = torch.minimum(index, rows.repeat_interleave(self.lookback))
         there = place.gather(1, index) == wanted
         shape = (*ends.shape, self.lookback)
         return index.view(shape), there.view(shape)

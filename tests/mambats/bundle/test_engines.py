@@ -58,7 +58,7 @@ def test_torch_steps_equal_one_parallel_pass(tiny, kind):
     model = flat(tiny, kind)
     given = record(torch_engine(model), moments=40)
     given["mask"][:] = True
-    # Whole periods: the skip rounds its places, in one pass those since the start and in steps those since the last row.
+    # Whole periods: the skip rounds its places, in one pass since the start and in steps since the last row.
     given["stamps"] = given["stamps"] // tiny.HOUR * tiny.HOUR
     with torch.no_grad():
         wanted = parallel(model, given)
