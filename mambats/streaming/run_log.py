@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ class RunLog:
     Args:
         folder: Made where it is not there.
         configuration: What was run: anything JSON takes.
+        resume: Go on with the log that an earlier process of the same configuration left, if there is one.
 
     Raises:
         RunLogError: If the folder holds another run's log, or the configuration is not JSON.
@@ -39,20 +40,21 @@ class RunLog:
             log.counters(stamp_ns, {"received": 1, "used": 1})
     """
 
-    def __init__(self, folder: Path, configuration: Mapping[str, Any]) -> None:
-        if taken := [name for name in _FILES if (folder / name).exists()]:
-            raise RunLogError(f"{folder}: holds {taken[0]} of another run. Choose another folder, or remove this one.")
+    def __init__(self, folder: Path, configuration: Mapping[str, Any], resume: bool = False) -> None:
         try:
             content = json.dumps(configuration, indent=2, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise RunLogError(
                 f"the configuration is not JSON: {error}. Give numbers, words, lists and maps."
             ) from error
-        self.folder, self.latency = folder, Latency()
+        known = _configuration(folder)
+        if (taken := [name for name in _FILES if (folder / name).exists()]) and not (resume and known == content):
+            why = "was begun with another configuration" if resume else "is of another run"
+            raise RunLogError(f"{folder}: {taken[0]} {why}. Choose another folder, or remove this one.")
+        self.folder, self.latency = folder, _latency(folder / "latency.json")
         self._last: Table | None = None
         write_whole(folder / "configuration.json", f"{content}\n".encode())
-        self._outputs = (folder / "outputs.jsonl").open("w", encoding="utf-8")
-        self._counters = (folder / "counters.jsonl").open("w", encoding="utf-8")
+        self._outputs, self._counters = _lines(folder / "outputs.jsonl"), _lines(folder / "counters.jsonl")
 
     def output(
         self, stamp_ns: int, outputs: Mapping[str, npt.ArrayLike], row: int = 0, latency_us: float | None = None
@@ -122,3 +124,32 @@ def _listed(values: npt.NDArray[np.float64]) -> Any:
     made = values.astype(object)
     made[~np.isfinite(values)] = None
     return made.tolist()
+
+
+def _configuration(folder: Path) -> str | None:
+    """Return the configuration of the log in a folder, None where there is none."""
+    try:
+        return (folder / "configuration.json").read_text(encoding="utf-8").removesuffix("\n")
+    except FileNotFoundError:
+        return None
+
+
+def _latency(file: Path) -> Latency:
+    """Return what an earlier process counted; what it counted since it last wrote is lost."""
+    try:
+        return Latency.read(json.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return Latency()
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunLogError(f"{file}: cannot be gone on with ({error}). Choose another folder.") from error
+
+
+def _lines(file: Path) -> TextIO:
+    """Open a file to write lines behind those that it has; a line that was cut off stays one of its own."""
+    opened = file.open("a", encoding="utf-8")
+    with file.open("rb") as known:
+        size = known.seek(0, 2)
+        known.seek(max(size - 1, 0))
+        if size and known.read(1) != b"\n":
+            opened.write("\n")
+    return opened

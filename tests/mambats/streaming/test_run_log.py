@@ -80,6 +80,26 @@ def test_a_killed_run_leaves_what_it_had(tmp_path: Path):
     log.close()
 
 
+def test_a_run_that_was_killed_goes_on_with_its_log(tmp_path: Path):
+    log = RunLog(tmp_path, {"engine": "native"})
+    log.output(1, {"x": 1.0}, latency_us=10.0)
+    log.counters(1, {"received": 1, "used": 1})
+    with (tmp_path / "outputs.jsonl").open("a") as torn:
+        torn.write('{"stamp_ns": 2, "outp')
+    with RunLog(tmp_path, {"engine": "native"}, resume=True) as again:
+        again.output(2, {"x": 2.0}, latency_us=20.0)
+        again.counters(2, {"received": 2, "used": 2})
+    found = read_log(tmp_path)
+    assert found.outputs["x"].values.ravel().tolist() == [1.0, 2.0] and found.broken == 1
+    assert found.latency is not None and found.latency.counts.sum() == 2 and found.counters["used"] == 2
+    with pytest.raises(RunLogError, match="another configuration"):
+        RunLog(tmp_path, {"engine": "onnx"}, resume=True)
+    (tmp_path / "latency.json").write_text("{}")
+    with pytest.raises(RunLogError, match=r"latency\.json"):
+        RunLog(tmp_path, {"engine": "native"}, resume=True)
+    RunLog(tmp_path / "new", {}, resume=True).close()
+
+
 def test_a_folder_is_of_one_run(tmp_path: Path):
     RunLog(tmp_path, {}).close()
     with pytest.raises(RunLogError, match="another run"):
