@@ -47,16 +47,17 @@ class ValueGate:
 
     def judge(self, record: Record, before: Sensed | None) -> Verdict:
         """Look at a packet, knowing what the sensor did before it."""
-        period = 0.0
+        period, offset = 0.0, 0.0
         if before is not None:
+            offset = before.offset
             gap = record.stamp - before.stamp
             period = float(gap) if before.period == 0 else before.period + 0.1 * (gap - before.period)
         if not self.gate.looks:
-            return Verdict(record.observed, {}, Sensed(record.stamp, period))
+            return Verdict(record.observed, {}, Sensed(record.stamp, period, offset))
         values, seen = record.values, record.observed
         same, limit = self._runs(values, seen, before)
         last = values if before is None or before.values is None else np.where(seen, values, before.values)
-        sensed = Sensed(record.stamp, period, last, same, limit)
+        sensed = Sensed(record.stamp, period, offset, last, same, limit)
         wrong = {"range": (values < self.low) | (values > self.high)}
         if self.gate.saturated:
             wrong["saturated"] = limit >= self.gate.saturated

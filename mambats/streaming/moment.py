@@ -38,6 +38,7 @@ class Sensed(NamedTuple):
 
     stamp: int
     period: float  #: nanoseconds between packets, smoothed over about ten; 0 before the second
+    offset: float = 0.0  #: nanoseconds after the first stream of a shared moment, smoothed over about fifty
     values: FloatArray | None = None  #: (C,) last ones measured, where the gate looks at values
     same: Int64Array | None = None  #: (C,) for how many packets unchanged
     limit: Int64Array | None = None  #: (C,) for how many packets at a limit

@@ -111,14 +111,14 @@ def _plain_line(line: Timeline) -> dict[str, Any]:
 
 
 def _plain_sensed(sensed: Sensed) -> list[Any]:
-    return [sensed.stamp, sensed.period, *(None if part is None else part.tolist() for part in sensed[2:])]
+    return [*sensed[:3], *(None if part is None else part.tolist() for part in sensed[3:])]
 
 
 def _sensed(plain: Sequence[Any]) -> Sensed:
-    stamp, period, values, same, limit = plain
+    stamp, period, offset, values, same, limit = plain
 
     def whole(numbers: list[int] | None) -> Int64Array | None:
         return None if numbers is None else np.array(numbers, np.int64)
 
     floats: FloatArray | None = None if values is None else np.array(values, np.float32)
-    return Sensed(stamp, period, floats, whole(same), whole(limit))
+    return Sensed(stamp, period, offset, floats, whole(same), whole(limit))

@@ -127,6 +127,14 @@ class StreamRunner:
         """Return nanoseconds between a robot's packets by stream, smoothed over about ten; 0 before the second."""
         return {self.names[rank]: sensed.period for rank, sensed in self.lines[row].mark.sensors.items()}
 
+    def offsets(self, row: int = 0) -> dict[str, float]:
+        """Return by how many nanoseconds a stream's stamps are behind the first stream's in moments they share.
+
+        Smoothed over about fifty such moments (`Policy.slop_ns` says which stamps share one); 0 without any. What two
+        clocks differ by, if both sensors measure at the same time.
+        """
+        return {self.names[rank]: sensed.offset for rank, sensed in self.lines[row].mark.sensors.items()}
+
     def release(self) -> None:
         """Let another thread write from now on."""
         self._claim()

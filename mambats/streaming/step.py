@@ -91,6 +91,8 @@ class GuardedStep:
                 parts.add(record.rank, row, np.where(observed, record.values, np.float32(0)), observed)
             else:
                 record.fate, record.cause = "rejected", next(iter(record.masked))
+        if len(moment.records) > 1:
+            _note_offsets(moment, before, after)
         return after
 
     def _events(self, parts: _Parts) -> dict[str, StepEvent]:
@@ -150,6 +152,15 @@ class _Parts:
                 record.fate, record.cause = "rejected", cause
         if rank is None:
             self.asking.discard(row)
+
+
+def _note_offsets(moment: Moment, before: Mapping[int, Sensed], after: dict[int, Sensed]) -> None:
+    """Smooth by how much each stream's stamps are behind those of the first stream of the moment."""
+    first = min(moment.records, key=lambda record: record.rank)
+    for record in moment.records:
+        gap, known = record.stamp - first.stamp, before.get(record.rank)
+        smooth = gap if known is None or not known.offset else known.offset + 0.02 * (gap - known.offset)
+        after[record.rank] = after[record.rank]._replace(offset=float(smooth))
 
 
 def _told(state: State, rows: Iterable[int], moments: Mapping[int, Moment]) -> State:
