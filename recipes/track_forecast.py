@@ -3,6 +3,9 @@
     python recipes/track_forecast.py read runs/forecast                    # labels to scenes.pt: needs MAMBATS_DATA
     python recipes/track_forecast.py forecast runs/forecast --seeds 0 1 2 --jobs 16
     python recipes/track_forecast.py table runs/forecast                   # all that lies there, pooled over sequences
+    python recipes/track_forecast.py read runs/step --tracks               # the next step of the tracker, learned:
+    python recipes/track_forecast.py forecast runs/step --horizons 0.1 --modes 1 --keep --jobs 16
+    python recipes/track_forecast.py motion runs/step $MAMBATS_DATA/fusion/kitti_tracking
 
 `read --tracks` takes what trackers made of PointRCNN's detections in place of the labels. Model and optimiser are those
 of recipes/track/forecast_kitti.yaml; a fit takes a quarter of a minute of a free core.
@@ -21,7 +24,7 @@ from typing import Any
 
 import torch
 
-from mambats.recipe import load_recipe, rebuild
+from mambats.recipe import describe, load_recipe, rebuild
 from mambats.task import Optimiser, parameter_groups
 from mambats.track.forecast import (
     ForecastModule,
@@ -37,6 +40,7 @@ from mambats.track.forecast.report import Told
 
 RECIPE = Path(__file__).parent / "track" / "forecast_kitti.yaml"
 OWN = "forecast"
+BAND = (1.69, 16.01)  # 95 % of chi-square of seven numbers
 
 
 class Kept:
@@ -85,6 +89,8 @@ def made(settings: dict[str, Any], words: argparse.Namespace) -> TrajectoryForec
     arguments = settings["init_args"]
     if words.modes:
         arguments["modes"] = words.modes
+    if words.horizons:
+        arguments["horizons"] = words.horizons
     if words.width:
         arguments["encoder"]["init_args"]["width"] = words.width
     return rebuild(settings)
@@ -124,6 +130,8 @@ def fold(job: tuple[argparse.Namespace, str, int]) -> str:
     with torch.no_grad():
         for batch in data.whole("test"):
             told.take(batch, {OWN: model(batch)} | baselines(model, batch))
+    if words.keep:
+        torch.save({"state": model.state_dict(), "spec": describe(model)}, words.folder / f"model_{name}_{seed}.pt")
     torch.save(told.kept(), words.folder / f"told_{name}_{seed}.pt")
     return f"{name}, seed {seed}: {time.process_time() - began:.0f} s"
 
@@ -141,6 +149,7 @@ def forecast(words: argparse.Namespace) -> None:
 def table(words: argparse.Namespace) -> None:
     """Print the scores over all sequences, mean and deviation over seeds; keep them as results.json."""
     recipe = load_recipe(RECIPE)["model"]["init_args"]["model"]["init_args"]
+    recipe["horizons"] = words.horizons or recipe["horizons"]
     found = dict[tuple[str, int, str], dict[str, list[float]]]()
     seeds = sorted({path.stem.split("_")[-1] for path in words.folder.glob("told_*.pt")})
     for seed in seeds:
@@ -149,7 +158,7 @@ def table(words: argparse.Namespace) -> None:
         for row in told.rows("kitti", OWN, recipe["classes"], recipe["horizons"], 10**8, int(seed)):
             place = found.setdefault((f"{row.source} ({row.windows:,})", row.horizon, row.model), {})
             place.setdefault(row.metric, []).append(row.value)
-    for horizon in words.shown:
+    for horizon in words.shown or recipe["horizons"]:
         shown = {key: value for key, value in found.items() if key[1] == round(10 * horizon)}
         names = ["fde", "miss", "nll", "coverage_50", "coverage_90", "coverage_95"]
         print(f"\n{horizon:g} s ahead, online, seeds {', '.join(seeds)}")
@@ -161,6 +170,45 @@ def table(words: argparse.Namespace) -> None:
             print(f"| {source} | {model} | {' | '.join(cells)} |")
     kept = [{"bodies": k[0], "horizon": k[1], "model": k[2], "scores": v} for k, v in found.items()]
     (words.folder / "results.json").write_text(json.dumps(kept, indent=1))
+
+
+def motion(words: argparse.Namespace) -> None:
+    """Track every sequence with the next step learned without it, beside constant velocity; print HOTA."""
+    from track_table import Scored, read, renamed
+
+    from mambats.track import tell
+    from mambats.track.job import read_recipe
+    from mambats.track.metrics import evaluate
+    from mambats.track.motion_learned import LearnedPredictor
+    from mambats.track.projection import in_picture, picture_of
+
+    root = Path(words.root)
+    print("| class, online | next step | HOTA | DetA | AssA | MOTA | IDF1 | switches | NIS/7 | in 95 % band |")
+    print("|---|---|" + "---:|" * 8)
+    for label, kind in enumerate(("Car", "Pedestrian", "Cyclist")):
+        if kind not in words.kinds:
+            continue
+        scored, nis = dict[str, list[Scored]](), dict[str, list[torch.Tensor]]()
+        for path in sorted(words.folder.glob(f"model_*_{words.seeds[0]}.pt")):
+            name = path.stem.split("_")[1]
+            one, kept = read(root, kind, name), torch.load(path)
+            for learned in (False, True):
+                tracker = read_recipe(RECIPE.parent / f"kitti_{kind.lower()}.yaml").tracker
+                if learned:
+                    model = rebuild(kept["spec"])
+                    model.load_state_dict(kept["state"])
+                    tracker.predictor = LearnedPredictor(tracker.predictor.motion, model, label=label)
+                history = tracker.run(one.detections)
+                seen = in_picture(tell(history, one.detections), one.camera, picture_of(one.detections))
+                row = "learned, leave-one-out" if learned else "constant velocity"
+                scored.setdefault(row, []).append(Scored(name, one.labels, renamed(seen, one.labels)))
+                nis.setdefault(row, []).append(history.consistency().nis)
+        for row, sequences in scored.items():
+            found, squares = evaluate(sequences, [kind])["TrackEval"][kind], torch.cat(nis[row])
+            inside = ((squares > BAND[0]) & (squares < BAND[1])).double().mean()
+            cells = [f"{100 * found[key]:.2f}" for key in ("HOTA", "DetA", "AssA", "MOTA", "IDF1")]
+            told = f"{found['IDSW']:.0f} | {squares.mean() / 7:.2f} | {inside:.1%}"
+            print(f"| {kind}, {len(sequences)} sequences | {row} | {' | '.join(cells)} | {told} |", flush=True)
 
 
 def cell(values: list[float]) -> str:
@@ -181,12 +229,20 @@ def main() -> None:
             task.add_argument("--root", help="KITTI's tracking folder; default: that of MAMBATS_DATA")
             task.add_argument("--tracks", action="store_true", help="what trackers made of detections, not labels")
             continue
-        task.add_argument("--shown", type=float, nargs="+", default=[1.0, 2.0], help="seconds ahead in the table")
+        task.add_argument("--shown", type=float, nargs="+", help="seconds ahead in the table; default: all")
         task.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
         task.add_argument("--jobs", type=int, default=2, help="processes, of one thread each")
         task.add_argument("--epochs", type=int, help="default: the recipe's")
         task.add_argument("--modes", type=int, help="default: the recipe's")
+        task.add_argument("--horizons", type=float, nargs="+", help="seconds ahead; default: the recipe's")
+        task.add_argument("--keep", action="store_true", help="keep the models, for `motion`")
         task.add_argument("--width", type=int, help="of the encoder; default: the recipe's")
+    task = tasks.add_parser("motion")
+    task.add_argument("folder", type=Path)
+    task.add_argument("root", help="KITTI's tracking folder")
+    task.add_argument("--seeds", type=int, nargs=1, default=[0])
+    task.add_argument("--kinds", nargs="+", default=["Car", "Pedestrian", "Cyclist"])
+    task.set_defaults(action=motion)
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     given.action(given)
