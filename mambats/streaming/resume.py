@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mambats.streaming.counters import Counters
 from mambats.streaming.engine import FloatArray, Int64Array
 from mambats.streaming.errors import SnapshotForeignError
 from mambats.streaming.moment import Kept, Mark, Record, Sensed
@@ -66,14 +67,27 @@ def check(snapshot: Snapshot, runner: StreamRunner) -> None:
             raise SnapshotForeignError(f"the snapshot's state {name!r} is missing or not {array.dtype}{array.shape}.")
 
 
-def load(snapshot: Snapshot, lines: Sequence[Timeline], channels: Sequence[int]) -> Sequence[Timeline]:
+def load(snapshot: Snapshot, lines: list[Timeline], channels: Sequence[int]) -> list[Timeline]:
     """Fill fresh timelines from a snapshot; all held packets wait.
 
     Args:
         snapshot: Of as many robots as there are lines.
         lines: To fill.
         channels: By rank of stream.
+
+    Raises:
+        SnapshotForeignError: If it was written by another version.
     """
+    try:
+        Counters.load(snapshot.facts["counters"])
+        _fill(snapshot, lines, channels)
+    except (LookupError, TypeError, ValueError) as error:
+        raise SnapshotForeignError(f"the snapshot is of another version of mambats ({error}).") from error
+    return lines
+
+
+def _fill(snapshot: Snapshot, lines: Sequence[Timeline], channels: Sequence[int]) -> None:
+    """Fill timelines as `load` says."""
     state = {name[6:]: array for name, array in snapshot.arrays.items() if name.startswith("state.")}
     for row, (line, plain) in enumerate(zip(lines, snapshot.facts["lines"], strict=True)):
         stamp, begun, number, tick, sensors = plain["base"]
@@ -93,7 +107,6 @@ def load(snapshot: Snapshot, lines: Sequence[Timeline], channels: Sequence[int])
         lines[row].pending.append(record)
         lines[row].hold(record)
         at = part.stop
-    return lines
 
 
 def _records(line: Timeline) -> list[Record]:

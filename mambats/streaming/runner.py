@@ -149,13 +149,13 @@ class StreamRunner:
         """Go on from a snapshot; `counters.offset` then says how many packets it has seen.
 
         Raises:
-            SnapshotForeignError: If it is of another model, policy or number of robots; nothing was changed.
+            SnapshotForeignError: If it is of another model, policy, number of robots or version; nothing was changed.
         """
         self._claim()
         check(snapshot, self)
+        self.lines = load(snapshot, [self._line(row, 0) for row in range(self.rows)], self._door.channels)
         self._state = self._fresh
-        self.lines = [self._line(row, 0) for row in range(self.rows)]
-        for row, line in enumerate(load(snapshot, self.lines, self._door.channels)):
+        for row, line in enumerate(self.lines):
             self._restore(row, line.mark.state or Kept(self._fresh, row))
         self._answers(range(self.rows))  # what is held is taken again, and was told before
         self.counters = Counters.load(snapshot.facts["counters"])

@@ -147,3 +147,10 @@ def test_provisional_answers_under_their_numbers_end_as_the_settled_ones():
             assert told[one.seq].stamp_ns == one.stamp_ns
             np.testing.assert_array_equal(told[one.seq].outputs["level"], one.outputs["level"])
     assert [a.seq for a in answers if a.settled] == list(range(len(given)))
+
+
+def test_a_late_packet_may_break_up_a_moment_that_was_complete():
+    given = [("imu", 0, [1, 2, 3]), ("gnss", 3, [1, 2]), ("imu", 1, [4, 5, 6])]
+    runner = StreamRunner(Leaky(), Policy(slop_ns=5, lateness_ns=10))
+    answers = [a for packet in given for a in runner.push(*packet)] + runner.flush()
+    assert [(a.stamp_ns, a.streams) for a in answers if a.settled] == [(0, ("imu",)), (3, ("imu", "gnss"))]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,19 @@ def test_a_snapshot_of_another_stream_is_refused_and_changes_nothing(other, word
     assert runner.counters.offset == 1 and before[0].seq == 0 and runner.lines[0].newest == 5
 
 
+def test_a_snapshot_of_another_version_is_refused_and_changes_nothing():
+    snapshot, runner = middle().state(), stream()
+    runner.push("imu", 5, [1, 2, 3])
+    for facts in (
+        {**snapshot.facts, "lines": [{**snapshot.facts["lines"][0], "base": [0, 0]}]},
+        {**snapshot.facts, "packets": [[0, 1, 2]]},
+        {"lines": []},
+    ):
+        with pytest.raises(SnapshotForeignError, match="another version"):
+            runner.load_state(replace(snapshot, facts=facts))
+    assert runner.counters.offset == 1 and runner.lines[0].newest == 5
+
+
 def test_an_empty_folder_leaves_the_stream_as_it_is(tmp_path):
     with SnapshotRing(tmp_path / "new") as ring:
         assert ring.restore(stream()) is None and ring.refused == []
@@ -207,7 +221,7 @@ def killed(folder, kills, count, seed):
         )
         assert process.stdout.readline() == b"ready\n"
         if killed < kills:
-            time.sleep(float(random.uniform(0, 0.03)))
+            time.sleep(float(random.uniform(0, 0.1)))
             process.send_signal(signal.SIGKILL)
             killed += 1
         said = process.stdout.read()
