@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-
 from mambats.command.door import UsageError
 from mambats.pictures.page import Page
-from mambats.pictures.stream import draw_curves, draw_latency
+from mambats.pictures.stream import draw_curves, draw_latency, duration
 from mambats.results import read_results, table
 from mambats.streaming.counters import FATES
 from mambats.streaming.latency import Latency
@@ -90,9 +87,9 @@ def _add_cards(page: Page, log: Log, lost: bool) -> None:
     if log.outputs:
         stamps = [one.stamps for one in log.outputs.values()]
         length = (max(int(s.max()) for s in stamps) - min(int(s.min()) for s in stamps)) / 1e9
-        facts["event time"] = f"{length:,.1f} s" if length < 600 else f"{length / 60:,.1f} min"
+        facts["event time"] = duration(length * 1e6)
     if log.latency is not None and log.latency.counts.any():
-        facts["latency, median"], facts["latency, 99 %"] = (_time(log.latency.quantile(q)) for q in (0.5, 0.99))
+        facts["latency, median"], facts["latency, 99 %"] = (duration(log.latency.quantile(q)) for q in (0.5, 0.99))
     if facts:
         page.cards(facts, ["packets accounted for"] if lost else [])
 
@@ -102,7 +99,11 @@ def _add_latency(page: Page, latency: Latency) -> None:
     shares = {"50 %": 0.5, "90 %": 0.9, "99 %": 0.99, "99.9 %": 0.999}
     found = {name: latency.quantile(share) for name, share in shares.items()}
     page.picture(draw_latency(latency.edges, latency.counts, found), "From a packet's arrival to the answer.")
-    cells = [f"{int(latency.counts.sum()):,}", *(_time(value) for value in found.values()), _time(latency.largest)]
+    cells = [
+        f"{int(latency.counts.sum()):,}",
+        *(duration(value) for value in found.values()),
+        duration(latency.largest),
+    ]
     page.table(["answers", *found, "longest"], [cells])
     page.words("Quantiles are those of bins, right to 2.4 %.", small=True)
 
@@ -133,8 +134,10 @@ def _add_counters(page: Page, log: Log) -> None:
     ]
     if others:
         page.table(["stream", "what", "count"], others, names=2)
-    if log.counted is not None and len(log.counted[0]) > 1 and log.counted[1]:
-        page.picture(draw_curves(*log.counted, label="packets", steps=True), "Counters as the run went on.")
+    stamps, columns = log.counted or (None, {})
+    risen = {name: values for name, values in columns.items() if values.any()}
+    if stamps is not None and len(stamps) > 1 and risen:
+        page.picture(draw_curves(stamps, risen, label="packets", steps=True), "Counters as the run went on.")
 
 
 def _add_fit(page: Page, folder: Path) -> None:
@@ -159,12 +162,3 @@ def _add_fit(page: Page, folder: Path) -> None:
 
 def _share(part: int, whole: int) -> str:
     return f"{part / whole:.2%}" if whole else "none came"
-
-
-def _time(microseconds: float) -> str:
-    """Write a duration with three digits in a unit that suits it."""
-    if math.isnan(microseconds):
-        return "-"
-    unit, factor = next(((u, f) for u, f in (("s", 1e6), ("ms", 1e3)) if microseconds >= f), ("µs", 1.0))
-    value = microseconds / factor
-    return f"{value:.{max(0, 2 - int(np.log10(max(value, 1))))}f} {unit}"

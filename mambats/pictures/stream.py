@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,15 @@ from mambats.pictures.canvas import COLOURS, new_figure, svg
 Numbers = npt.NDArray[np.float64]
 Stamps = npt.NDArray[np.int64]
 _LINES = ("-", "--", "-.", ":")
+#: Units of durations, from how many microseconds on they are used, and how many they are.
+_DURATIONS = (
+    ("days", 172_800e6, 86_400e6),
+    ("hours", 7200e6, 3600e6),
+    ("min", 120e6, 60e6),
+    ("s", 1e6, 1e6),
+    ("ms", 1e3, 1e3),
+    ("µs", -math.inf, 1.0),
+)
 _UNITS = ((3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds"), (1e-3, "milliseconds"))
 
 
@@ -37,7 +47,10 @@ def draw_curves(stamps: Stamps, curves: Mapping[str, Numbers], *, label: str, st
     axes = figure.subplots()
     marker = "o" if len(stamps) <= 30 else None
     for number, (name, values) in enumerate(curves.items()):
-        look: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "linestyle": _LINES[number // 6 % 4]}
+        look: dict[str, Any] = {
+            "color": COLOURS[number % len(COLOURS)],
+            "linestyle": _LINES[number % 4 if steps else number // 6 % 4],
+        }
         look |= {"drawstyle": "steps-post"} if steps else {"marker": marker, "markersize": 3}
         axes.plot(seconds / factor, values, linewidth=1.2, label=name or None, **look)
     axes.set(xlabel=f"{unit} since the first", ylabel=label)
@@ -74,7 +87,7 @@ def draw_latency(edges: Numbers, counts: npt.NDArray[np.int64], quantiles: Mappi
     axes.stairs(sums / counts.sum(), places, fill=True, color="#9CC9E3", edgecolor=COLOURS[0])
     for number, (name, value) in enumerate(quantiles.items()):
         line = _LINES[number % len(_LINES)]
-        axes.axvline(value, color="#000000", linestyle=line, linewidth=1.2, label=f"{name} {value:,.3g} µs")
+        axes.axvline(value, color="#000000", linestyle=line, linewidth=1.2, label=f"{name}: {duration(value)}")
     axes.set(
         xscale="log", xlabel="latency [µs]", ylabel="share of answers [-]", xlim=(places[0] / 1.3, places[-1] * 1.3)
     )
@@ -82,6 +95,15 @@ def draw_latency(edges: Numbers, counts: npt.NDArray[np.int64], quantiles: Mappi
     _dress(axes)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
     return svg(figure)
+
+
+def duration(microseconds: float) -> str:
+    """Write a duration with three digits in a unit that suits it, `-` where it is not known."""
+    if not math.isfinite(microseconds):
+        return "-"
+    unit, value = next((unit, microseconds / long) for unit, least, long in _DURATIONS if microseconds >= least)
+    digits = max(0, 2 - int(math.log10(max(value, 1.0))))
+    return f"{value:,.{digits}f} {unit}"
 
 
 def _dress(axes: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from mambats.cli import main
 from mambats.pictures.page import Page
-from mambats.pictures.stream import draw_curves, draw_latency
+from mambats.pictures.stream import draw_curves, draw_latency, duration
 from mambats.results import Row, write_results
 from mambats.streaming.latency import Latency
 from mambats.streaming.run_log import RunLog
@@ -129,6 +129,15 @@ def test_pictures_of_a_page_are_pictures() -> None:
     assert draw_latency(one.edges, one.counts, {"50 %": 5.0}).startswith(b"<?xml")
     curve = draw_curves(np.array([5]), {"a": np.array([np.nan])}, label="x <y>")
     assert curve == draw_curves(np.array([5]), {"a": np.array([np.nan])}, label="x <y>") and b"x &lt;y&gt;" in curve
+
+
+@pytest.mark.parametrize(
+    ("microseconds", "words"),
+    [(0.0, "0.00 µs"), (41.23, "41.2 µs"), (22_100.0, "22.1 ms"), (1e8, "100 s"), (3e9, "50.0 min"),
+     (1.44e12, "16.7 days"), (8.1e9, "2.25 hours"), (float("nan"), "-")],
+)  # fmt: skip
+def test_durations_have_three_digits_in_a_unit_that_suits(microseconds: float, words: str) -> None:
+    assert duration(microseconds) == words
 
 
 @pytest.mark.slow
