@@ -4,7 +4,7 @@
     python recipes/track_forecast.py forecast runs/forecast --seeds 0 1 2 --jobs 16
     python recipes/track_forecast.py table runs/forecast                   # all that lies there, pooled over sequences
     python recipes/track_forecast.py read runs/step --tracks               # the next step of the tracker, learned:
-    python recipes/track_forecast.py forecast runs/step --horizons 0.1 --modes 1 --keep --jobs 16
+    python recipes/track_forecast.py forecast runs/step --horizons 0.1 --modes 1 --density 0.81 0.57 0.78 --keep
     python recipes/track_forecast.py motion runs/step $MAMBATS_DATA/fusion/kitti_tracking
 
 `read --tracks` takes what trackers made of PointRCNN's detections in place of the labels. Model and optimiser are those
@@ -91,6 +91,8 @@ def made(settings: dict[str, Any], words: argparse.Namespace) -> TrajectoryForec
         arguments["modes"] = words.modes
     if words.horizons:
         arguments["horizons"] = words.horizons
+    if words.density:
+        arguments["density"] = words.density
     if words.width:
         arguments["encoder"]["init_args"]["width"] = words.width
     return rebuild(settings)
@@ -235,6 +237,7 @@ def main() -> None:
         task.add_argument("--epochs", type=int, help="default: the recipe's")
         task.add_argument("--modes", type=int, help="default: the recipe's")
         task.add_argument("--horizons", type=float, nargs="+", help="seconds ahead; default: the recipe's")
+        task.add_argument("--density", type=float, nargs="+", help="of the filter's motion, by class; default: 8")
         task.add_argument("--keep", action="store_true", help="keep the models, for `motion`")
         task.add_argument("--width", type=int, help="of the encoder; default: the recipe's")
     task = tasks.add_parser("motion")

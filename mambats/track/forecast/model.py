@@ -41,7 +41,7 @@ class TrajectoryForecaster(nn.Module):
         classes: Names.
         horizons: Seconds, rising.
         modes: Gaussians of the mixture.
-        density: Of the white acceleration in the filter's motion, m/s^1.5.
+        density: Of the white acceleration in the filter's motion, m/s^1.5, of all classes or of each.
 
     Raises:
         ValueError: If the encoder looks ahead or has other channels, or horizons do not rise from above 0.
@@ -52,6 +52,7 @@ class TrajectoryForecaster(nn.Module):
     """
 
     factor: Tensor
+    walk: Tensor
     time: Tensor
 
     def __init__(
@@ -60,18 +61,21 @@ class TrajectoryForecaster(nn.Module):
         classes: Sequence[str],
         horizons: Sequence[float] = (0.5, 1.0, 1.5, 2.0),
         modes: int = 1,
-        density: float = 8.0,
+        density: float | Sequence[float] = 8.0,
     ) -> None:
         super().__init__()
         wanted = channels(len(classes))
         if not encoder.causal or encoder.channels != wanted:
             raise ValueError(f"encoder has {encoder.channels} channels: needed a causal one of {wanted}.")
-        if not horizons or min(horizons) <= 0 or list(horizons) != sorted(set(horizons)) or modes < 1 or density <= 0:
-            raise ValueError(f"horizons are {list(horizons)} s, modes {modes}, density {density}: needed rising, above"
-                             " 0, at least 1, and above 0.")  # fmt: skip
+        if not horizons or min(horizons) <= 0 or list(horizons) != sorted(set(horizons)) or modes < 1:
+            raise ValueError(f"horizons are {list(horizons)} s, modes {modes}: needed rising, above 0; at least 1.")
         self.encoder, self.classes, self.horizons = encoder, tuple(classes), tuple(horizons)
         self.modes, self.density = modes, density
+        each = [density] * len(self.classes) if isinstance(density, int | float) else list(density)
+        if len(each) != len(self.classes) or min(each) <= 0:
+            raise ValueError(f"density is {density}: needed one number above 0, or one for each of {self.classes}.")
         steps = len(self.horizons)
+        self.register_buffer("walk", torch.tensor(each), persistent=False)
         self.inner = nn.Sequential(nn.Linear(encoder.width + wanted, 64), nn.SiLU())
         self.head = nn.Linear(64, modes * (COURSE + 3 * steps + 1))
         nn.init.zeros_(self.head.weight)
@@ -112,7 +116,7 @@ class TrajectoryForecaster(nn.Module):
 
     def plain(self, batch: ForecastBatch, scaled: bool = True) -> Forecast:
         """Return the forecast of constant velocity: its covariance times the factors, or as the filter has it."""
-        density = batch.mean.new_full(batch.mean.shape[:2], self.density)
+        density = self.walk[batch.labels][:, None].expand(batch.seen.shape)
         said = straight(batch.mean, batch.covariance, self.time, density)
         covariance = said.covariance * (self._factors(batch) if scaled else 1.0)
         return Forecast(
@@ -139,7 +143,7 @@ class TrajectoryForecaster(nn.Module):
 
     def _covariance(self, batch: ForecastBatch, shape: Tensor) -> Tensor:
         """Covariances (N, T, K, H, 2, 2): the filter's, stretched along and across the sensor's view and sheared."""
-        density = batch.mean.new_full(batch.mean.shape[:2], self.density)
+        density = self.walk[batch.labels][:, None].expand(batch.seen.shape)
         plain = spread_after(batch.covariance, self.time, density) * self._factors(batch)
         one, two, shear = shape.clamp(-MOST, MOST).unbind(-1)
         one, two = one.exp(), two.exp()

@@ -173,7 +173,7 @@ def test_baselines_stand_where_they_should():
     batch = a_batch(turn=0.2)
     model = forecaster()
     said = baselines(model, batch)
-    wanted = straight(batch.mean, batch.covariance, model.time, batch.mean.new_full(batch.seen.shape, model.density))
+    wanted = straight(batch.mean, batch.covariance, model.time, batch.mean.new_full(batch.seen.shape, 8.0))
     assert_close(said[FILTER].mean[..., 0, :, :], wanted.mean)
     rows = batch.asked.all(-1)
     errors = {name: (one.best - batch.truth)[rows].norm(dim=-1)[:, -1].mean() for name, one in said.items()}
