@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, overload
 
 import torch
 from torch import Tensor
@@ -30,6 +31,65 @@ class Frame(NamedTuple):
     pose: Tensor | None = None
 
 
+class Frames(Sequence[Frame]):
+    """Frames one behind another in one table, each cut out when it is asked for.
+
+    Args:
+        stamps: Shape (F,) int64, nanoseconds.
+        tracks: Of all frames, N rows.
+        shown: Shape (N,) bool.
+        told: Of all frames, M rows.
+        counts: How many tracks and how many updates each frame has, shape (F, 2) int64.
+        poses: Shape (F, 4), or None.
+    """
+
+    def __init__(
+        self, stamps: Tensor, tracks: Tracks, shown: Tensor, told: Told, counts: Tensor, poses: Tensor | None = None
+    ) -> None:
+        self.stamps, self.tracks, self.shown, self.told = stamps, tracks, shown, told
+        self.counts, self.poses = counts, poses
+        self._ends = torch.nn.functional.pad(counts.cumsum(0), (0, 0, 1, 0)).tolist()
+
+    @staticmethod
+    def of(frames: Sequence[Frame], size: int) -> Frames:
+        """Return frames as one table; states have `size` numbers."""
+        if isinstance(frames, Frames):
+            return frames
+        tracks = Tracks.joined([one.tracks for one in frames] or [Tracks.none(size)])
+        told = [one.told for one in frames] or [Told.nothing(tracks.mean)]
+        poses = [one.pose for one in frames if one.pose is not None]
+        return Frames(
+            torch.tensor([one.stamp for one in frames], dtype=torch.int64),
+            tracks,
+            torch.cat([one.shown for one in frames]) if frames else torch.zeros(0, dtype=torch.bool),
+            Told(*(torch.cat(parts) for parts in zip(*told, strict=True))),
+            torch.tensor([[len(o.tracks.identity), len(o.told.row)] for o in frames], dtype=torch.int64).reshape(-1, 2),
+            torch.stack(poses) if frames and len(poses) == len(frames) else None,
+        )
+
+    def __len__(self) -> int:
+        """Return how many frames there are."""
+        return len(self.stamps)
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Frame]: ...
+    def __getitem__(self, index: int | slice) -> Frame | list[Frame]:
+        """Return a frame, or some."""
+        if isinstance(index, slice):
+            return [self[f] for f in range(*index.indices(len(self)))]
+        f = range(len(self))[index]
+        (first, one), (last, two) = self._ends[f], self._ends[f + 1]
+        tracks, told = self.tracks.take(torch.arange(first, last)), Told(*(part[one:two] for part in self.told))
+        pose = None if self.poses is None else self.poses[f]
+        return Frame(int(self.stamps[f]), tracks, self.shown[first:last], told, pose)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Go through them in order."""
+        return (self[f] for f in range(len(self)))
+
+
 class History:
     """A run of a tracker, its rows sorted by track and then by time.
 
@@ -38,15 +98,13 @@ class History:
         predictor: That moved the tracks.
     """
 
-    def __init__(self, frames: list[Frame], predictor: Predictor) -> None:
+    def __init__(self, frames: Sequence[Frame], predictor: Predictor) -> None:
         self.frames, self.predictor = frames, predictor
-        self.stamps = torch.tensor([one.stamp for one in frames], dtype=torch.int64)
-        tracks = Tracks.joined([one.tracks for one in frames] or [Tracks.none(predictor.size)])
-        counts = torch.tensor([len(one.tracks.identity) for one in frames], dtype=torch.int64)
-        frame = torch.repeat_interleave(torch.arange(len(frames)), counts)
-        shown = torch.cat([one.shown for one in frames]) if frames else torch.zeros(0, dtype=torch.bool)
-        order = torch.argsort(tracks.identity * (len(frames) + 1) + frame)
-        self.tracks, self.frame, self.shown = tracks.take(order), frame[order], shown[order]
+        self._table = table = Frames.of(frames, predictor.size)
+        self.stamps = table.stamps
+        frame = torch.repeat_interleave(torch.arange(len(table)), table.counts[:, 0])
+        order = torch.argsort(table.tracks.identity * (len(table) + 1) + frame)
+        self.tracks, self.frame, self.shown = table.tracks.take(order), frame[order], table.shown[order]
 
     def reach(self, lag: float) -> Tensor:
         """Return of each row the last row of its track that is known `lag` seconds later, shape (N,) int64."""
@@ -59,9 +117,8 @@ class History:
 
     def poses(self) -> Tensor | None:
         """Return the sensor's poses (F, 4) in the world of the tracks, or None where it stood still."""
-        found = [one.pose for one in self.frames if one.pose is not None]
-        return torch.stack(found) if len(found) == len(self.frames) and found else None
+        return self._table.poses
 
     def consistency(self) -> Told:
         """Return what all updates said, in the order of time."""
-        return Told(*(torch.cat(parts) for parts in zip(*(one.told for one in self.frames), strict=True)))
+        return self._table.told

@@ -28,6 +28,7 @@ class Predictor:
 
     def __init__(self, motion: Motion) -> None:
         self.motion = motion.double().requires_grad_(False)
+        self._device = torch.device("cpu")  # where a motion that is not linear is worked out
         self._steps = dict[tuple[float, torch.device], tuple[Tensor, Tensor]]()
 
     @property
@@ -43,6 +44,8 @@ class Predictor:
         """
         if not isinstance(elapsed, Tensor) and not elapsed > 0:
             raise ValueError(f"elapsed is {elapsed} s, needed more than 0: give frames in the order of time.")
+        if not len(tracks.identity):
+            return tracks
         state = self.move(Gaussian(tracks.mean, tracks.covariance), elapsed)
         silent, misses = tracks.silent + elapsed, tracks.misses + 1
         return tracks._replace(mean=state.mean, covariance=state.covariance, silent=silent, misses=misses)
@@ -62,20 +65,27 @@ class Predictor:
     def step(self, mean: Tensor, elapsed: float | Tensor) -> tuple[Tensor, Tensor]:
         """Return transition and noise of a step: (n, n) each where a linear motion waits for all, else (B, n, n)."""
         if not isinstance(self.motion, LINEAR):
+            if mean.device != self._device:
+                self.motion.to(mean.device)
+                self._device = mean.device
             time = _time(mean, elapsed)
             return self.motion.jacobian(mean, time), self.motion.noise(time)
         if isinstance(elapsed, Tensor):
-            return self._matrices(mean, elapsed)
+            times, which = torch.unique(elapsed, return_inverse=True)
+            matrix, noise = self._matrices(times.cpu())
+            return matrix.to(mean)[which], noise.to(mean)[which]
         name = elapsed, mean.device
         if name not in self._steps:
             if len(self._steps) >= self.KEPT:
                 self._steps.clear()
-            matrix, noise = self._matrices(mean, mean.new_tensor([elapsed]))
-            self._steps[name] = matrix[0], noise[0]
+            matrix, noise = self._matrices(torch.tensor([elapsed], dtype=torch.float64))
+            self._steps[name] = matrix[0].to(mean), noise[0].to(mean)
         return self._steps[name]
 
-    def _matrices(self, mean: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor]:
-        return self.motion.jacobian(mean.new_zeros(len(elapsed), self.size), elapsed), self.motion.noise(elapsed)
+    def _matrices(self, elapsed: Tensor) -> tuple[Tensor, Tensor]:
+        """Return transitions and noise (B, n, n) of times (B,), worked out on the CPU."""
+        nothing = elapsed.new_zeros(len(elapsed), self.size)
+        return self.motion.jacobian(nothing, elapsed), self.motion.noise(elapsed)
 
 
 def _time(mean: Tensor, elapsed: float | Tensor) -> Tensor:

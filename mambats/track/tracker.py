@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mambats.track.association import Associator
+from mambats.track.batch import follow, lined_up
 from mambats.track.detector import Detections, Detector
 from mambats.track.ego import check_poses, to_world
 from mambats.track.history import Frame, History
@@ -117,6 +119,36 @@ class Tracker:
         stayed = known.take(self.deleter(known, gone_from))
         born = self.initiator(seen, matches, identity)
         return Tracks.joined([stayed, born]), told, born
+
+    @torch.no_grad()
+    def run_many(
+        self,
+        sequences: Sequence[Objects],
+        poses: Sequence[Tensor] | None = None,
+        added: Sequence[Tensor] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> list[History]:
+        """Track many sequences at once, each as `run` does alone: frame by frame, all scenes' tracks in one table.
+
+        Args:
+            sequences: As of `run`; they may differ in length and in their stamps.
+            poses: Of each, as of `run`.
+            added: Of each, as of `run`.
+            device: That the steps are done on. Histories come back to the CPU.
+
+        Returns:
+            A history a sequence.
+
+        Raises:
+            ValueError: As of `run`; or if some sequences have scores and others none.
+        """
+        if not sequences:
+            return []
+        if type(self).step is not Tracker.step:  # a tracker with steps of its own: one by one
+            lists = [[None] * len(sequences) if part is None else part for part in (poses, added)]
+            return [self.run(*given) for given in zip(sequences, *lists, strict=True)]
+        scenes = lined_up(self.detector, sequences, poses, added, torch.device(device))
+        return [History(frames, self.predictor) for frames in follow(self, scenes)]
 
     @torch.no_grad()
     def run(self, objects: Objects, poses: Tensor | None = None, added: Tensor | None = None) -> History:
