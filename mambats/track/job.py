@@ -161,19 +161,25 @@ class Job:
 
 
 def read_recipe(path: Path, checkpoint: Path | None = None) -> Recipe:
-    """Read the class and the tracker of a recipe.
+    """Read the class and the tracker of a recipe; a checkpoint's noise takes the place of its own.
 
     Raises:
-        RecipeError: If it names no class or no tracker.
+        RecipeError: If it names no class or no tracker, or the checkpoint holds no noise for the class.
+        CheckpointError: If the checkpoint cannot be read.
     """
-    if checkpoint is not None:
-        raise RecipeError(f"{checkpoint}: learned noise is not read yet. Leave --checkpoint out.")
     content = load_recipe(path)
     if not isinstance(content.get("class"), str) or not isinstance(content.get("tracker"), dict):
         raise RecipeError(f"{path}: has no `class` or no `tracker`. Take recipes/track/kitti_car.yaml for a start.")
     tracker = rebuild(content["tracker"])
     if not isinstance(tracker, Tracker):
         raise RecipeError(f"{path}: `tracker` is a {type(tracker).__name__}, needed a mambats.track.Tracker.")
+    if checkpoint is not None:
+        from mambats.track.learned.tracker import calibrated
+
+        try:
+            tracker = calibrated(tracker, checkpoint, content["class"])
+        except ValueError as error:
+            raise RecipeError(str(error)) from error
     camera = None if content.get("camera") is None else rebuild(content["camera"])
     if not isinstance(camera, CameraEvidence | None):
         raise RecipeError(f"{path}: `camera` is a {type(camera).__name__}, needed a mambats.track.CameraEvidence.")

@@ -1,0 +1,200 @@
+"""A tracker whose noise, freedom and existence are set by a noise model, track by track."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mambats.checkpoint import load_task
+from mambats.protocols import State
+from mambats.track.association import Matches
+from mambats.track.detector import Detections, Detector
+from mambats.track.ego import to_world
+from mambats.track.history import Frame
+from mambats.track.initiator import Initiator
+from mambats.track.learned.box import SIZE, AspectNoise
+from mambats.track.learned.model import InnovationNoise, Memory, Seen
+from mambats.track.learned.student import gaussian_nis
+from mambats.track.motion import ConstantVelocity
+from mambats.track.predictor import Predictor
+from mambats.track.tracker import Tracker
+from mambats.track.tracks import Tracks
+from mambats.track.updater import Told
+
+
+def calibrated(tracker: Tracker, checkpoint: Path, kind: str) -> CalibratedTracker:
+    """Return a tracker with the noise that a checkpoint of `NoiseTask` holds.
+
+    Args:
+        tracker: Of a recipe.
+        checkpoint: As `mambats fit` wrote it.
+        kind: Class that it follows.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged or of another program.
+        ValueError: If it holds another model, or one of other classes.
+    """
+    task = load_task(checkpoint)
+    model = getattr(task, "model", None)
+    if not isinstance(model, InnovationNoise):
+        raise ValueError(f"{checkpoint}: holds a {type(task).__name__}, no noise of tracks: give one of a NoiseTask.")
+    return CalibratedTracker(tracker, model, kind)
+
+
+class CalibratedState(NamedTuple):
+    """Tracks as of a moment, and what is remembered of each.
+
+    Args:
+        tracks: Confirmed or not; their existence holds what the model added.
+        stamp: Nanoseconds; None before the first frame.
+        identity: The next new one.
+        memory: Rows as of the tracks.
+        added: To the log odds of existence of each, shape (T,).
+    """
+
+    tracks: Tracks
+    stamp: int | None
+    identity: int
+    memory: Memory
+    added: Tensor
+
+
+class CalibratedTracker(Tracker):
+    """A tracker of one class with the noise of a model; association, births and deaths are the given tracker's own.
+
+    What updates say (`Told`) holds the innovation's covariance, and as `nis` the chi-square value that is as far out as
+    the residual under the Student's t that was said: chi-square with seven degrees of freedom where the model is right.
+    Tracks of one scene at a time.
+
+    Args:
+        tracker: Whose parts to take; its noise, motion, first speeds and score calibration give way to the model's.
+        model: Fitted.
+        kind: Name of the class.
+
+    Raises:
+        ValueError: If the model does not know the class.
+    """
+
+    def __init__(self, tracker: Tracker, model: InnovationNoise, kind: str) -> None:
+        if kind not in model.classes:
+            raise ValueError(f"the noise was learned for {', '.join(model.classes)}, not for {kind!r}: train one.")
+        self.tracker, self.model, self.kind = tracker, model.eval().requires_grad_(False), kind
+        self._number = model.classes.index(kind)
+        base = {name: one.detach()[self._number] for name, one in model.base.items()}
+        self._noise, own = AspectNoise(base["weights"].tolist(), base["lower"].tolist()), tracker.detector
+        walk = base["drive"].exp().tolist()
+        start = tracker.initiator
+        super().__init__(
+            Detector(self._noise, model.calibration(self._number), own.trust, own.least),
+            Predictor(ConstantVelocity(walk[:3], walk[3:])),
+            tracker.associator,
+            tracker.updater,
+            Initiator(base["speed"].exp().tolist(), start.least, start.doubt),
+            tracker.deleter,
+            tracker.confirmer,
+        )
+
+    def init_state(self) -> CalibratedState:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the state before the first frame."""
+        tracks = Tracks.none(self.predictor.size)
+        return CalibratedState(tracks, None, 0, self.model.init_state(0), tracks.existence)
+
+    @torch.no_grad()
+    def step(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, state: CalibratedState, stamp: int, detections: Detections, pose: Tensor | None = None
+    ) -> tuple[CalibratedState, Frame]:
+        """Take the detections of a frame; see `Tracker.step`."""
+        elapsed = 0.0 if state.stamp is None else (stamp - state.stamp) / 1e9
+        kind = torch.full_like(state.tracks.identity, self._number)
+        # Where are the known ones now, under the noise that was said of each, and where is what was seen?
+        expected = state.tracks if state.stamp is None else self._moved(state, elapsed, kind)
+        expected = expected._replace(existence=expected.existence - state.added)
+        seen = detections if pose is None else to_world(detections, pose.expand(len(detections.row), -1))
+        # Which detection is of which, and what are they after it?
+        matches = self.associator(expected, seen)
+        weighed = self._weighed(seen, matches, state.memory)
+        known, told = self.updater(expected, weighed, matches, elapsed)
+        known = known._replace(existence=known.existence + state.added)
+        # Who goes, who comes?
+        kept = self.deleter(known, pose)
+        born = self.initiator(seen, matches, state.identity)
+        memory, added = self._carried(state, kept, len(born.identity))
+        tracks = Tracks.joined([known.take(kept), born])
+        # What does the frame tell of noise and of existence from here on?
+        shown = self._shown(tracks, seen, told)
+        freedom = self.model.freedom(kind, state.memory)[_order(matches, told, seen)]
+        memory = self.model.step(shown, max(elapsed, 1e-9) / self.model.period, tracks.misses == 0, memory)
+        later = torch.where(tracks.misses == 0, memory.said[:, -1], added)
+        tracks = tracks._replace(existence=tracks.existence - added + later)
+        told = told._replace(nis=gaussian_nis(told.nis, freedom, SIZE))
+        frame = Frame(stamp, tracks, self.confirmer(tracks), told, pose)
+        return CalibratedState(tracks, stamp, state.identity + len(born.identity), memory, later), frame
+
+    def _moved(self, state: CalibratedState, elapsed: float, kind: Tensor) -> Tracks:
+        """The tracks after a time, with the process noise that was said in place of the motion's own."""
+        moved = self.predictor(state.tracks, elapsed)
+        own = self.predictor.step(state.tracks.mean, elapsed)[1]
+        said = self.model.process(elapsed, kind, state.memory)
+        return moved._replace(covariance=moved.covariance + (said - own))
+
+    def _weighed(self, seen: Detections, matches: Matches, memory: Memory) -> Detections:
+        """The detections with the covariance that was said for the tracks that take them."""
+        if not len(matches.track):
+            return seen
+        rows, mine = matches.detection, Memory(None, memory.said[matches.track], memory.level[matches.track])
+        deviation = self._noise.deviation(seen.boxes[rows], seen.odds[rows])
+        kind = torch.full_like(rows, self._number)
+        said = self.model.sensor(deviation, seen.boxes[rows, 6], kind, mine)
+        return seen._replace(covariance=seen.covariance.index_copy(0, rows, said))
+
+    def _carried(self, state: CalibratedState, kept: Tensor, born: int) -> tuple[Memory, Tensor]:
+        """What is remembered of the tracks that stay, and nothing of the new ones behind them."""
+        if not born and bool(kept.all()):
+            return state.memory, state.added
+        new = self.model.init_state(born)
+        memory = Memory(*(_joined(old, fresh, kept) for old, fresh in zip(state.memory, new, strict=True)))
+        return memory, torch.cat([state.added[kept], state.added.new_zeros(born)])
+
+    def _shown(self, tracks: Tracks, seen: Detections, told: Told) -> Seen:
+        """What the model reads, a row a track: its innovation if it had one, else nothing."""
+        count, hit = len(tracks.identity), tracks.misses == 0
+        residual, nis = tracks.mean.new_zeros(count, SIZE), tracks.mean.new_zeros(count)
+        covariance = torch.eye(SIZE, dtype=residual.dtype).repeat(count, 1, 1)
+        boxes, odds = tracks.mean[:, :SIZE].clone(), torch.zeros_like(nis)
+        here = _places(tracks.detection, seen.row)
+        boxes[hit], odds[hit] = seen.boxes[here[hit]], seen.odds[here[hit]]
+        of_pair = _places(tracks.detection, told.row)
+        again = hit & (of_pair >= 0)
+        rows = of_pair[again]
+        residual[again], nis[again], covariance[again] = told.residual[rows], told.nis[rows], told.covariance[rows]
+        kind = torch.full((count,), self._number)
+        return Seen(residual, covariance, nis, boxes, odds, tracks.hits, kind)
+
+
+def _order(matches: Matches, told: Told, seen: Detections) -> Tensor:
+    """The track of each pair that the updater told of, shape (M,)."""
+    place = _places(told.row, seen.row[matches.detection])
+    return matches.track[place]
+
+
+def _places(rows: Tensor, among: Tensor) -> Tensor:
+    """Where each of `rows` (T,) stands among others (M,), -1 where nowhere."""
+    if not len(among):
+        return torch.full_like(rows, -1)
+    order = among.argsort()
+    place = torch.searchsorted(among[order], rows).clamp_max(len(among) - 1)
+    found = order[place]
+    return torch.where(among[found] == rows, found, -1)
+
+
+def _joined(old: State, new: State, kept: Tensor) -> State:
+    """Trees of tensors: the rows kept of one, those of another behind them."""
+    if old is None:
+        return None
+    if isinstance(old, Tensor):
+        return torch.cat([old[kept], new])
+    parts = [_joined(a, b, kept) for a, b in zip(old, new, strict=True)]
+    return type(old)(*parts) if hasattr(old, "_fields") else tuple(parts)

@@ -1,0 +1,119 @@
+"""A tracker whose noise a model sets: the same steps as the scan it was trained by, from a checkpoint too."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mambats.checkpoint import write_checkpoint
+from mambats.encoders import CausalEncoder
+from mambats.series import Recording
+from mambats.track import tell
+from mambats.track.kitti import to_kitti
+from mambats.track.learned import CalibratedTracker, InnovationNoise, NoiseTask, PathData
+from mambats.track.learned.labelled import Labelled
+from mambats.track.learned.paths import paths_of
+from mambats.track.learned.scan import follow
+from mambats.track.learned.student import gaussian_nis
+from mambats.track.learned.tracker import calibrated
+from tests.mambats.track.worlds import straight, tracker
+
+CLASSES = ("Car",)
+
+
+def wild(seed: int = 0) -> InnovationNoise:
+    """A model whose head says something."""
+    torch.manual_seed(seed)
+    made = InnovationNoise(CLASSES, CausalEncoder(InnovationNoise.channels_for(CLASSES), 8, 1))
+    torch.nn.init.normal_(made.head.weight, std=0.3)
+    made.score.copy_(torch.tensor([[1.0, 0.0]]))
+    return made
+
+
+def test_the_tracker_says_what_the_scan_said() -> None:
+    found, _ = straight(bodies=3, frames=12)
+    model, body = wild(), torch.arange(36) % 3
+    scanned = follow(model, paths_of([(0, Labelled(found, torch.ones(36).long(), body))], 12))
+    told = CalibratedTracker(tracker(20.0), model, "Car").run(found).consistency()
+    order = torch.argsort(body[told.row] * 100 + told.row)
+    expected = gaussian_nis(scanned.nis, scanned.freedom, 7)[scanned.innovation]
+    torch.testing.assert_close(told.nis[order], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_existence_is_the_scans_too() -> None:
+    found, _ = straight(bodies=1, frames=6)
+    model = wild(3)
+    scanned = follow(model, paths_of([(0, Labelled(found, torch.ones(6).long(), torch.zeros(6).long()))], 6))
+    model.lasting = tracker().updater.existence
+    scanned = follow(model, paths_of([(0, Labelled(found, torch.ones(6).long(), torch.zeros(6).long()))], 6))
+    history = CalibratedTracker(tracker(20.0), model, "Car").run(found)
+    torch.testing.assert_close(history.tracks.existence, scanned.logit[0].detach(), rtol=1e-4, atol=1e-4)
+
+
+def test_tracks_come_and_go_with_their_memories() -> None:
+    found, _ = straight(bodies=3, frames=30)
+    keep = (found.frames + torch.arange(90) % 3) % 7 > 1
+    history = CalibratedTracker(tracker(20.0), wild(), "Car").run(found.take(keep))
+    assert bool(history.tracks.covariance.isfinite().all())
+    assert bool((torch.linalg.eigvalsh(history.tracks.covariance) > 0).all())
+    assert bool(tell(history, found.take(keep), "fixed-lag").boxes.isfinite().all())
+    nothing = CalibratedTracker(tracker(20.0), wild(), "Car").run(found.take(torch.zeros(90).bool()))
+    assert not len(nothing.tracks.identity)
+
+
+def test_another_class_is_refused() -> None:
+    with pytest.raises(ValueError, match="learned for Car"):
+        CalibratedTracker(tracker(), wild(), "Tram")
+
+
+class Worlds:
+    """Recordings in KITTI's columns."""
+
+    name = "worlds"
+
+    def recordings(self) -> list[Recording]:
+        made = list[Recording]()
+        for seed in range(3):
+            found, _ = straight(bodies=4, frames=25, seed=seed)
+            labels = to_kitti(replace(found, identity=torch.arange(len(found.boxes)) % 4))
+            made.append(Recording(f"w{seed}", {}, ragged={"detections": to_kitti(found), "labels": labels}))
+        return made
+
+
+def test_fit_test_and_track_from_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lightning: Any = pytest.importorskip("lightning")
+    data = PathData(Worlds(), CLASSES, val=["w1"], test=["w2"], length=10, cells=400)
+    encoder = CausalEncoder(InnovationNoise.channels_for(CLASSES), 8, 1)
+    task = NoiseTask(InnovationNoise(CLASSES, encoder), tune=3)
+    report = task.report("learned", tmp_path)
+    trainer = lightning.Trainer(accelerator="cpu", max_epochs=2, logger=False, enable_checkpointing=False,
+                                enable_progress_bar=False, callbacks=[report])  # fmt: skip
+    trainer.fit(task, datamodule=data)
+    trainer.test(task, datamodule=data)
+    assert (tmp_path / "results.json").is_file() and "classical" in capsys.readouterr().out
+    checkpoint = {"state_dict": task.state_dict()}
+    task.on_save_checkpoint(checkpoint)
+    write_checkpoint(checkpoint, tmp_path / "best.ckpt")
+    found, _ = straight(bodies=3, frames=12)
+    own = CalibratedTracker(tracker(20.0), task.model, "Car").run(found)
+    again = calibrated(tracker(20.0), tmp_path / "best.ckpt", "Car").run(found)
+    torch.testing.assert_close(own.tracks.mean, again.tracks.mean, rtol=0, atol=0)
+
+
+@pytest.mark.slow
+def test_the_likelihood_fit_finds_the_noise() -> None:
+    from mambats.track.learned.task import tune
+
+    data = PathData(Worlds(), CLASSES, val=["w1"], test=["w2"], length=25, cells=400)
+    data.setup()
+    model = InnovationNoise(CLASSES)
+    with torch.no_grad():
+        before = follow(model, data.paths["test"])
+    tune(model, data.paths["train"], 400, 30, 0.05)
+    with torch.no_grad():
+        after = follow(model, data.paths["test"])
+    gained = after.log_likelihood[after.innovation].mean() - before.log_likelihood[before.innovation].mean()
+    assert float(gained) > 0.3
+    assert 0.75 < float(after.nis[after.innovation].mean()) / 7 < 1.3
