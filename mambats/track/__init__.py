@@ -7,14 +7,17 @@ from mambats.track.detector import BoxNoise, Detections, Detector, ScoreCalibrat
 from mambats.track.existence import Existence
 from mambats.track.history import Frame, History
 from mambats.track.initiator import Initiator
+from mambats.track.late import FrameArrival, LateFrames
 from mambats.track.life import ByExistence, ByHits, Confirmer, Deleter
 from mambats.track.motion import ConstantAcceleration, ConstantTurn, ConstantVelocity
 from mambats.track.objects import BOX, Objects
+from mambats.track.picture_box import PictureHeir, PictureSensor, PictureUpdater
 from mambats.track.predictor import Predictor
 from mambats.track.smoother import smoothed
 from mambats.track.telling import MODES, Mode, tell
 from mambats.track.tracker import Tracker, TrackerState
 from mambats.track.tracks import Tracks
+from mambats.track.two_sensors import run_pictured
 from mambats.track.updater import Told, Updater
 
 __all__ = [
@@ -38,16 +41,21 @@ __all__ = [
     "Detector",
     "Existence",
     "Frame",
+    "FrameArrival",
     "Greedy",
     "History",
     "Hungarian",
     "Initiator",
+    "LateFrames",
     "Mahalanobis",
     "Matches",
     "Mode",
     "Nearest",
     "Objects",
     "Overlap",
+    "PictureHeir",
+    "PictureSensor",
+    "PictureUpdater",
     "Predictor",
     "ScoreCalibration",
     "SinglePass",
@@ -56,6 +64,7 @@ __all__ = [
     "TrackerState",
     "Tracks",
     "Updater",
+    "run_pictured",
     "smoothed",
     "tell",
 ]

@@ -7,6 +7,7 @@ left out: boxes stand upright in both.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -55,6 +56,27 @@ def to_sensor(tracks: Objects, poses: Tensor) -> Objects:
 
 def _turn(poses: Tensor, size: int) -> Tensor:
     """Rotations (N, size, size) of a box's numbers by the headings of poses (N, 4)."""
-    made = torch.eye(size, dtype=poses.dtype).repeat(len(poses), 1, 1)
+    made = torch.eye(size, dtype=poses.dtype, device=poses.device).repeat(len(poses), 1, 1)
     made[:, :2, :2] = turns(poses[:, 3])
     return made
+
+
+class Turn(NamedTuple):
+    """How states in the world are seen by a sensor: matrix (n, n) times what is left without the offset (n,)."""
+
+    matrix: Tensor
+    offset: Tensor
+
+
+def sensor_turn(pose: Tensor | None, size: int) -> Turn:
+    """Return how a sensor at a pose (4,) sees states of `size` numbers; None stands at the origin.
+
+    States begin with a box; behind it come velocities, accelerations, three numbers each, of which x and y turn.
+    """
+    matrix, offset = torch.eye(size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
+    if pose is not None:
+        back = turns(pose[3].double()).mT
+        for at in (0, *range(7, size - 2, 3)):
+            matrix[at : at + 2, at : at + 2] = back
+        offset[:3], offset[6] = pose[:3], pose[3]
+    return Turn(matrix, offset)

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mambats.track import CameraEvidence, Objects
+from mambats.track import CameraEvidence, Objects, PictureUpdater, ScoreCalibration
 from mambats.track.objects import splits_of
 
 
@@ -46,3 +46,13 @@ def test_what_does_not_fit_is_named() -> None:
         model(LIDAR, CAMERA.between(0, 2))
     with pytest.raises(ValueError, match="no pixels or no scores"):
         model(LIDAR, replace(CAMERA, score=None))
+
+
+def test_what_only_the_camera_saw_stands_behind_the_detections_of_its_frame() -> None:
+    alone = PictureUpdater(ScoreCalibration(4.0, 0.0), [[0.0, 0.0]] * 4)
+    both = CameraEvidence(-0.1, 1.0, 2.0, -1.0, alone=alone)(LIDAR, CAMERA)
+    assert both.detections.splits.tolist() == [0, 2, 3, 5]
+    assert both.detections.boxes.isnan().all(-1).tolist() == [False, False, True, False, True]
+    assert both.detections.pixels[2].tolist() == [0.0, 0.0, 10.0, 10.0]
+    assert both.added.tolist() == pytest.approx([1.6, -1.4, 0.0, -1.4, 0.0])
+    assert both.detections.score.tolist() == [4.0, 4.0, 0.5, 4.0, 0.5]
