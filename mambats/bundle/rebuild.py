@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from mambats.checkpoint import load_task, read_checkpoint
 from mambats.forecast.model import Forecaster
 from mambats.recipe import RecipeError, rebuild
 from mambats.scale import Scaler
+from mambats.streaming.engine import Engine
 from mambats.streaming.engines.facts import fingerprint
 from mambats.streaming.engines.forecast import ForecastEngine
 from mambats.streaming.engines.torch_core import TorchCore
@@ -37,8 +39,8 @@ def flat_of(checkpoint: str | Path) -> FlatForecaster:
     model: Any = getattr(task, "model", None)
     if not isinstance(model, Forecaster):
         raise BundleForeignError(
-            f"{checkpoint}: holds a {type(task).__name__}; forecasters that stream can be run and exported. "
-            "Give the checkpoint of one."
+            f"{checkpoint}: holds a {type(task).__name__}; forecasters that stream can be exported, they and "
+            "navigators run. Give the checkpoint of one."
         )
     return FlatForecaster.of(task, read_checkpoint(checkpoint))
 
@@ -50,8 +52,28 @@ def arrays_of(model: FlatForecaster) -> dict[str, npt.NDArray[Any]]:
 
 
 def checkpoint_engine(checkpoint: str | Path) -> ForecastEngine:
-    """Open a checkpoint for streaming; errors as `flat_of`."""
+    """Open a forecaster's checkpoint for streaming; errors as `flat_of`."""
     return torch_engine(flat_of(checkpoint))
+
+
+def any_engine(checkpoint: str | Path, start: Sequence[float] | None = None) -> Engine:
+    """Open any checkpoint that can stream: of a forecaster, or of a navigator.
+
+    Args:
+        checkpoint: From `mambats fit`.
+        start: Where a navigator's run starts, see `NavigatorEngine`.
+
+    Raises:
+        CheckpointError: One of its kinds.
+        BundleForeignError: If it holds another task.
+        ValueError: If the start is none.
+    """
+    task = load_task(checkpoint)
+    if type(getattr(task, "model", None)).__name__ != "Navigator":
+        return checkpoint_engine(checkpoint)
+    from mambats.streaming.engines.navigator import NavigatorEngine
+
+    return NavigatorEngine(task.model, start)
 
 
 def torch_engine(model: FlatForecaster) -> ForecastEngine:

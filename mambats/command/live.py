@@ -169,6 +169,8 @@ class Live:
 
     def _write(self, answers: list[Answer], microseconds: float) -> None:
         for answer in answers:
+            if not answer.outputs:
+                continue  # a moment of a model that answers at ticks
             self.sink.write(answer)
             self.watch.answer(answer, microseconds)
 

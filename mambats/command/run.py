@@ -12,10 +12,12 @@ from mambats.command.door import UsageError
 from mambats.command.live import Live, Watch
 from mambats.command.pace import Stop
 from mambats.command.sink import Sink
-from mambats.streaming import Gate, Policy, SnapshotRing, StreamRunner
+from mambats.streaming import ClockRule, Gate, Policy, SnapshotRing, StreamRunner
 from mambats.streaming.sources import SCHEMES, SourceOptions, open_source
 
 SECOND = 10**9
+#: A navigator is asked at every tick: a stamp further ahead than this is taken for a wrong clock, not for a long pause.
+AHEAD = 60 * SECOND
 
 
 class _Arguments(argparse.ArgumentParser):
@@ -81,6 +83,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--stream", action="append", default=[], metavar="NAME=TOPIC", help="which topic is which stream"
     )
+    parser.add_argument("--start", type=_numbers, help="where a navigator starts: px,py,pz,qx,qy,qz,qw,vx,vy,vz")
     parser.add_argument(
         "--bad_rows", choices=("stop", "skip"), default="stop", help="what to do with a row that cannot be used"
     )
@@ -97,17 +100,18 @@ def _engine(given: argparse.Namespace) -> Any:
             f"run: --engine {given.engine} runs bundles. First: mambats export --checkpoint "
             f"{given.checkpoint} --output BUNDLE"
         )
-    from mambats.bundle.rebuild import checkpoint_engine
+    from mambats.bundle.rebuild import any_engine
 
-    return checkpoint_engine(given.checkpoint)
+    return any_engine(given.checkpoint, given.start)
 
 
 def _policy(given: argparse.Namespace, engine: Any) -> Policy:
+    tick = getattr(engine, "tick_ns", None)
     # A row of a table where nothing was measured asks for a forecast all the same.
     gates = {name: Gate(asks=True, saturated=0) for name in engine.streams} if hasattr(engine, "facts") else {}
     return Policy(
         slop_ns=given.slop, wait_ns=given.wait, lateness_ns=given.lateness, queue_size=given.queue_size,
-        provisional=False, gates=gates,
+        provisional=False, gates=gates, tick_ns=tick, clock=ClockRule(ahead_ns=AHEAD) if tick else ClockRule(),
     )  # fmt: skip
 
 
@@ -121,6 +125,10 @@ def _pair(word: str) -> tuple[str, str]:
     if not (name and equals and topic):
         raise UsageError(f"run: --stream is {word!r}: need NAME=TOPIC, as imu=/imu/data.")
     return name, topic
+
+
+def _numbers(word: str) -> list[float]:
+    return [float(part) for part in word.split(",")]
 
 
 def _positive(word: str) -> float:

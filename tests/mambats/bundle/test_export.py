@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mambats.bundle import BundleError, ExportError, export as module, layout, read_bundle
+from mambats.bundle import BundleError, ExportError, layout, read_bundle
+from mambats.bundle import export as module
 from mambats.bundle.check import check_bundle
 from mambats.bundle.export import export
 from mambats.cli import main
