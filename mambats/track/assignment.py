@@ -6,6 +6,8 @@ a third of the time so.
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -84,10 +86,17 @@ class Hungarian(Assignment):
 
     def _solved(self, first: Rows, second: Rows, cost: Floats) -> Rows:
         """Return which pairs of arrays are chosen."""
+        if not _has_scipy():
+            return least_sums(*(torch.from_numpy(part) for part in (first, second, cost))).numpy()
         if len(cost) <= self.FEW:
             return least_sum(first, second, cost)
         parts = groups(first, second)
         return np.concatenate([part[least_sum(first[part], second[part], cost[part])] for part in parts])
+
+
+@functools.cache
+def _has_scipy() -> bool:
+    return importlib.util.find_spec("scipy") is not None
 
 
 def _like(chosen: Tensor, cost: Array) -> Array:
