@@ -154,3 +154,11 @@ def test_a_late_packet_may_break_up_a_moment_that_was_complete():
     runner = StreamRunner(Leaky(), Policy(slop_ns=5, lateness_ns=10))
     answers = [a for packet in given for a in runner.push(*packet)] + runner.flush()
     assert [(a.stamp_ns, a.streams) for a in answers if a.settled] == [(0, ("imu",)), (3, ("imu", "gnss"))]
+
+
+def test_a_moment_waits_for_the_slop_unless_it_is_complete():
+    runner = StreamRunner(Leaky(), Policy(slop_ns=5))
+    assert runner.push("imu", 0, [1, 2, 3]) == []
+    assert [a.streams for a in runner.push("gnss", 3, [1, 2])] == [("imu", "gnss")]
+    assert runner.push("imu", 10, [1, 2, 3])[0].settled
+    assert [a.streams for a in runner.push("imu", 14, [1, 2, 3])] == [("imu",)]

@@ -60,6 +60,14 @@ def test_a_stream_goes_on_from_a_snapshot_to_the_bit(rows):
     assert [a.silent for a in answers if a.settled] == [a.silent for a in unbroken if a.settled]
 
 
+def test_the_newest_packet_is_known_after_resuming():
+    runner, again = (StreamRunner(Leaky({"imu": 3})) for _ in range(2))
+    runner.push("imu", 5, [1, 2, 3])
+    again.load_state(decode(encode(runner.state()), "here"))
+    again.push("imu", 5, [1, 2, 3])
+    assert again.counters.total("duplicate") == 1
+
+
 def test_the_file_is_plain_safetensors():
     runner = middle()
     tensors = load(encode(runner.state()))
