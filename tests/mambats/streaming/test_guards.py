@@ -109,6 +109,13 @@ def test_range_saturation_and_stuck_values_are_masked_by_rule():  # fault 6
     assert runner.counters.total("used") == 14
 
 
+def test_a_value_that_is_missing_neither_ends_nor_lengthens_a_run():
+    runner = StreamRunner(Leaky({"imu": 3}), Policy(gates={"imu": Gate(high=8, stuck=4)}))
+    for at, value in enumerate([5, 5, math.nan, 5, 5, math.nan, 6, 8, 8, math.nan, 8]):
+        runner.push("imu", at, [value, at, at / 2])
+    assert runner.counters.masked["imu", "stuck"] == 1 and runner.counters.masked["imu", "saturated"] == 1
+
+
 def test_a_packet_without_a_believed_value_is_rejected_by_its_cause():
     runner = StreamRunner(Leaky({"imu": 3}), Policy(gates={"imu": Gate(high=1.0)}))
     assert not runner.push("imu", 0, [2, 3, 4])
