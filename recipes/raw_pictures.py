@@ -65,8 +65,8 @@ def frames() -> dict[str, SweepBatch]:
     names = {"Car": "car", "Van": "car", "Pedestrian": "pedestrian", "Cyclist": "cyclist"}
     lower = {"car": "car", "pedestrian": "pedestrian", "bicycle": "cyclist", "motorcycle": "cyclist"}
     size = (CAMERA.height, CAMERA.width)
-    kitti = RecordedSweeps(Upright(), names, picture=RecordedPicture("camera_2", size))
-    seat = Seat(-math.pi / 2, 255.0)
+    kitti = RecordedSweeps(Upright(), names, seat=Seat(near=2.5), picture=RecordedPicture("camera_2", size))
+    seat = Seat(-math.pi / 2, 255.0, near=2.5)
     nuscenes = RecordedSweeps(NuScenes(), lower, seat=seat, picture=RecordedPicture("camera_front", size))
     seen = LidarDrives(2, 1.0, HELD_SEED, lidar=Lidar(columns=360), camera=CAMERA).sweeps()
     made = {"kitti": kitti.sweeps().batch(torch.tensor([0])), "nuscenes": nuscenes.sweeps().batch(torch.tensor([0]))}

@@ -27,19 +27,21 @@ class Seat:
         turn: Of the sensor's x axis from straight ahead, rad, to the left: nuScenes's LiDAR looks to the right, -pi/2.
         bright: Intensity that counts as 1: 1 for KITTI, 255 for nuScenes.
         raised: Metres to lift everything by, where the sensor sits lower.
+        near: Metres around the sensor, along the ground, in which points are of its own body and left out.
 
     Raises:
-        DataError: If `bright` is not above 0.
+        DataError: If `bright` is not above 0, or `near` below 0.
     """
 
     turn: float = 0.0
     bright: float = 1.0
     raised: float = 0.0
+    near: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the brightness."""
-        if not self.bright > 0:
-            raise DataError(f"bright is {self.bright}: needed above 0.")
+        """Check the numbers."""
+        if not (self.bright > 0 and self.near >= 0):
+            raise DataError(f"bright is {self.bright}, near {self.near} m: needed above 0, and 0 or more.")
 
     def matrix(self) -> Tensor:
         """Return what takes points of the sensor to axes whose x points straight ahead, (4, 4) float64."""
@@ -132,7 +134,8 @@ class RecordedSweeps:
             place[:, 2] += self.seat.raised
             light = _columns(stream, row, ("intensity",), recording.name) if "intensity" in stream.channels else None
             light = torch.zeros(len(place), 1) if light is None else (light / self.seat.bright).clamp(0, 1)
-            made.append((torch.cat([place, light], 1).float(), self._boxes(boxes, stamp, recording.name), stamp))
+            other = place[:, :2].norm(dim=1) >= self.seat.near
+            made.append((torch.cat([place, light], 1).float()[other], self._boxes(boxes, stamp, recording.name), stamp))
         return made
 
     def _boxes(self, stream: RaggedStream | None, stamp: int, name: str) -> Tensor:

@@ -94,5 +94,9 @@ def test_cameras_that_are_not_there_are_refused():
         RecordedSweeps(Seen(), NAMES, picture=RecordedPicture("nose")).sweeps()
     with pytest.raises(DataError, match="at least one pixel"):
         RecordedPicture("eye", (0, 10))
+    assert RecordedSweeps(Two(), NAMES, seat=Seat(near=5.0)).sweeps().points.isfinite().all(-1).sum(1).tolist() == [
+        0,
+        2,
+    ]
     with pytest.raises(DataError, match="bright is 0"):
         Seat(bright=0)
