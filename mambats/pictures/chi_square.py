@@ -82,10 +82,10 @@ def _draw_histogram(axes: Any, values: Mapping[str, Numbers], law: _Law, name: s
     axes.plot(x, density, color="#000000", linewidth=1.8, zorder=4, label=f"chi-square of {law.degrees}")
     least = min(len(one) for one in values.values())
     edges = np.linspace(0, end, 1 + int(np.clip(1.5 * math.sqrt(least), 12, 45)))  # few values make coarse bins
-    top = float(density[x > end / 100].max())
+    top = law_top = float(density[x > end / 100].max())
     for number, (label, one) in enumerate(values.items()):
         counts = np.histogram(one, edges)[0] / len(one) / (edges[1] - edges[0])
-        top = max(top, float(counts.max()))
+        top = max(top, min(float(counts.max()), 2.5 * law_top))  # one far off must not press the law flat
         inside, beyond = ((one >= low) & (one <= high)).mean(), (one > end).mean()
         words = (
             f"{label}: mean/{law.degrees} = {one.mean() / law.degrees:.2f}, inside {inside:.1%}, {len(one):,} values"

@@ -56,7 +56,7 @@ def check_forecast(out, folder):
 
 
 def test_there_are_notebooks():
-    names = ["01_forecast", "02_recording", "03_fusion"]
+    names = ["01_forecast", "02_recording", "03_fusion", "04_track"]
     assert [path.stem for path in NOTEBOOKS] == names, "write a check for the new notebook"
 
 
@@ -114,6 +114,44 @@ def test_the_fusion_notebook_keeps_what_it_promises(tmp_path):
     assert float(stuck[0]) < 0.7 * float(stuck[1])
     # Under a minute on a quiet core; a busy machine may take three times that.
     assert number(r"done in (\d+) s", out) < 180
+
+
+def check_track(out, folder):
+    run = folder / "runs" / "04_track"
+    for name in (
+        "falsified.png",
+        "crossing_above.png",
+        "crossing_above.gif",
+        "crossing_timeline.png",
+        "crossing_nis.png",
+    ):
+        assert (run / name).stat().st_size > 10_000 and name in out
+    for kind in ("car", "pedestrian", "cyclist"):
+        online, late = (
+            number(rf"^{kind}, {mode} +(\S+) ", line(out, f"{kind}, {mode}")) for mode in ("online", "offline")
+        )
+        assert 0.5 < online <= late + 0.02
+    timid, stated, bold = (
+        number(r"NIS/7 +(\S+)", line(out, f"covariances {w}")) for w in ("ten times", "as", "a tenth")
+    )
+    assert timid < 0.3 < 0.7 < stated < 1.4 < bold
+
+
+def line(out, begin):
+    [found] = re.findall(rf"^{re.escape(begin)}.*$", out, re.MULTILINE)
+    return found
+
+
+def test_the_track_notebook_runs_from_top_to_bottom(tmp_path):
+    check_track(execute(NOTEBOOKS[3], tmp_path), tmp_path)
+
+
+@pytest.mark.slow
+def test_the_track_notebook_keeps_what_it_promises(tmp_path):
+    out = execute(NOTEBOOKS[3], tmp_path, quick=False)
+    check_track(out, tmp_path)
+    assert all(0.85 < float(found) < 1.15 for found in re.findall(r"N[IE][SE]E?S?/7 (\S+?), ", out))
+    assert number(r"done in (\d+) s", out) < 120  # 20 s on one quiet core
 
 
 @pytest.mark.slow
