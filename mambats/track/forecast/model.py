@@ -18,6 +18,7 @@ from mambats.track.forecast.own_motion import OwnMotion, own_motion
 PERIOD = 0.1  # seconds between frames that an encoder's gap of 1 stands for
 COURSE = 11  # numbers that say a mode's mean: two of the sensor's turn, four of arcs, five of what these leave over
 MOST = 3.0  # of logarithms of factors, and of a shear: float32 can still factor what comes of it
+FEW = 30.0  # bodies of a class that teach as much as nothing learned does
 CLOSE = 1e-3  # metres: no place is known better
 
 
@@ -53,6 +54,8 @@ class TrajectoryForecaster(nn.Module):
 
     factor: Tensor
     walk: Tensor
+    trust: Tensor
+    widths: Tensor
     time: Tensor
 
     def __init__(
@@ -82,22 +85,23 @@ class TrajectoryForecaster(nn.Module):
         nn.init.zeros_(self.head.bias)
         self.register_buffer("time", torch.tensor(self.horizons), persistent=False)
         self.register_buffer("factor", torch.ones(len(self.classes), steps))
-        with torch.no_grad():  # modes must differ to part: they begin as wide as one another is not
-            bias = self.head.bias.view(modes, -1)
-            widths = torch.linspace(-0.7, 0.7, modes) if modes > 1 else torch.zeros(1)
-            bias[:, COURSE : COURSE + 3 * steps].view(modes, steps, 3)[..., :2] = widths[:, None, None]
+        self.register_buffer("trust", torch.ones(len(self.classes)))
+        # Modes must differ to part: each begins as wide as no other.
+        widths = torch.linspace(-0.7, 0.7, modes) if modes > 1 else torch.zeros(1)
+        self.register_buffer("widths", widths[:, None, None] * torch.tensor([1.0, 1.0, 0.0]), persistent=False)
 
     def forward(self, batch: ForecastBatch) -> Forecast:
         """Return the forecasts (N, T, K, H) of a batch, each from what its track's past and present tell."""
         own = own_motion(batch)
         row = features(batch, own, len(self.classes))
         token, _ = self.encoder(row, batch.elapsed / PERIOD, mask=batch.seen)
-        return self.answer(batch, own, self.told(torch.cat([token, row], -1)))
+        return self.answer(batch, own, self.told(torch.cat([token, row], -1), batch.labels))
 
-    def told(self, token: Tensor) -> Told:
-        """Return what the head says of tokens with their rows."""
-        said = self.head(self.inner(token)).unflatten(-1, (self.modes, -1))
-        shape = said[..., COURSE:-1].unflatten(-1, (len(self.horizons), 3))
+    def told(self, token: Tensor, labels: Tensor) -> Told:
+        """Return what the head says of tokens (N, T, ...) with their rows, as far as their classes (N,) are trusted."""
+        said = self.head(self.inner(token)) * self.trust[labels][:, None, None]
+        said = said.unflatten(-1, (self.modes, -1))
+        shape = said[..., COURSE:-1].unflatten(-1, (len(self.horizons), 3)) + self.widths
         return Told(said[..., :COURSE], shape, said[..., -1])
 
     def answer(self, batch: ForecastBatch, own: OwnMotion, told: Told) -> Forecast:
@@ -127,12 +131,15 @@ class TrajectoryForecaster(nn.Module):
     def calibrate(self, batch: ForecastBatch) -> None:
         """Set the factors so that constant velocity is as far off as it says, in the median of every class.
 
-        Half of the squared errors in two numbers are below 1.386 covariances; the mean would be that of the worst.
+        Half of the squared errors in two numbers are below 1.386 covariances; the mean would be that of the worst. A
+        class is trusted with n / (n + 30) of what is learned, of n bodies: what 20 cyclists teach is mostly chance.
         """
         said, asked = self.plain(batch, scaled=False), batch.asked
         away = (batch.truth - said.mean[..., 0, :, :]).nan_to_num()
         square = (away[..., None, :] @ torch.linalg.solve(said.covariance[..., 0, :, :, :], away[..., None]))[..., 0, 0]
         for label in range(len(self.classes)):
+            bodies = float((asked.any(-1).any(-1) & (batch.labels == label)).sum())
+            self.trust[label] = bodies / (bodies + FEW)
             for step in range(len(self.horizons)):
                 rows = asked[..., step] & (batch.labels == label)[:, None]
                 if bool(rows.any()):

@@ -42,6 +42,17 @@ def test_calibration_makes_constant_velocity_right_in_the_median():
         assert 0.45 < float((square[..., 1][rows] < 1.386).double().mean()) < 0.55
 
 
+def test_a_class_of_few_bodies_is_hardly_changed_by_what_was_learned():
+    batch, model = a_batch(turn=0.2), forecaster()
+    model.calibrate(batch)
+    assert_close(model.trust, torch.full((2,), 3 / 33))
+    plain = model(batch).best
+    torch.nn.init.normal_(model.head.weight, std=0.3)
+    little = (model(batch).best - plain).norm(dim=-1).mean()
+    model.trust.fill_(1.0)
+    assert float((model(batch).best - plain).norm(dim=-1).mean()) > 5 * float(little) > 0
+
+
 def test_nothing_later_is_known_and_scenes_do_not_mix():
     batch, model = a_batch(0, 1), forecaster()
     torch.nn.init.normal_(model.head.weight, std=0.3)
@@ -93,6 +104,7 @@ def test_it_learns_and_stands_in_a_recipe():
     ahead = torch.stack([batch.mean[..., 6].cos(), batch.mean[..., 6].sin()], -1)[..., None, :]
     batch = batch._replace(truth=batch.truth + ahead * model.time.square()[:, None])
     model.calibrate(batch)
+    model.trust.fill_(1.0)
     optimiser, losses = torch.optim.Adam(model.parameters(), lr=0.01), []
     for _ in range(15):
         loss = forecast_loss(model(batch), batch.truth, batch.asked, model.time, 1.0)
