@@ -1,0 +1,134 @@
+"""How long a streaming forecaster's step takes by each engine, on one thread: torch eager, torch native, ONNX, native.
+
+    OMP_NUM_THREADS=1 python kernels/bench_stream.py --width 64 --layers 4 --output bench_stream.json
+
+A step is all that a stream pays for a row: clocks, scaling, running mean, encoder, head, units. Times are processor
+time of the thread a call, so that neighbours on a busy machine count as little as they can; the best of five windows
+by its median. All engines take turns within one run, and the ratio is to torch's own operations (`eager`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mambats.bundle.flat import FlatForecaster
+from mambats.bundle.graph import step_graph
+from mambats.bundle.native import layers_of
+from mambats.bundle.rebuild import arrays_of, torch_engine
+from mambats.encoders import CausalEncoder
+from mambats.forecast import DirectHead, Forecaster
+from mambats.forecast.task import ForecastTask
+from mambats.scale import RunningNorm
+from mambats.streaming import Policy, StreamRunner
+from mambats.streaming.engine import StepEvent
+from mambats.streaming.engines.forecast import ForecastEngine
+from mambats.streaming.engines.native_core import NativeCore
+from mambats.streaming.engines.onnx_core import OnnxCore
+from mambats_kernels.backend import use_backend
+
+SECOND = 10**9
+
+
+def forecaster(width: int, layers: int, horizon: int) -> FlatForecaster:
+    """Make a forecaster of one channel with random weights."""
+    torch.manual_seed(0)
+    model = Forecaster(CausalEncoder(1, width, layers), DirectHead(width, horizon), RunningNorm())
+    task = ForecastTask(model)
+    task.adopt(("x",), SECOND)
+    return FlatForecaster.of(task.eval(), {})
+
+
+def engines(model: FlatForecaster) -> dict[str, ForecastEngine]:
+    """Open every engine of a model."""
+    arrays = arrays_of(model)
+    weights = {name.removeprefix("weight."): v for name, v in arrays.items() if name.startswith("weight.")}
+    initial = {name: arrays[f"initial.{name}"] for name in model.names}
+    cores = {
+        "onnx": OnnxCore(initial, step_graph(model)),
+        "native": NativeCore(model.facts.plain(), layers_of(model), weights, initial),
+    }
+    made = {name: ForecastEngine(core, model.facts, name) for name, core in cores.items()}
+    return {"eager": torch_engine(model), "torch": torch_engine(model), **made}
+
+
+def stepper(engine: ForecastEngine, rows: int) -> Callable[[], None]:
+    """Return a function that takes one step with what the last one left."""
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((rows, 1)).astype(np.float32)
+    events = {"series": StepEvent(values, np.ones((rows, 1), np.bool_), np.ones(rows, np.bool_))}
+    elapsed, held = np.full(rows, SECOND, np.int64), [engine.init_state(rows)]
+
+    def step() -> None:
+        held[0] = engine.step(events, elapsed, held[0])[1]
+
+    return step
+
+
+def pusher(engine: ForecastEngine) -> Callable[[], None]:
+    """Return a function that pushes one packet through a whole runner: door, queue, gates, guards, step."""
+    runner, at = StreamRunner(engine, Policy(provisional=False)), [0]
+
+    def push() -> None:
+        at[0] += SECOND
+        runner.push("series", at[0], (0.5,))
+
+    return push
+
+
+def measure(call: Callable[[], None], calls: int) -> dict[str, float]:
+    """Return p50 and p99 in microseconds of processor time: of the best of five windows by its median."""
+    for _ in range(20):
+        call()
+    windows = []
+    for _ in range(5):
+        taken = np.empty(calls)
+        for k in range(calls):
+            begun = time.thread_time_ns()
+            call()
+            taken[k] = time.thread_time_ns() - begun
+        windows.append(np.percentile(taken / 1e3, [50, 99]))
+    p50, p99 = min(windows, key=lambda window: window[0])
+    return {"p50_us": round(float(p50), 1), "p99_us": round(float(p99), 1)}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--horizon", type=int, default=24)
+    parser.add_argument("--rows", type=int, default=1)
+    parser.add_argument("--calls", type=int, default=400, help="of each window")
+    parser.add_argument("--output", type=Path)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    found = dict[str, dict[str, float]]()
+    for name, engine in engines(forecaster(given.width, given.layers, given.horizon)).items():
+        with use_backend("torch" if name == "eager" else None):
+            found[name] = measure(stepper(engine, given.rows), given.calls)
+            if given.rows == 1:
+                found[f"{name}, whole push"] = measure(pusher(engine), given.calls)
+    eager = found["eager"]["p50_us"]
+    load = os.getloadavg()[0]
+    print(f"{given.width} wide, {given.layers} layers, {given.rows} rows; {platform.machine()}, load {load:.1f}")
+    for name, numbers in found.items():
+        numbers["eager_ratio"] = round(eager / numbers["p50_us"], 1)
+        p50, p99, ratio = numbers["p50_us"], numbers["p99_us"], numbers["eager_ratio"]
+        print(f"{name:<20} p50 {p50:8.1f} us  p99 {p99:8.1f} us  {ratio:5.1f}x")
+    if given.output:
+        given.output.write_text(
+            json.dumps({"arguments": vars(given) | {"output": None}, "load": load, **found}, indent=2)
+        )
+
+
+if __name__ == "__main__":
+    main()
