@@ -47,8 +47,8 @@ class _Prefill(_Step):
         batch, facts = inputs[0].shape[1], self.model.facts
 
         def body(carry: list[Tensor], rows: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-            # A body may not hand on what it was given: every result is a copy.
-            return [v.clone() for v in self.one(rows, carry[1:])], rows[0].new_zeros(1)
+            # A body may not hand on what it was given, and must keep the layout: every result is a plain copy.
+            return [v.clone(memory_format=torch.contiguous_format) for v in self.one(rows, carry[1:])], rows[0].new_zeros(1)
 
         forecast = inputs[0].new_zeros((batch, *facts.shape))
         carry, _ = scan(body, [forecast, *state], list(inputs))

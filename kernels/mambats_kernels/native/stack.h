@@ -1,21 +1,7 @@
 // One token through a whole stack of gated state-space layers: what stays from step to step, and what changes. Everything is
 // float32 and contiguous; matrices are (out, in), row by row, read where they lie, so that new values are seen at once.
 #pragma once
-#include <stdint.h>
-
-struct MambatsLayer {
-    const float *norm, *in_proj, *conv_weight, *conv_bias, *x_proj, *dt_proj, *dt_bias, *A_log, *D, *out_proj;
-};
-
-struct MambatsStack {
-    int64_t batch, channels, width, layers, inner, states, taps, rank;  // taps 1: no convolution, its weights are null
-    int64_t hold, threads;
-    double eps;                            // of every norm
-    const float *embed, *embed_bias;       // (width, 2 channels + 1): values, which are missing, the gap's logarithm
-    const float *norm;                     // of the last token, or null
-    const struct MambatsLayer *layer;
-    float *derived;                        // what is computed of small weights, with copies of them
-};
+#include "mambats.h"
 
 // What changes from step to step. gap, observed and mask may be null: 1, all, all. Flags are bytes of 0 and 1.
 struct MambatsToken {
