@@ -110,7 +110,8 @@ def _columns(table: Tensor, heights: Tensor) -> Tensor:
             holder[some, end] = holder[some, before]
             some, end = some[before > 0], before[before > 0]
     made = torch.zeros(count, height + 1, dtype=torch.int64, device=table.device)
-    made.scatter_(1, holder, torch.arange(width + 1, device=table.device).expand(count, -1))
+    # Column 0 still names the row that looked last, which holds another now: on a GPU either could be written last.
+    made.scatter_(1, holder[:, 1:], torch.arange(1, width + 1, device=table.device).expand(count, -1))
     return made[:, 1:] - 1
 
 
