@@ -3,7 +3,9 @@
     python recipes/track_fit.py $MAMBATS_DATA/fusion/kitti_tracking --class Car
 
 Scores become log odds by logistic regression; the noise of boxes and of motion is what makes the innovations of a
-filter over each labelled body's detections likeliest (Mehra 1970). Prints YAML for recipes/track/.
+filter over each labelled body's detections likeliest (Mehra 1970). What the camera's boxes add is the difference of two
+logistic regressions, with them and without. Prints the numbers of recipes/track/ as JSON; a file that `--write` finds
+keeps the part that is not fitted (`--part noise` or `--part camera`).
 """
 
 from __future__ import annotations
@@ -17,16 +19,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mambats.formats.kitti import read_detections, read_tracks
+from mambats.formats.kitti import read_calibration, read_detections, read_detections_2d, read_tracks
 from mambats.track import BoxNoise, ConstantVelocity, Objects, ScoreCalibration
+from mambats.track.camera import partners
 from mambats.track.heading import turned_to
 from mambats.track.kitti import from_kitti
-from mambats.track.overlap import iou_3d
+from mambats.track.overlap import iou_2d, iou_3d
+from mambats.track.projection import picture_of, project
 from mambats_kernels.kalman import kalman_predict, kalman_update
 
 #: Labels that are neither right nor wrong for a class: KITTI's neighbours of it.
 NEUTRAL = {"Car": ("Van",), "Pedestrian": ("Person_sitting", "Person"), "Cyclist": ()}
 LENGTH = 30  # frames of a piece of a body's path
+PAIR = 0.4  # overlap in the picture of a detection and the camera's box of it: `least` of `CameraEvidence`
 OUTLIER = 30.0  # normalised innovation squared of seven numbers beyond which a pair is no pair
 
 
@@ -177,6 +182,92 @@ def fit(given: Paths, steps: int, rate: float = 0.05) -> Model:
     return model
 
 
+def logistic(features: Tensor, true: Tensor) -> Tensor:
+    """Return the weights (k,) of a logistic regression on features (N, k), by Newton's method."""
+    weights = features.new_zeros(features.shape[1])
+    ridge = 1e-3 * torch.eye(len(weights), dtype=features.dtype)  # classes may be separable
+    for _ in range(50):
+        chance = torch.sigmoid(features @ weights)
+        slope = features.T @ (true.to(features) - chance) - ridge @ weights
+        curve = (features * (chance * (1 - chance))[:, None]).T @ features + ridge
+        weights = weights + torch.linalg.solve(curve, slope)
+    return weights
+
+
+class Seen(NamedTuple):
+    """What the camera saw of a sequence, beside the detections in space and the labels.
+
+    Args:
+        features: Of each detection that says something: score, 1, whether the camera has it, its score there, (N, 4).
+        true: Whether a body was there, (N,) bool.
+        alone: Scores of the camera's boxes that nothing in space belongs to, (A,).
+        real: Whether each is a body's, (A,) bool.
+        edges: Of boxes on bodies: how far off, in pixels, from the projected label, (E, 4).
+        height: Of these boxes, pixels, (E,).
+    """
+
+    features: Tensor
+    true: Tensor
+    alone: Tensor
+    real: Tensor
+    edges: Tensor
+    height: Tensor
+
+
+def pictured(root: Path, kind: str, sequence: str, given: Labelled) -> Seen | None:
+    """Return what the camera saw of a sequence; None where it has no box of the class."""
+    found, path = given.detections, root / "det2d_rrc" / kind / f"{sequence}.txt"
+    camera = from_kitti(read_detections_2d({kind: path}, len(found))).of_class(kind)
+    truth = from_kitti(read_tracks(root / "label_02" / f"{sequence}.txt"))
+    if not len(camera.boxes) or found.pixels is None or found.score is None or camera.score is None:
+        return None
+    other = partners(found.pixels, camera.pixels, (found.splits, camera.splits), PAIR)
+    has, taken = other >= 0, other.clamp_min(0)
+    features = torch.stack([found.score, torch.ones_like(found.score), has.double(), has * camera.score[taken]], -1)
+    free = torch.ones(len(camera.score), dtype=torch.bool).index_fill(0, other[has], False)
+    body, says = bodies_of(camera, truth, kind)
+    own = body >= 0
+    projection = torch.from_numpy(read_calibration(root / "calib" / f"{sequence}.txt").projection(2))
+    drawn = project(truth.boxes[body[own]], projection, picture_of(found))
+    edges, height = camera.pixels[own] - drawn, (camera.pixels[:, 3] - camera.pixels[:, 1])[own]
+    fine = edges.isfinite().all(-1)
+    says &= free
+    return Seen(features[~given.neutral], (given.body >= 0)[~given.neutral], camera.score[says], own[says],
+                edges[fine], height[fine])  # fmt: skip
+
+
+def bodies_of(camera: Objects, truth: Objects, kind: str) -> tuple[Tensor, Tensor]:
+    """Return the label behind each of the camera's boxes, -1 for none, and whether it says anything, both (N,)."""
+    names = np.array(truth.classes)[truth.labels.numpy()]
+    body, says = torch.full((len(camera.boxes),), -1), torch.ones(len(camera.boxes), dtype=torch.bool)
+    for f in range(min(len(camera), len(truth))):
+        mine = np.arange(int(camera.splits[f]), int(camera.splits[f + 1]))
+        rows = np.arange(int(truth.splits[f]), int(truth.splits[f + 1]))
+        own = rows[names[rows] == kind]
+        says[mine] = ~_inside(camera, truth, mine, rows[np.isin(names[rows], ["DontCare", *NEUTRAL[kind]])])
+        if len(mine) and len(own):
+            overlap, best = iou_2d(camera.pixels[mine], truth.pixels[own]).max(-1)
+            body[mine] = torch.where(overlap >= 0.5, torch.from_numpy(own)[best], -1)
+    return body, says | (body >= 0)
+
+
+def evidence(seen: list[Seen]) -> dict[str, object]:
+    """Return the numbers of `CameraEvidence` and `PictureUpdater`."""
+    features, true = torch.cat([one.features for one in seen]), torch.cat([one.true for one in seen])
+    apart, joint = logistic(features[:, :2], true), logistic(features, true)
+    score, real = torch.cat([one.alone for one in seen]), torch.cat([one.real for one in seen])
+    alone = logistic(torch.stack([score, torch.ones_like(score)], -1), real)
+    height = torch.cat([one.height for one in seen]).clamp_min(1.0).log()
+    rows, off = torch.stack([torch.ones_like(height), height], -1), torch.cat([one.edges for one in seen]).abs()
+    # The mean of log |e| lies 0.635 below log of the standard deviation of a Gaussian e: far ones weigh little.
+    edges = torch.linalg.lstsq(rows, off.clamp_min(0.05).log()).solution + torch.tensor([[0.635], [0.0]]).double()
+    own, unseen, there, slope = (joint - torch.nn.functional.pad(apart, (0, 2))).tolist()
+    return {
+        "own": round(own, 3), "seen": round(unseen + there, 3), "slope": round(slope, 3), "unseen": round(unseen, 3),
+        "alone": [round(one, 3) for one in alone.tolist()], "edges": torch.round(edges.T, decimals=3).tolist(),
+    }  # fmt: skip
+
+
 def numbers(calibration: ScoreCalibration, model: Model) -> dict[str, object]:
     """Return what a recipe says."""
 
@@ -198,19 +289,30 @@ def main() -> None:
     parser.add_argument("root", type=Path)
     parser.add_argument("--class", dest="kind", default="Car")
     parser.add_argument("--without", default="", help="sequences left out, with commas between")
+    parser.add_argument("--each", action="store_true", help="leave out one sequence after another")
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--write", type=Path, help="folder for CLASS_without_SEQUENCE.json")
+    parser.add_argument("--part", choices=("noise", "camera"), help="fit this alone")
     given = parser.parse_args()
     names = sorted(path.stem for path in (given.root / "label_02").glob("*.txt") if path.stem not in given.without)
-    sequences = [labelled(given.root, given.kind, name) for name in names]
-    calibration = calibrate(sequences)
-    print(f"# {given.kind}: log odds = {calibration.slope:.3f} score {calibration.offset:+.3f}", flush=True)
-    model = fit(paths(sequences, calibration), given.steps)
-    said = json.dumps(numbers(calibration, model))
-    print(said)
-    if given.write is not None:
-        given.write.mkdir(parents=True, exist_ok=True)
-        (given.write / f"{given.kind}_without_{given.without or 'none'}.json").write_text(said)
+    known = {name: labelled(given.root, given.kind, name) for name in names}
+    camera = {}
+    if given.part != "noise" and (given.root / "det2d_rrc" / given.kind).is_dir():
+        camera = {name: pictured(given.root, given.kind, name, one) for name, one in known.items()}
+    for left in names if given.each else [given.without]:
+        path = None if given.write is None else given.write / f"{given.kind}_without_{left or 'none'}.json"
+        said = json.loads(path.read_text()) if path is not None and path.is_file() else {}
+        kept = [one for name, one in known.items() if name != left]
+        if given.part != "camera":
+            calibration = calibrate(kept)
+            print(f"# {given.kind}: log odds = {calibration.slope:.3f} score {calibration.offset:+.3f}", flush=True)
+            said |= numbers(calibration, fit(paths(kept, calibration), given.steps))
+        if camera:
+            said["camera"] = evidence([one for name, one in camera.items() if one is not None and name != left])
+        print(json.dumps(said), flush=True)
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(said))
 
 
 if __name__ == "__main__":

@@ -41,11 +41,13 @@ from mambats.track import (
     Initiator,
     Objects,
     Overlap,
+    PictureUpdater,
     Predictor,
     ScoreCalibration,
     SinglePass,
     Tracker,
     Updater,
+    run_pictured,
     tell,
 )
 from mambats.track.job import read_recipe
@@ -61,6 +63,9 @@ PUBLISHED = {
     "Pedestrian": (Overlap(-0.4), Greedy(), 1, 4, 2.683133),
     "Cyclist": (CentreDistance(2.0), Hungarian(), 3, 4, 3.645319),
 }
+IOUS = {"Car": (0.25, 0.5, 0.7), "Pedestrian": (0.25, 0.5), "Cyclist": (0.25, 0.5)}
+#: What `--camera` says of LiDAR.
+AWAY = {"on": "", "half": " (no LiDAR from half on)", "gaps": " (no LiDAR for 1 s of 5 s)"}
 BAND = (1.69, 16.01)  # 95 % of chi-square of seven numbers
 
 
@@ -72,6 +77,7 @@ class Sequence(NamedTuple):
     labels: Objects
     camera: Tensor
     added: Tensor | None = None
+    away: Tensor | None = None
 
 
 class Scored(NamedTuple):
@@ -145,55 +151,112 @@ def fitted(tracker: Tracker, kind: str, name: str, fits: Path | None) -> Tracker
     return tracker
 
 
-class Line(NamedTuple):
-    """A row of the table."""
+def weighed(joins: CameraEvidence, kind: str, name: str, fits: Path | None) -> CameraEvidence:
+    """Return what the camera's boxes are worth, as learned without a sequence where that is known."""
+    known: dict[str, Any] = {} if fits is None else json.loads((fits / f"{kind}_without_{name}.json").read_text())
+    if "camera" not in known:
+        return joins
+    told, alone = known["camera"], joins.alone
+    if alone is not None:
+        calibration = ScoreCalibration(*told["alone"])
+        alone = PictureUpdater(calibration, told["edges"], alone.least, alone.limit, alone.existence, alone.prior)
+    return CameraEvidence(*(told[n] for n in ("own", "seen", "slope", "unseen")), joins.least, alone, joins.heir)
 
-    name: str
-    tracks: list[Objects]
+
+class Followed(NamedTuple):
+    """What came of all sequences."""
+
+    histories: list[History]
     nis: Tensor
     speed: float
 
 
-def followed(sequences: list[Sequence], make: Callable[[str], Tracker]) -> tuple[list[History], Tensor, float]:
-    """Run a tracker a sequence; return histories, NIS of all updates, and frames a second of the process's time."""
+def followed(
+    sequences: list[Sequence], make: Callable[[str], Tracker], weigh: Callable[[str], CameraEvidence] | None = None
+) -> Followed:
+    """Run a tracker a sequence; frames a second are of the process's time."""
     histories, seconds = list[History](), 0.0
     for one in sequences:
         tracker = make(one.name)
         began = time.process_time()
-        histories.append(tracker.run(one.detections, added=one.added))
+        if weigh is None or one.added is None:
+            histories.append(tracker.run(one.detections, added=one.added))
+        else:
+            evidence, seen = weigh(one.name), one.detections
+            histories.append(run_pictured(tracker, evidence, seen, one.camera, added=one.added, silent=one.away))
         seconds += time.process_time() - began
     frames = sum(len(one.detections) for one in sequences)
-    return histories, torch.cat([history.consistency().nis for history in histories]), frames / seconds
+    return Followed(histories, torch.cat([history.consistency().nis for history in histories]), frames / seconds)
 
 
-def table(root: Path, kind: str, names: list[str], recipe: Path, fits: Path | None, camera: bool) -> None:
+class Line(NamedTuple):
+    """A row of the table: tracks that are told of, and all there are."""
+
+    name: str
+    told: list[Objects]
+    every: list[Objects]
+    run: Followed
+
+
+def ours(sequences: list[Sequence], run: Followed, sensors: str) -> list[Line]:
+    """Return our rows, one a mode."""
+    lines, both = list[Line](), list(zip(run.histories, sequences, strict=True))
+    for mode, label in (("online", "online"), ("fixed-lag", "fixed-lag (2 s)"), ("offline", "offline")):
+        told = [tell(h, one.detections, mode) for h, one in both]
+        every = [tell(h, one.detections, mode, confirmed=False) for h, one in both]
+        lines.append(Line(f"mambats, {sensors}, {label}", told, every, run))
+    return lines
+
+
+def table(root: Path, kind: str, names: list[str], recipe: Path, fits: Path | None, camera: str) -> None:
     """Print the rows of a class."""
     sequences = [read(root, kind, name) for name in names]
-    lines = list[Line]()
-    histories, nis, speed = followed(sequences, lambda _: published(kind))
-    least = PUBLISHED[kind][-1]
-    told = [above(h, one.detections, least) for h, one in zip(histories, sequences, strict=True)]
-    lines.append(Line("AB3DMOT's settings, online, whole-track threshold",
-                      told, nis, speed))  # fmt: skip
-    sensors = "LiDAR"
-    if camera and (joins := read_recipe(recipe).camera) is not None:
-        sequences, sensors = [joined(root, kind, one, joins) for one in sequences], "LiDAR + camera"
-    histories, nis, speed = followed(sequences, lambda name: fitted(read_recipe(recipe).tracker, kind, name, fits))
-    for mode, label in (("online", "online"), ("fixed-lag", "fixed-lag (2 s)"), ("offline", "offline")):
-        told = [tell(h, one.detections, mode) for h, one in zip(histories, sequences, strict=True)]
-        lines.append(Line(f"mambats, {sensors}, {label}", told, nis, speed))
+    run = followed(sequences, lambda _: published(kind))
+    both = list(zip(run.histories, sequences, strict=True))
+    told = [above(h, one.detections, PUBLISHED[kind][-1]) for h, one in both]
+    lines = [
+        Line("AB3DMOT's settings, online, whole-track threshold", told, [tell(h, s.detections) for h, s in both], run)
+    ]
+    joins, sensors = read_recipe(recipe).camera, "LiDAR"
+    weigh: Callable[[str], CameraEvidence] | None = None
+    if camera and joins is not None:
+        weigh, sensors = lambda name: weighed(joins, kind, name, fits), f"LiDAR + camera{AWAY[camera]}"
+        sequences = [joined(root, kind, cut(one, camera), weigh(one.name)) for one in sequences]
+    run = followed(sequences, lambda name: fitted(read_recipe(recipe).tracker, kind, name, fits), weigh)
+    lines += ours(sequences, run, sensors)
     print(f"\n{kind}, {len(names)} sequences" + (", leave-one-out" if fits else ", settings from all of them"))
-    print("| tracker | " + " | ".join(SHOWN) + " | NIS/7 | in 95 % band | frames/s |")
-    print("|---|" + "---:|" * (len(SHOWN) + 3))
+    ious = IOUS[kind]
+    heads = [*SHOWN, *(f"sAMOTA {iou:g}" for iou in ious), *(f"all {iou:g}" for iou in ious), "IDSW 3-D"]
+    print("| tracker | " + " | ".join(heads) + " | NIS/7 | in 95 % band | frames/s |")
+    print("|---|" + "---:|" * (len(heads) + 3))
     for line in lines:
-        seen = [in_picture(t, s.camera, picture_of(s.detections)) for t, s in zip(line.tracks, sequences, strict=True)]
-        scored = [Scored(s.name, s.labels, renamed(t, s.labels)) for t, s in zip(seen, sequences, strict=True)]
-        found = evaluate(scored, [kind])["TrackEval"][kind]
-        band = ((line.nis > BAND[0]) & (line.nis < BAND[1])).double().mean()
+        found = scores(kind, sequences, line.told)
         cells = [f"{found[n]:.0f}" if n in ("FP", "FN", "IDSW") else f"{100 * found[n]:.2f}" for n in SHOWN]
-        print(
-            f"| {line.name} | " + " | ".join(cells) + f" | {line.nis.mean() / 7:.2f} | {band:.1%} | {line.speed:,.0f} |"
-        )
+        solid = [scores(kind, sequences, line.told, iou) for iou in ious]
+        every = [scores(kind, sequences, line.every, iou) for iou in ious]
+        cells += [f"{100 * one['sAMOTA']:.2f}" for one in (*solid, *every)] + [f"{solid[0]['IDSW']:.0f}"]
+        nis = line.run.nis
+        band = ((nis > BAND[0]) & (nis < BAND[1])).double().mean()
+        cells += [f"{nis.mean() / 7:.2f}", f"{band:.1%}", f"{line.run.speed:,.0f}"]
+        print(f"| {line.name} | " + " | ".join(cells) + " |", flush=True)
+
+
+def scores(kind: str, sequences: list[Sequence], tracks: list[Objects], iou: float | None = None) -> dict[str, float]:
+    """Return TrackEval's scores in the picture, or AB3DMOT's in space at a least overlap."""
+    seen = [in_picture(t, s.camera, picture_of(s.detections)) for t, s in zip(tracks, sequences, strict=True)]
+    scored = [Scored(s.name, s.labels, renamed(t, s.labels)) for t, s in zip(seen, sequences, strict=True)]
+    if iou is None:
+        return evaluate(scored, [kind])["TrackEval"][kind]
+    return evaluate(scored, [kind], "iou_3d", iou)["AB3DMOT"][kind]
+
+
+def cut(one: Sequence, camera: str) -> Sequence:
+    """Return a sequence whose LiDAR is silent at times: in its second half, or for 1 s of every 5 s."""
+    at = torch.arange(len(one.detections))
+    if camera not in ("half", "gaps"):
+        return one
+    away = at >= len(at) // 2 if camera == "half" else at % 50 >= 40
+    return one._replace(detections=one.detections.take(~away[one.detections.frames]), away=away)
 
 
 def renamed(tracks: Objects, labels: Objects) -> Objects:
@@ -210,7 +273,14 @@ def main() -> None:
     parser.add_argument("root", type=Path)
     parser.add_argument("--class", dest="kinds", action="append", choices=CLASSES)
     parser.add_argument("--fits", type=Path)
-    parser.add_argument("--camera", action="store_true", help="join det2d_rrc, for ours")
+    parser.add_argument(
+        "--camera",
+        nargs="?",
+        const="on",
+        default="",
+        choices=list(AWAY),
+        help="join det2d_rrc, for ours; LiDAR may be off",
+    )
     parser.add_argument("--sequences", help="names with commas between; default: all that have labels")
     given = parser.parse_args()
     torch.set_num_threads(1)

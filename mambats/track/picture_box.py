@@ -168,7 +168,7 @@ class PictureUpdater:
 
 
 class PictureHeir:
-    """Gives what was just begun to a track that fell silent at the same place in the picture.
+    """Gives what was begun of late to an older track that fell silent at the same place in the picture.
 
     A detector's boxes jump in depth, where it sees little, and all at once where the sensor turns: in the picture they
     stay where they were. The track that a detection began there goes on with the silent one's identity and velocity.
@@ -177,10 +177,11 @@ class PictureHeir:
         least: Overlap of the new detection's pixels with the silent track's predicted box.
         depth: Share of its distance that the new one may be nearer or farther than the silent one.
         most: Seconds that the silent one may have been so.
+        hits: Detections that the new one may have taken.
     """
 
-    def __init__(self, least: float = 0.5, depth: float = 0.2, most: float = 0.5) -> None:
-        self.least, self.depth, self.most = least, depth, most
+    def __init__(self, least: float = 0.5, depth: float = 0.2, most: float = 0.5, hits: int = 5) -> None:
+        self.least, self.depth, self.most, self.hits = least, depth, most, hits
 
     def __call__(self, tracks: Tracks, pixels: Tensor, sensor: PictureSensor, pose: Tensor | None = None) -> Tracks:
         """Return the tracks, those that were begun again without their second identity.
@@ -191,7 +192,7 @@ class PictureHeir:
             sensor: Of the camera.
             pose: As of `PictureUpdater`.
         """
-        new = torch.nonzero((tracks.hits == 1) & (tracks.misses == 0))[:, 0]
+        new = torch.nonzero((tracks.hits <= self.hits) & (tracks.misses == 0))[:, 0]
         old = torch.nonzero((tracks.misses > 0) & (tracks.silent <= self.most) & (tracks.hits > 1))[:, 0]
         if not len(new) or not len(old):
             return tracks
@@ -200,20 +201,22 @@ class PictureHeir:
         overlap = iou_2d(sensor(mean[old]).nan_to_num(-1.0), pixels[tracks.detection[new]])
         away = mean[:, :2].norm(dim=-1)
         apart = (away[old][:, None] / away[new] - 1).abs()
-        pairs = np.nonzero(((overlap >= self.least) & (apart <= self.depth)).numpy())
+        older = tracks.identity[old][:, None] < tracks.identity[new]
+        pairs = np.nonzero(((overlap >= self.least) & (apart <= self.depth) & older).numpy())
         if not len(pairs[0]):
             return tracks
         chosen = Greedy()(pairs, -overlap.numpy()[pairs])
         heir, gone = old[torch.from_numpy(pairs[0][chosen])], new[torch.from_numpy(pairs[1][chosen])]
+        one, odds = torch.ones_like(gone), tracks.evidence[gone] / tracks.hits[gone]
         mean = torch.cat([tracks.mean[gone, :SEEN], tracks.mean[heir, SEEN:]], -1)
         passed = tracks._replace(
             mean=tracks.mean.index_copy(0, heir, mean),
             covariance=tracks.covariance.index_copy(0, heir, tracks.covariance[gone]),
-            existence=tracks.existence.index_add(0, heir, tracks.evidence[gone]),
-            hits=tracks.hits.index_add(0, heir, torch.ones_like(gone)),
+            existence=tracks.existence.index_add(0, heir, odds),
+            hits=tracks.hits.index_add(0, heir, one),
             silent=tracks.silent.index_fill(0, heir, 0.0),
             misses=tracks.misses.index_fill(0, heir, 0),
-            evidence=tracks.evidence.index_add(0, heir, tracks.evidence[gone]),
+            evidence=tracks.evidence.index_add(0, heir, odds),
             detection=tracks.detection.index_copy(0, heir, tracks.detection[gone]),
         )
         return passed.take(torch.ones(len(tracks.hits), dtype=torch.bool).index_fill(0, gone, False))

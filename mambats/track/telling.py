@@ -17,10 +17,16 @@ from mambats.track.smoother import smoothed
 from mambats.track.tracks import SEEN
 
 Mode = Literal["online", "fixed-lag", "offline"]
+#: Doubt that a track's score begins with, as if it had taken so many detections of log odds -1 before the first: one
+#: of a few lucky detections must not stand above one of many. Leave-one-out on KITTI by LiDAR online, sAMOTA of cars at
+#: IoU 0.25, 0.5, 0.7: 84.3, 84.2, 74.5 (the mean alone: 84.2, 84.0, 73.9), of pedestrians 58.5, 30.9 (56.9, 29.6).
+DOUBT = 3.0
 MODES: tuple[Mode, ...] = ("online", "fixed-lag", "offline")
 
 
-def tell(history: History, detections: Objects, mode: Mode = "online", lag: float = 2.0) -> Objects:
+def tell(
+    history: History, detections: Objects, mode: Mode = "online", lag: float = 2.0, *, confirmed: bool = True
+) -> Objects:
     """Return the tracks of a run as boxes of its frames, as the sensor sees them; velocities are those over ground.
 
     Online, a frame tells of what is confirmed at it, as filtered. With hindsight boxes are smoothed, and a frame tells
@@ -31,10 +37,12 @@ def tell(history: History, detections: Objects, mode: Mode = "online", lag: floa
         detections: That it ran on; they give pixels, and the name of the class.
         mode: What may be known: of the past, of `lag` seconds ahead, of all.
         lag: Seconds, for fixed-lag.
+        confirmed: Tell of tracks that the confirmer lets pass. Figures over all recalls (sAMOTA, AMOTA) want doubtful
+            ones too, and choose by score themselves: False tells of all, wherever they took a detection.
 
     Returns:
-        With identity, velocity, covariance, and as score the mean log odds of the track's detections so far. Pixels
-        are those of the detection taken, NaN in gaps.
+        With identity, velocity, covariance, and as score the mean log odds of the track's detections so far, beside
+        `DOUBT`. Pixels are those of the detection taken, NaN in gaps.
 
     Raises:
         ValueError: If the mode is unknown or the lag below 0.
@@ -42,11 +50,12 @@ def tell(history: History, detections: Objects, mode: Mode = "online", lag: floa
     if mode not in MODES or not lag >= 0:
         raise ValueError(f"mode is {mode!r}, lag {lag}: choose one of {', '.join(MODES)}, and a lag of 0 s or more.")
     tracks, last = history.tracks, torch.arange(len(history.frame))
-    state, shown = Gaussian(tracks.mean, tracks.covariance), history.shown
+    confirmed_now = history.shown if confirmed else tracks.misses == 0
+    state, shown = Gaussian(tracks.mean, tracks.covariance), confirmed_now
     if mode != "online":
         ahead = lag if mode == "fixed-lag" else math.inf
         state, last = smoothed(history, ahead), history.reach(ahead)
-        shown = _within(history.shown, last) & _within(tracks.misses == 0, last)
+        shown = _within(confirmed_now, last) & _within(tracks.misses == 0, last)
     rows = torch.nonzero(shown)[:, 0]
     rows = rows[torch.argsort(history.frame[rows], stable=True)]
     made = _objects(history, detections, rows, last[rows], Gaussian(state.mean[rows], state.covariance[rows]))
@@ -76,7 +85,7 @@ def _objects(history: History, detections: Objects, rows: Tensor, last: Tensor, 
         boxes=boxes,
         labels=label,
         classes=detections.classes,
-        score=tracks.evidence[last] / tracks.hits[last],
+        score=(tracks.evidence[last] - DOUBT) / (tracks.hits[last] + DOUBT),
         identity=tracks.identity[rows],
         pixels=None if pixels is None else pixels[source].where(taken[:, None], torch.nan),
         velocity=state.mean[:, SEEN : SEEN + 3],

@@ -67,11 +67,11 @@ def without(objects: Objects, begin: int, end: int) -> Objects:
 
 
 def test_the_slopes_of_the_projection_are_those_of_automatic_differentiation() -> None:
-    states = torch.nn.functional.pad(street()[2], (0, 3))
+    states = torch.nn.functional.pad(street()[2][::13], (0, 3))
     sensor = PictureSensor(CAMERA, PICTURE)
-    torch.testing.assert_close(
-        sensor.jacobian(states), super(PictureSensor, sensor).jacobian(states), atol=1e-4, rtol=1e-5
-    )
+    exact = torch.autograd.functional.jacobian(sensor, states)
+    same = torch.arange(len(states))
+    torch.testing.assert_close(sensor.jacobian(states), exact[same, :, same], atol=1e-4, rtol=1e-5)
 
 
 def test_a_track_lives_on_in_the_picture_where_space_is_silent() -> None:
