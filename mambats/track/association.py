@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mambats.track.affinity import Affinity
+from mambats.track.affinity import Affinity, CentreDistance, like
 from mambats.track.assignment import Assignment, Greedy, Hungarian, Nearest
 from mambats.track.detector import Detections
 from mambats.track.gate import Pairs, near
@@ -22,7 +22,7 @@ __all__ = ["Assignment", "Associator", "Cascade", "Greedy", "Hungarian", "Matche
 
 
 class Matches(NamedTuple):
-    """Pairs of rows: the k-th track took the k-th detection, both (M,) int64."""
+    """Pairs of rows, tracks rising: the k-th track took the k-th detection, both (M,) int64."""
 
     track: Tensor
     detection: Tensor
@@ -87,33 +87,29 @@ class Cascade(Associator):
         """Return who took what."""
         reach = max(one.affinity.reach for one in self.passes)
         pairs = first, second = near(tracks, detections, reach)
-        silent, odds = (_as(part, first) for part in (tracks.silent, detections.odds))
+        silent, odds = like(tracks.silent, first), like(detections.odds, first)
         waiting, free = silent == silent, odds == odds  # all of them
         costs, found = dict[tuple[object, ...], Array](), [rows_where(first < 0)]
-        for one in self.passes if len(first) else ():
+        for one in self.passes:
+            can = (waiting & (silent <= one.most))[first] & (free & (odds >= one.least))[second]
+            if not can.any():
+                continue
             name = one.affinity.settings()
             if name not in costs:
-                costs[name] = _as(_cost(one.affinity, tracks, detections, pairs, reach), first)
-            can = (waiting & (silent <= one.most))[first] & (free & (odds >= one.least))[second]
+                costs[name] = _cost(one.affinity, tracks, detections, pairs, reach)
             rows = rows_where(can & (costs[name] < math.inf))
             if len(rows):
                 chosen = rows[one.assignment((first[rows], second[rows]), costs[name][rows])]
                 waiting[first[chosen]] = free[second[chosen]] = False
                 found.append(chosen)
-        rows = torch.cat(found) if isinstance(first, Tensor) else np.concatenate(found)
+        rows = torch.cat(found).sort().values if isinstance(first, Tensor) else np.sort(np.concatenate(found))
         return Matches(torch.as_tensor(first[rows]), torch.as_tensor(second[rows]))
 
 
-def _as(part: Tensor, rows: Array) -> Array:
-    """Return a tensor as what rows are: an array beside arrays."""
-    return part if isinstance(rows, Tensor) else part.detach().numpy()
-
-
-def _cost(affinity: Affinity, tracks: Tracks, detections: Detections, pairs: Pairs, reach: float) -> Tensor:
+def _cost(affinity: Affinity, tracks: Tracks, detections: Detections, pairs: Pairs, reach: float) -> Array:
     """Return the costs of pairs that lie within `reach`, infinite where they are out of the affinity's own."""
-    first, second = (torch.as_tensor(rows) for rows in pairs)
-    cost = affinity(tracks, detections, (first, second))
-    if affinity.reach >= reach:
-        return cost
-    apart = tracks.mean[:, :2][first] - detections.boxes[:, :2][second]
-    return cost.masked_fill(apart.square().sum(-1) > affinity.reach**2, torch.inf)
+    cost = affinity(tracks, detections, pairs)
+    if affinity.reach < reach and not isinstance(affinity, CentreDistance):  # that has no other limit than its reach
+        apart = like(tracks.mean, cost)[pairs[0], :2] - like(detections.boxes, cost)[pairs[1], :2]
+        cost[(apart * apart).sum(-1) > affinity.reach**2] = math.inf
+    return cost

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import NamedTuple
 
 import torch
@@ -11,7 +12,6 @@ from torch import Tensor
 from mambats.track.association import Matches
 from mambats.track.detector import Detections
 from mambats.track.existence import Existence
-from mambats.track.heading import turned_to
 from mambats.track.tracks import SEEN, Tracks
 from mambats_kernels.kalman import kalman_update
 
@@ -62,32 +62,35 @@ class Updater:
         if not len(matches.track):
             return self.existence(tracks, detections, matches, elapsed), Told.nothing(tracks.mean)
         which = matches.of_tracks(len(tracks.identity))
-        hit = which >= 0
-        taken = detections.take(which.clamp_min(0))  # any one for those that took none: the mask keeps them as they are
-        boxes = taken.boxes.clone()
-        boxes[:, 6] = turned_to(boxes[:, 6], tracks.mean[:, 6])
-        made = kalman_update(tracks.mean, tracks.covariance, boxes, self._seen(tracks.mean), taken.covariance, mask=hit)
-        told = Told(made.residual[hit], made.innovation[hit], made.nis[hit], taken.row[hit])
-        if self.surprise is not None and bool((told.nis > self.surprise).any()):
-            doubt = (made.nis / self.surprise).clamp_min(1.0)[:, None, None]
-            raised = tracks.covariance * doubt
-            made = kalman_update(tracks.mean, raised, boxes, self._seen(tracks.mean), taken.covariance, mask=hit)
+        hit, which = which >= 0, which.clamp_min(0)
+        # Any detection for those that took none: the mask keeps them as they are.
+        boxes, noise = detections.boxes.index_select(0, which), detections.covariance.index_select(0, which)
+        boxes[:, 6] -= math.pi * torch.round((boxes[:, 6] - tracks.mean[:, 6]) / math.pi)  # as `turned_to`
+        seen = _seen(tracks.mean.shape[1], tracks.mean.device)
+        made = kalman_update(tracks.mean, tracks.covariance, boxes, seen, noise, mask=hit)
+        rows = matches.track
+        told = Told(
+            made.residual.index_select(0, rows),
+            made.innovation.index_select(0, rows),
+            made.nis.index_select(0, rows),
+            detections.row.index_select(0, matches.detection),
+        )
+        if self.surprise is not None and bool((made.nis > self.surprise).any()):  # of those that took none it is 0
+            raised = tracks.covariance * (made.nis / self.surprise).clamp_min(1.0)[:, None, None]
+            made = kalman_update(tracks.mean, raised, boxes, seen, noise, mask=hit)
         found = tracks._replace(
             mean=made.mean,
             covariance=made.covariance,
             hits=tracks.hits + hit,
             silent=tracks.silent.masked_fill(hit, 0.0),
             misses=tracks.misses.masked_fill(hit, 0),
-            evidence=tracks.evidence + taken.odds.masked_fill(~hit, 0.0),
-            detection=torch.where(hit, taken.row, tracks.detection),
+            evidence=tracks.evidence + hit * detections.odds.index_select(0, which),
+            detection=tracks.detection.index_copy(0, rows, told.row),
         )
         return self.existence(found, detections, matches, elapsed), told
 
-    @staticmethod
-    @functools.cache
-    def _eye(size: int, device: torch.device) -> Tensor:
-        return torch.eye(SEEN, size, dtype=torch.float64, device=device)
 
-    def _seen(self, mean: Tensor) -> Tensor:
-        """What a box shows of a state, shape (7, n)."""
-        return self._eye(mean.shape[1], mean.device)
+@functools.cache
+def _seen(size: int, device: torch.device) -> Tensor:
+    """What a box shows of a state, shape (7, n)."""
+    return torch.eye(SEEN, size, dtype=torch.float64, device=device)
