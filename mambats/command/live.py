@@ -83,6 +83,9 @@ class Watch:
         for part in (self.log, self.view):
             if part is not None:
                 part.counters(stamp_ns, table)
+        if self.view is not None:
+            arrays = ((name.removeprefix("state."), part) for name, part in runner.state().arrays.items())
+            self.view.state(stamp_ns, {name: part for name, part in arrays if part.dtype.kind == "f"})
 
     def close(self) -> None:
         """Close log and view."""

@@ -16,6 +16,8 @@ from mambats.pictures.rerun.shape import BRIGHT, GREY, Trails, balls, colour_of,
 Numbers = npt.NDArray[np.float64]
 #: Numbers of an output that get a curve; all of them are in the recording as a tensor.
 MOST_CURVES = 16
+WAY = 300  # places of a robot's way that are drawn behind it: half a minute of ten a second
+_POSE = ("position", "quaternion", "covariance")
 
 
 class StreamView:
@@ -69,7 +71,11 @@ class StreamView:
         self._recording.hold(path, stamp_ns, _flat(values))
 
     def output(self, stamp_ns: int, outputs: Mapping[str, npt.ArrayLike], row: int = 0) -> None:
-        """Show an answer: arrays of any shape by name; large ones as curves of their first numbers and as a tensor."""
+        """Show an answer: arrays of any shape by name; large ones as curves of their first numbers and as a tensor.
+
+        A navigator's answer (`position`, `quaternion` scalar last, `covariance` (9, 9) of rotation, velocity and
+        position) is shown in space, too: where the robot is and came from, where it looks, and its 95 % ellipsoid.
+        """
         for name, value in outputs.items():
             path, array = _path("outputs", name, row), np.asarray(value, dtype=np.float64)
             if self._skip(path):
@@ -77,6 +83,9 @@ class StreamView:
             self._recording.hold(path, stamp_ns, array.ravel()[:MOST_CURVES])
             if array.size > MOST_CURVES:
                 self._recording.log(f"tensors/{path}", stamp_ns, self._rr.Tensor(array))
+        if outputs.keys() >= set(_POSE):
+            position, quaternion, covariance = (np.asarray(outputs[name], dtype=np.float64) for name in _POSE)
+            self._pose(stamp_ns, position, quaternion, covariance, row)
 
     def gaussian(self, name: str, stamp_ns: int, mean: npt.ArrayLike, covariance: npt.ArrayLike, row: int = 0) -> None:
         """Show an estimate: curves with their 95 % band, and an ellipse in space where it has two or three numbers.
@@ -229,6 +238,20 @@ class StreamView:
     def __exit__(self, *_: object) -> None:
         """Close."""
         self.close()
+
+    def _pose(self, stamp_ns: int, position: Numbers, quaternion: Numbers, covariance: Numbers, row: int) -> None:
+        """Show a robot in space; a place that is not finite is not shown."""
+        if position.shape != (3,) or covariance.shape != (9, 9) or not np.isfinite(position).all():
+            return
+        self.gaussian("position", stamp_ns, position, covariance[6:, 6:], row)
+        x, y, z, w = quaternion
+        ahead = np.array([1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w)])
+        path, colour = f"scene/robot{row or ''}", rgb([colour_of(row)])
+        arrow = self._rr.Arrows3D(origins=[position], vectors=[ahead], colors=colour, radii=0.06)
+        self._recording.log(path, stamp_ns, arrow)
+        trails = self._trails.setdefault(path, Trails(WAY))
+        lines = trails.add(position[None], np.array([row]))
+        self._recording.log(f"{path}/way", stamp_ns, strips(self._rr, lines))
 
     def _skip(self, path: str) -> bool:
         """Say whether this row is one of those that are left out."""

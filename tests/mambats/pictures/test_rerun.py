@@ -81,6 +81,20 @@ def test_tracks_have_boxes_trails_ids_and_ellipsoids(file: Path):
     assert column(found["/pictures/camera/tracks"], "labels")[0] == ["a"]
 
 
+def test_a_navigators_answer_is_a_robot_in_space(file: Path):
+    turned = [0.0, 0.0, 0.5**0.5, 0.5**0.5]  # a quarter to the left
+    with StreamView(file) as view:
+        for k in range(4):
+            place = [k, 1.0, 0.0] if k < 3 else [np.nan] * 3
+            view.output(k * SECOND, {"position": place, "quaternion": turned, "covariance": np.eye(9)}, row=1)
+    found = read(file)
+    np.testing.assert_allclose(column(found["/scene/robot1"], "vectors")[0], [[0.0, 1.0, 0.0]], atol=1e-6)
+    ways = column(found["/scene/robot1/way"], "strips")
+    assert [len(line) for line in ways[2]] == [3] and len(ways) == 3
+    assert len(column(found["/scene/position1"], "half_sizes")) == 3
+    assert np.isnan(column(found["/outputs/position/robot_1"], "scalars")[3]).all()
+
+
 def test_dates_and_every(file: Path):
     with StreamView(file, every=10) as view:
         for k in range(95):
