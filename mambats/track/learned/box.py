@@ -75,8 +75,5 @@ class AspectNoise(BoxNoise):
 
     def __call__(self, boxes: Tensor, odds: Tensor) -> Tensor:
         """Return covariances (D, 7, 7) of the errors of boxes (D, 7) with log odds (D,)."""
-        return box_covariance(self.deviation(boxes, odds), self._root.to(boxes.device), boxes[:, 6])
-
-    def deviation(self, boxes: Tensor, odds: Tensor) -> Tensor:
-        """Return deviations (D, 7) along the boxes."""
-        return (box_features(boxes, odds) @ self._table.T.to(boxes.device)).exp()
+        deviation = (box_features(boxes, odds) @ self._table.T.to(boxes.device)).exp()
+        return box_covariance(deviation, self._root.to(boxes.device), boxes[:, 6])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mambats.protocols import Encoder, State
 from mambats.track.detector import ScoreCalibration
 from mambats.track.existence import Existence
-from mambats.track.learned.box import FEATURES, SIZE, box_covariance, box_features, correlation_root
+from mambats.track.learned.box import FEATURES, SIZE, box_covariance, correlation_root
 from mambats.track.motion import ConstantVelocity
 
 #: What a head says: factors on deviations of a box and on densities of motion, of freedom, and log odds.
@@ -42,19 +42,41 @@ class Seen(NamedTuple):
         residual: Measured less predicted, shape (T, 7); zeros where a track begins.
         covariance: Of it, shape (T, 7, 7).
         nis: Shape (T,).
-        boxes: Measured, shape (T, 7).
-        odds: Shape (T,).
+        yaw: Measured, shape (T,).
+        about: `box_features` of the detection, shape (T, 9).
         hits: Detections so far, this one among them, shape (T,).
-        kind: Class, shape (T,) int64.
     """
 
     residual: Tensor
     covariance: Tensor
     nis: Tensor
-    boxes: Tensor
-    odds: Tensor
+    yaw: Tensor
+    about: Tensor
     hits: Tensor
-    kind: Tensor
+
+
+class Settings(NamedTuple):
+    """The classical part of tracks, a row a track, or one row for tracks of one class.
+
+    Args:
+        weights: Of the logarithms of deviations over `FEATURES`, shape (T, 7, 9).
+        root: Cholesky factors of correlations, shape (T, 7, 7).
+        drive: Logarithms of densities, m/s^1.5 along three axes, and of the walks, shape (T, 7).
+        speed: Deviations of the first velocity, m/s, shape (T, 3).
+        freedom: Logarithm of the degrees beyond 2, shape (T,).
+        keeps: Share of the level that a period leaves, shape (T,).
+        gain: Shape (T,).
+        kinds: One of the class, else zero, shape (T, classes).
+    """
+
+    weights: Tensor
+    root: Tensor
+    drive: Tensor
+    speed: Tensor
+    freedom: Tensor
+    keeps: Tensor
+    gain: Tensor
+    kinds: Tensor
 
 
 class InnovationNoise(nn.Module):
@@ -135,18 +157,24 @@ class InnovationNoise(nn.Module):
         """Return the calibration of a class."""
         return ScoreCalibration(*self.score[kind].tolist())
 
-    def deviation(self, boxes: Tensor, odds: Tensor, kind: Tensor) -> Tensor:
-        """Return the classical deviations (P, ..., 7), along the boxes, of boxes (P, ..., 7) of classes (P,)."""
-        return torch.einsum("p...f,pkf->p...k", box_features(boxes, odds), self.base["weights"][kind]).exp()
+    def settings(self, kind: Tensor) -> Settings:
+        """Return the classical part of classes (T,) int64."""
+        base, kinds = self.base, torch.eye(len(self.classes), dtype=torch.float64, device=kind.device)
+        root, keeps = correlation_root(base["lower"])[kind], torch.sigmoid(base["keeps"])[kind]
+        speed, gain = base["speed"].exp()[kind], base["gain"].exp()[kind]
+        return Settings(
+            base["weights"][kind], root, base["drive"][kind], speed, base["freedom"][kind], keeps, gain, kinds[kind]
+        )
 
-    def sensor(self, deviation: Tensor, yaw: Tensor, kind: Tensor, memory: Memory) -> Tensor:
-        """Return covariances (T, 7, 7) of boxes at yaw (T,) whose deviations take the factors that were said."""
-        factor = (memory.said[:, :SIZE] + 0.5 * memory.level[:, None]).exp()
-        return box_covariance(deviation * factor, correlation_root(self.base["lower"])[kind], yaw)
+    def sensor(self, about: Tensor, yaw: Tensor, settings: Settings, memory: Memory) -> Tensor:
+        """Return covariances (T, 7, 7) of boxes at yaw (T,) that are `about` (T, 9), with the factors said."""
+        classical = (settings.weights @ about[..., None])[..., 0]
+        deviation = (classical + memory.said[:, :SIZE] + 0.5 * memory.level[:, None]).exp()
+        return box_covariance(deviation, settings.root, yaw)
 
-    def process(self, elapsed: float, kind: Tensor, memory: Memory) -> Tensor:
+    def process(self, elapsed: float, settings: Settings, memory: Memory) -> Tensor:
         """Return the covariances (T, 10, 10) that `elapsed` seconds add to states."""
-        log_density = self.base["drive"][kind] + memory.said[:, SIZE : 2 * SIZE] + 0.5 * memory.level[:, None]
+        log_density = settings.drive + memory.said[:, SIZE : 2 * SIZE] + 0.5 * memory.level[:, None]
         density = log_density.exp()[:, DRIVEN]
         return self._step(elapsed)[1] * density[:, :, None] * density[:, None, :]
 
@@ -162,9 +190,9 @@ class InnovationNoise(nn.Module):
             self._kept = (elapsed, self.score.device), made
         return self._kept[1]
 
-    def freedom(self, kind: Tensor, memory: Memory) -> Tensor:
+    def freedom(self, settings: Settings, memory: Memory) -> Tensor:
         """Return the degrees of freedom (T,) of the next innovation, 2.5 to 102."""
-        return 2 + (self.base["freedom"][kind] + memory.said[:, 2 * SIZE]).clamp(math.log(0.5), math.log(100)).exp()
+        return 2 + (settings.freedom + memory.said[:, 2 * SIZE]).clamp(math.log(0.5), math.log(100)).exp()
 
     def init_state(self, batch: int) -> Memory:
         """Return the memory of tracks that nothing was seen of."""
@@ -172,23 +200,23 @@ class InnovationNoise(nn.Module):
         nothing = self.score.new_zeros(batch, sum(SAID))
         return Memory(encoded, nothing, nothing[:, 0])
 
-    def step(self, seen: Seen, gap: float, mask: Tensor, memory: Memory) -> Memory:
+    def step(self, seen: Seen, gap: float, mask: Tensor, settings: Settings, memory: Memory) -> Memory:
         """Take a frame.
 
         Args:
             seen: A row a track; what stands in rows that took nothing does not count.
             gap: Since the frame before, periods.
             mask: Which tracks took a detection, shape (T,) bool.
+            settings: Of the tracks.
             memory: After the frame before.
         """
-        freedom = self.freedom(seen.kind, memory)
+        freedom = self.freedom(settings, memory)
         told = (freedom + SIZE) / (freedom - 2 + seen.nis) * seen.nis / SIZE - 1
-        keeps, gain = torch.sigmoid(self.base["keeps"][seen.kind]), self.base["gain"][seen.kind].exp()
-        news = torch.where(mask & (seen.hits > 1), gain * told.detach(), 0.0)
-        level = (keeps**gap * memory.level + news).clamp(-3.0, 3.0)
+        news = torch.where(mask & (seen.hits > 1), settings.gain * told.detach(), 0.0)
+        level = (settings.keeps**gap * memory.level + news).clamp(-3.0, 3.0)
         if self.encoder is None:
             return memory._replace(level=level)
-        rows = self.rows(seen).to(self.head.weight.dtype)
+        rows = self.rows(seen, settings).to(self.head.weight.dtype)
         gaps = torch.full_like(rows[:, 0], gap)
         token, encoded = self.encoder.step(rows, gaps, mask_t=mask, state=memory.encoded)
         wide = math.log(self.widest)
@@ -196,18 +224,15 @@ class InnovationNoise(nn.Module):
         said = torch.cat([wide * torch.tanh(said[:, :-1] / wide), said[:, -1:]], -1)
         return Memory(encoded, torch.where(mask[:, None], said, memory.said), level)
 
-    def rows(self, seen: Seen) -> Tensor:
+    def rows(self, seen: Seen, settings: Settings) -> Tensor:
         """Return what the encoder reads (T, channels), each number within about 5; no gradient goes through."""
-        residual, deviation = _along(seen.residual, seen.covariance, seen.boxes[:, 6])
+        residual, deviation = _along(seen.residual, seen.covariance, seen.yaw)
         level = 0.5 * (seen.nis / SIZE).clamp(1e-3, 1e6).log()
         first = (seen.hits <= 1).to(level)
-        about = box_features(seen.boxes, seen.odds)
-        rest = torch.stack(
-            [level * (1 - first), first, seen.hits.to(level).log1p() / 3, about[:, 1], seen.odds / 4, about[:, -2],
-             about[:, -1]], -1,
-        )  # fmt: skip
-        kinds = torch.nn.functional.one_hot(seen.kind, len(self.classes)).to(level)
-        made = torch.cat([torch.asinh(residual / deviation), rest, kinds], -1)
+        about = seen.about
+        rest = torch.stack([level * (1 - first), first, seen.hits.to(level).log1p() / 3, about[:, 1]], -1)
+        odds, kinds = about[:, 3:7].sum(-1, keepdim=True) / 4, settings.kinds.expand(len(rest), -1)
+        made = torch.cat([torch.asinh(residual / deviation), rest, odds, about[:, 7:], kinds], -1)
         return torch.where(made.isfinite(), made, 0.0).detach()
 
 

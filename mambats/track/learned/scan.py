@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from mambats.track.heading import turned_to
-from mambats.track.learned.box import SIZE
-from mambats.track.learned.model import InnovationNoise, Memory, Seen
+from mambats.track.learned.box import SIZE, box_features
+from mambats.track.learned.model import InnovationNoise, Memory, Seen, Settings
 from mambats.track.learned.paths import Paths
 from mambats.track.learned.student import student_log_likelihood
 from mambats_kernels.kalman import kalman_predict, kalman_update
@@ -48,7 +48,7 @@ class _Now(NamedTuple):
 
 class _Given(NamedTuple):
     boxes: Tensor
-    deviation: Tensor
+    about: Tensor
     odds: Tensor
     there: Tensor
 
@@ -64,40 +64,43 @@ def follow(model: InnovationNoise, paths: Paths) -> Followed:
     """
     odds, seen = model.odds(paths.score, paths.kind[:, None].expand_as(paths.truth)), paths.seen
     boxes = torch.where(seen[..., None], paths.boxes, paths.boxes[:, :1])
-    deviation = model.deviation(boxes, odds, paths.kind)
-    now = _begun(model, boxes[:, 0], deviation[:, 0], odds[:, 0], paths.kind)
+    about, settings = box_features(boxes, odds), model.settings(paths.kind)
+    frames = [_Given(boxes[:, t], about[:, t], odds[:, t], seen[:, t]) for t in range(boxes.shape[1])]
+    now = _begun(model, frames[0], settings)
     nothing = torch.zeros_like(now.existence)
     made: list[tuple[Tensor, ...]] = [(nothing, nothing + 10, nothing, now.existence + now.memory.said[:, -1])]
-    for t in range(1, boxes.shape[1]):
-        now, told = _frame(model, now, _Given(boxes[:, t], deviation[:, t], odds[:, t], seen[:, t]), paths.kind)
+    for given in frames[1:]:
+        now, told = _frame(model, now, given, settings)
         made.append(told)
     columns = [torch.stack(part, 1) for part in zip(*made, strict=True)]
     innovation = seen.clone()
     innovation[:, 0] = False
-    return Followed(*columns[:3], innovation, columns[3])
+    return Followed(columns[0], columns[1], columns[2], innovation, columns[3])
 
 
-def _begun(model: InnovationNoise, boxes: Tensor, deviation: Tensor, odds: Tensor, kind: Tensor) -> _Now:
-    mean, memory = torch.nn.functional.pad(boxes, (0, STATES - SIZE)), model.init_state(len(boxes))
-    sensor = model.sensor(deviation, boxes[:, 6], kind, memory)
-    speed = torch.diag_embed((2 * model.base["speed"][kind]).exp())
+def _begun(model: InnovationNoise, given: _Given, settings: Settings) -> _Now:
+    boxes, about, odds, there = given
+    memory, nothing = model.init_state(len(boxes)), torch.zeros_like(boxes)
+    sensor = model.sensor(about, boxes[:, 6], settings, memory)
+    speed = torch.diag_embed(settings.speed.square())
     covariance = torch.nn.functional.pad(sensor, (0, 3, 0, 3)) + torch.nn.functional.pad(speed, (7, 0, 7, 0))
-    hits, nothing = torch.ones_like(kind), torch.zeros_like(boxes)
-    seen = Seen(nothing, sensor.detach(), nothing[:, 0], boxes, odds, hits, kind)
-    return _Now(mean, covariance, model.step(seen, 1.0, hits > 0, memory), odds - DOUBT, hits)
+    hits = there.long()
+    seen = Seen(nothing, sensor.detach(), nothing[:, 0], boxes[:, 6], about, hits)
+    memory = model.step(seen, 1.0, there, settings, memory)
+    return _Now(torch.nn.functional.pad(boxes, (0, STATES - SIZE)), covariance, memory, odds - DOUBT, hits)
 
 
-def _frame(model: InnovationNoise, now: _Now, given: _Given, kind: Tensor) -> tuple[_Now, tuple[Tensor, ...]]:
-    boxes, deviation, odds, there = given
-    motion, added = model.transition(model.period), model.process(model.period, kind, now.memory)
+def _frame(model: InnovationNoise, now: _Now, given: _Given, settings: Settings) -> tuple[_Now, tuple[Tensor, ...]]:
+    boxes, about, odds, there = given
+    motion, added = model.transition(model.period), model.process(model.period, settings, now.memory)
     mean, covariance = kalman_predict(now.mean, now.covariance, motion, added)
-    noise = model.sensor(deviation, boxes[:, 6], kind, now.memory)
+    noise = model.sensor(about, boxes[:, 6], settings, now.memory)
     value = torch.cat([boxes[:, :6], turned_to(boxes[:, 6], mean[:, 6].detach())[:, None]], -1)
     shown = torch.eye(SIZE, STATES, dtype=mean.dtype, device=mean.device)
     made = kalman_update(mean, covariance, value, shown, noise, mask=there)
     # A Gaussian's log density holds the determinant, which Student's needs.
     log_det = -2 * made.log_likelihood - made.nis - SIZE * math.log(2 * math.pi)
-    freedom = model.freedom(kind, now.memory)
+    freedom = model.freedom(settings, now.memory)
     likelihood = student_log_likelihood(made.nis, log_det, freedom, SIZE)
     state = made.mean, made.covariance
     if len(far := torch.nonzero(there & (made.nis.detach() > model.surprise))[:, 0]):
@@ -105,8 +108,8 @@ def _frame(model: InnovationNoise, now: _Now, given: _Given, kind: Tensor) -> tu
         again = kalman_update(mean[far], covariance[far] * doubt, value[far], shown, noise[far])
         state = state[0].index_copy(0, far, again.mean), state[1].index_copy(0, far, again.covariance)
     hits, existence = now.hits + there, _lasting(model, now.existence, odds, there)
-    seen = Seen(made.residual.detach(), made.innovation.detach(), made.nis.detach(), boxes, odds, hits, kind)
-    memory = model.step(seen, 1.0, there, now.memory)
+    seen = Seen(made.residual.detach(), made.innovation.detach(), made.nis.detach(), boxes[:, 6], about, hits)
+    memory = model.step(seen, 1.0, there, settings, now.memory)
     return _Now(*state, memory, existence, hits), (made.nis, freedom, likelihood, existence + memory.said[:, -1])
 
 

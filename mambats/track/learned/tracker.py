@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from mambats.track.detector import Detections, Detector
 from mambats.track.ego import to_world
 from mambats.track.history import Frame
 from mambats.track.initiator import Initiator
-from mambats.track.learned.box import SIZE, AspectNoise
+from mambats.track.learned.box import SIZE, AspectNoise, box_features
 from mambats.track.learned.model import InnovationNoise, Memory, Seen
 from mambats.track.learned.student import gaussian_nis
 from mambats.track.motion import ConstantVelocity
@@ -82,13 +82,14 @@ class CalibratedTracker(Tracker):
         if kind not in model.classes:
             raise ValueError(f"the noise was learned for {', '.join(model.classes)}, not for {kind!r}: train one.")
         self.tracker, self.model, self.kind = tracker, model.eval().requires_grad_(False), kind
-        self._number = model.classes.index(kind)
-        base = {name: one.detach()[self._number] for name, one in model.base.items()}
-        self._noise, own = AspectNoise(base["weights"].tolist(), base["lower"].tolist()), tracker.detector
+        number = model.classes.index(kind)
+        base = {name: one.detach()[number] for name, one in model.base.items()}
+        self._settings = model.settings(torch.tensor([number]))
+        noise, own = AspectNoise(base["weights"].tolist(), base["lower"].tolist()), tracker.detector
         walk = base["drive"].exp().tolist()
         start = tracker.initiator
         super().__init__(
-            Detector(self._noise, model.calibration(self._number), own.trust, own.least),
+            Detector(noise, model.calibration(number), own.trust, own.least),
             Predictor(ConstantVelocity(walk[:3], walk[3:])),
             tracker.associator,
             tracker.updater,
@@ -108,14 +109,14 @@ class CalibratedTracker(Tracker):
     ) -> tuple[CalibratedState, Frame]:
         """Take the detections of a frame; see `Tracker.step`."""
         elapsed = 0.0 if state.stamp is None else (stamp - state.stamp) / 1e9
-        kind = torch.full_like(state.tracks.identity, self._number)
         # Where are the known ones now, under the noise that was said of each, and where is what was seen?
-        expected = state.tracks if state.stamp is None else self._moved(state, elapsed, kind)
+        expected = state.tracks if state.stamp is None else self._moved(state, elapsed)
         expected = expected._replace(existence=expected.existence - state.added)
         seen = detections if pose is None else to_world(detections, pose.expand(len(detections.row), -1))
+        about = box_features(detections.boxes, detections.odds)
         # Which detection is of which, and what are they after it?
         matches = self.associator(expected, seen)
-        weighed = self._weighed(seen, matches, state.memory)
+        weighed = self._weighed(seen, about, matches, state.memory)
         known, told = self.updater(expected, weighed, matches, elapsed)
         known = known._replace(existence=known.existence + state.added)
         # Who goes, who comes?
@@ -124,70 +125,69 @@ class CalibratedTracker(Tracker):
         memory, added = self._carried(state, kept, len(born.identity))
         tracks = Tracks.joined([known.take(kept), born])
         # What does the frame tell of noise and of existence from here on?
-        shown = self._shown(tracks, seen, told)
-        freedom = self.model.freedom(kind, state.memory)[_order(matches, told, seen)]
-        memory = self.model.step(shown, max(elapsed, 1e-9) / self.model.period, tracks.misses == 0, memory)
-        later = torch.where(tracks.misses == 0, memory.said[:, -1], added)
+        shown, hit = _shown(tracks, seen, about, told), tracks.misses == 0
+        after = self.model.step(shown, max(elapsed, 1e-9) / self.model.period, hit, self._settings, memory)
+        later = torch.where(hit, after.said[:, -1], added)
         tracks = tracks._replace(existence=tracks.existence - added + later)
-        told = told._replace(nis=gaussian_nis(told.nis, freedom, SIZE))
-        frame = Frame(stamp, tracks, self.confirmer(tracks), told, pose)
-        return CalibratedState(tracks, stamp, state.identity + len(born.identity), memory, later), frame
+        frame = Frame(stamp, tracks, self.confirmer(tracks), self._equal(told, seen, matches, state.memory), pose)
+        return CalibratedState(tracks, stamp, state.identity + len(born.identity), after, later), frame
 
-    def _moved(self, state: CalibratedState, elapsed: float, kind: Tensor) -> Tracks:
+    def advance(self, *_: object, **__: object) -> NoReturn:
+        """Refuse: memories are of one scene.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError("a tracker with calibrated noise follows one scene: call `run` for each.")
+
+    def _moved(self, state: CalibratedState, elapsed: float) -> Tracks:
         """The tracks after a time, with the process noise that was said in place of the motion's own."""
         moved = self.predictor(state.tracks, elapsed)
         own = self.predictor.step(state.tracks.mean, elapsed)[1]
-        said = self.model.process(elapsed, kind, state.memory)
+        said = self.model.process(elapsed, self._settings, state.memory)
         return moved._replace(covariance=moved.covariance + (said - own))
 
-    def _weighed(self, seen: Detections, matches: Matches, memory: Memory) -> Detections:
+    def _weighed(self, seen: Detections, about: Tensor, matches: Matches, memory: Memory) -> Detections:
         """The detections with the covariance that was said for the tracks that take them."""
         if not len(matches.track):
             return seen
         rows, mine = matches.detection, Memory(None, memory.said[matches.track], memory.level[matches.track])
-        deviation = self._noise.deviation(seen.boxes[rows], seen.odds[rows])
-        kind = torch.full_like(rows, self._number)
-        said = self.model.sensor(deviation, seen.boxes[rows, 6], kind, mine)
+        said = self.model.sensor(about[rows], seen.boxes[rows, 6], self._settings, mine)
         return seen._replace(covariance=seen.covariance.index_copy(0, rows, said))
 
     def _carried(self, state: CalibratedState, kept: Tensor, born: int) -> tuple[Memory, Tensor]:
         """What is remembered of the tracks that stay, and nothing of the new ones behind them."""
         if not born and bool(kept.all()):
             return state.memory, state.added
-        new = self.model.init_state(born)
-        memory = Memory(*(_joined(old, fresh, kept) for old, fresh in zip(state.memory, new, strict=True)))
-        return memory, torch.cat([state.added[kept], state.added.new_zeros(born)])
+        rows, new = torch.nonzero(kept)[:, 0], self.model.init_state(born)
+        memory = Memory(*(_joined(old, fresh, rows) for old, fresh in zip(state.memory, new, strict=True)))
+        return memory, torch.cat([state.added[rows], state.added.new_zeros(born)])
 
-    def _shown(self, tracks: Tracks, seen: Detections, told: Told) -> Seen:
-        """What the model reads, a row a track: its innovation if it had one, else nothing."""
-        count, hit = len(tracks.identity), tracks.misses == 0
-        residual, nis = tracks.mean.new_zeros(count, SIZE), tracks.mean.new_zeros(count)
-        covariance = torch.eye(SIZE, dtype=residual.dtype).repeat(count, 1, 1)
-        boxes, odds = tracks.mean[:, :SIZE].clone(), torch.zeros_like(nis)
-        here = _places(tracks.detection, seen.row)
-        boxes[hit], odds[hit] = seen.boxes[here[hit]], seen.odds[here[hit]]
-        of_pair = _places(tracks.detection, told.row)
-        again = hit & (of_pair >= 0)
-        rows = of_pair[again]
-        residual[again], nis[again], covariance[again] = told.residual[rows], told.nis[rows], told.covariance[rows]
-        kind = torch.full((count,), self._number)
-        return Seen(residual, covariance, nis, boxes, odds, tracks.hits, kind)
+    def _equal(self, told: Told, seen: Detections, matches: Matches, memory: Memory) -> Told:
+        """What updates say, with NIS as chi-square has it."""
+        if not len(told.row):
+            return told
+        owner = torch.empty_like(seen.row).index_copy_(0, matches.detection, matches.track)
+        freedom = self.model.freedom(self._settings, memory)[owner[torch.searchsorted(seen.row, told.row)]]
+        return told._replace(nis=gaussian_nis(told.nis, freedom, SIZE))
 
 
-def _order(matches: Matches, told: Told, seen: Detections) -> Tensor:
-    """The track of each pair that the updater told of, shape (M,)."""
-    place = _places(told.row, seen.row[matches.detection])
-    return matches.track[place]
-
-
-def _places(rows: Tensor, among: Tensor) -> Tensor:
-    """Where each of `rows` (T,) stands among others (M,), -1 where nowhere."""
-    if not len(among):
-        return torch.full_like(rows, -1)
-    order = among.argsort()
-    place = torch.searchsorted(among[order], rows).clamp_max(len(among) - 1)
-    found = order[place]
-    return torch.where(among[found] == rows, found, -1)
+def _shown(tracks: Tracks, seen: Detections, about: Tensor, told: Told) -> Seen:
+    """What the model reads, a row a track: its innovation if it had one, else nothing."""
+    count, pairs = len(seen.row), len(told.row)
+    if not count:
+        nothing = tracks.mean.new_zeros(len(tracks.identity), SIZE)
+        one = torch.eye(SIZE, dtype=nothing.dtype).expand(len(nothing), -1, -1)
+        return Seen(nothing, one, nothing[:, 0], nothing[:, 0], about.new_zeros(len(nothing), 9), tracks.hits)
+    # Rows of detections rise, so that what a track took last is looked up among those of the frame.
+    here = torch.searchsorted(seen.row, tracks.detection).clamp_max_(count - 1)
+    of_pair = torch.full_like(seen.row, pairs)
+    of_pair[torch.searchsorted(seen.row, told.row)] = torch.arange(pairs)
+    pair = of_pair[here]
+    residual = torch.cat([told.residual, told.residual.new_zeros(1, SIZE)])[pair]
+    covariance = torch.cat([told.covariance, torch.eye(SIZE, dtype=residual.dtype)[None]])[pair]
+    nis = torch.cat([told.nis, told.nis.new_zeros(1)])[pair]
+    return Seen(residual, covariance, nis, seen.boxes[here, 6], about[here], tracks.hits)
 
 
 def _joined(old: State, new: State, kept: Tensor) -> State:
@@ -195,6 +195,6 @@ def _joined(old: State, new: State, kept: Tensor) -> State:
     if old is None:
         return None
     if isinstance(old, Tensor):
-        return torch.cat([old[kept], new])
+        return torch.cat([old.index_select(0, kept), new])
     parts = [_joined(a, b, kept) for a, b in zip(old, new, strict=True)]
     return type(old)(*parts) if hasattr(old, "_fields") else tuple(parts)

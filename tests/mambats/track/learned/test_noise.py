@@ -126,17 +126,17 @@ def test_before_training_the_encoder_changes_nothing_and_a_gap_is_a_gap() -> Non
 
 
 def test_the_level_follows_surprises_and_stays_bounded() -> None:
-    made = model(False)
-    memory, kind = made.init_state(1), torch.zeros(1, dtype=torch.int64)
-    wild = Seen(torch.zeros(1, 7).double(), torch.eye(7)[None].double(), torch.tensor([1e9]).double(), boxes(1),
-                torch.zeros(1).double(), torch.tensor([5]), kind)  # fmt: skip
-    made.requires_grad_(False)
+    made = model(False).requires_grad_(False)
+    memory, settings = made.init_state(1), made.settings(torch.zeros(1).long())
+    nothing = torch.zeros(1, 9).double()
+    wild = Seen(nothing[:, :7], torch.eye(7)[None].double(), torch.tensor([1e9]).double(), nothing[:, 0], nothing,
+                torch.tensor([5]))  # fmt: skip
     for _ in range(200):
-        memory = made.step(wild, 1.0, torch.tensor([True]), memory)
+        memory = made.step(wild, 1.0, torch.tensor([True]), settings, memory)
     assert 0.5 < float(memory.level) <= 3.0
-    assert bool(made.process(0.1, kind, memory).isfinite().all())
+    assert bool(made.process(0.1, settings, memory).isfinite().all())
     before = float(memory.level)
-    memory = made.step(wild, 20.0, torch.tensor([False]), memory)
+    memory = made.step(wild, 20.0, torch.tensor([False]), settings, memory)
     assert 0 <= float(memory.level) < before
 
 
