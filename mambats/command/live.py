@@ -43,7 +43,7 @@ class Watch:
         if given.log:
             from mambats.streaming.run_log import RunLog
 
-            log = RunLog(given.log, configuration)
+            log = RunLog(given.log, configuration, resume=given.snapshot is not None)
         if given.view:
             from mambats.pictures.rerun import StreamView
 
@@ -84,8 +84,10 @@ class Watch:
             if part is not None:
                 part.counters(stamp_ns, table)
         if self.view is not None:
-            arrays = ((name.removeprefix("state."), part) for name, part in runner.state().arrays.items())
-            self.view.state(stamp_ns, {name: part for name, part in arrays if part.dtype.kind == "f"})
+            arrays = {name: part for name, part in runner.state().arrays.items() if part.dtype.kind == "f"}
+            self.view.state(
+                stamp_ns, {k.removeprefix("state."): v for k, v in arrays.items() if k.startswith("state.")}
+            )
 
     def close(self) -> None:
         """Close log and view."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mambats.pictures.rerun.shape import BRIGHT, rgb, sensor
+from mambats.pictures.rerun.shape import BRIGHT, origin, rgb
 
 Numbers = npt.NDArray[np.float64]
 HELD = 512  # rows of numbers kept back until they are written together: 7 us a row in place of 100 (processor time)
@@ -132,7 +132,7 @@ class Recording:
         self._roots.append(root)
         if root == "scene":
             self._stream.log("scene", self.rerun.ViewCoordinates.FLU, static=True)  # forward, left, up
-            self._stream.log("scene/sensor", sensor(self.rerun), static=True)
+            self._stream.log("scene/origin", origin(self.rerun), static=True)
         windows = {name: getattr(self._blueprint, view) for name, view in _WINDOWS.items() if name in self._roots}
         space = [make(origin=name, name=name) for name, make in windows.items() if name in _SPACE]
         curves = [make(origin=name, name=name) for name, make in windows.items() if name not in _SPACE]

@@ -73,6 +73,6 @@ def strips(rerun: Any, lines: dict[int, Numbers]) -> Any:
     return rerun.LineStrips3D(list(lines.values()), colors=rgb(colour_of(i) for i in lines), radii=0.03)
 
 
-def sensor(rerun: Any) -> Any:
-    """Return an arrow of two metres from the origin ahead: the sensor."""
+def origin(rerun: Any) -> Any:
+    """Return an arrow of two metres from the origin ahead: there is the sensor, or the start of a world."""
     return rerun.Arrows3D(origins=[[0, 0, 0]], vectors=[[2.0, 0, 0]], colors=[[255, 255, 255]], radii=0.08)

@@ -17,6 +17,7 @@ Numbers = npt.NDArray[np.float64]
 #: Numbers of an output that get a curve; all of them are in the recording as a tensor.
 MOST_CURVES = 16
 WAY = 300  # places of a robot's way that are drawn behind it: half a minute of ten a second
+_SIZES = ("root mean square", "largest", "not finite")
 _POSE = ("position", "quaternion", "covariance")
 
 
@@ -76,14 +77,15 @@ class StreamView:
         A navigator's answer (`position`, `quaternion` scalar last, `covariance` (9, 9) of rotation, velocity and
         position) is shown in space, too: where the robot is and came from, where it looks, and its 95 % ellipsoid.
         """
+        pose = outputs.keys() >= set(_POSE)
         for name, value in outputs.items():
             path, array = _path("outputs", name, row), np.asarray(value, dtype=np.float64)
-            if self._skip(path):
+            if (pose and name == "covariance") or self._skip(path):
                 continue
             self._recording.hold(path, stamp_ns, array.ravel()[:MOST_CURVES])
             if array.size > MOST_CURVES:
                 self._recording.log(f"tensors/{path}", stamp_ns, self._rr.Tensor(array))
-        if outputs.keys() >= set(_POSE):
+        if pose:
             position, quaternion, covariance = (np.asarray(outputs[name], dtype=np.float64) for name in _POSE)
             self._pose(stamp_ns, position, quaternion, covariance, row)
 
@@ -124,7 +126,7 @@ class StreamView:
                 continue
             finite = array[np.isfinite(array)]
             mean, most = (np.sqrt(np.square(finite).mean()), np.abs(finite).max()) if finite.size else (np.nan, np.nan)
-            self._recording.style(path, ["root mean square", "largest", "not finite"], BRIGHT[:3])
+            self._recording.style(path, [f"{name}: {what}" for what in _SIZES], BRIGHT[:3])
             self._recording.hold(path, stamp_ns, np.array([mean, most, array.size - finite.size]))
 
     def tracks(
