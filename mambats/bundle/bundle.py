@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -129,3 +130,11 @@ def read_arrays(body: bytes, where: str) -> dict[str, npt.NDArray[Any]]:
         return {name: np.ascontiguousarray(array) for name, array in load(body).items()}
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise BundleDamagedError(f"{where}: is no safetensors file ({error}). Export again.") from error
+
+
+def write_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """Return arrays as the content of a safetensors file."""
+    from safetensors.numpy import save
+
+    # It takes the bytes of a turned array as they lie, in silence: what is read again would be another array.
+    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mambats import __version__
-from mambats.bundle.bundle import FORECASTER
+from mambats.bundle.bundle import FORECASTER, write_arrays
 from mambats.bundle.card import CardFacts, write_card
 from mambats.bundle.check import record
 from mambats.bundle.errors import BundleError, ExportError
@@ -105,8 +105,6 @@ def bundle_files(
         licence: Of the weights, for the card.
         purpose: Intended use, for the card.
     """
-    from safetensors.numpy import save
-
     facts, arrays = model.facts.plain(), arrays_of(model)
     entry = read_entry(read_checkpoint(checkpoint), checkpoint)
     config: dict[str, Any] = {
@@ -132,8 +130,8 @@ def bundle_files(
     return {
         CONFIG: json.dumps(config, indent=2).encode() + b"\n",
         CARD: write_card(name, config, card).encode(),
-        WEIGHTS: save(arrays),
-        CHECK: save(record(torch_engine(model))),
+        WEIGHTS: write_arrays(arrays),
+        CHECK: write_arrays(record(torch_engine(model))),
         **graphs,
     }
 

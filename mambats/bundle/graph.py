@@ -48,7 +48,9 @@ class _Prefill(_Step):
 
         def body(carry: list[Tensor], rows: list[Tensor]) -> tuple[list[Tensor], Tensor]:
             # A body may not hand on what it was given, and must keep the layout: every result is a plain copy.
-            return [v.clone(memory_format=torch.contiguous_format) for v in self.one(rows, carry[1:])], rows[0].new_zeros(1)
+            return [v.clone(memory_format=torch.contiguous_format) for v in self.one(rows, carry[1:])], rows[
+                0
+            ].new_zeros(1)
 
         forecast = inputs[0].new_zeros((batch, *facts.shape))
         carry, _ = scan(body, [forecast, *state], list(inputs))

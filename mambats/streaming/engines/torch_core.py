@@ -60,7 +60,7 @@ class TorchCore:
             given.get("future"),
             {name: torch.from_numpy(array) for name, array in state.items()},
         )
-        return forecast.numpy(), _arrays(after)
+        return forecast.contiguous().numpy(), _arrays(after)
 
     def read(self, feed: Mapping[str, npt.NDArray[Any]], state: State) -> tuple[npt.NDArray[np.float32], State]:
         """Take T > 0 rows; see `mambats.streaming.engines.forecast.Core.read`."""

@@ -19,6 +19,7 @@ from mambats.bundle import (
     layout,
     read_bundle,
 )
+from mambats.bundle.bundle import read_arrays, write_arrays
 from mambats.bundle.check import check_bundle
 from mambats.bundle.folder import manifest_of, read_files
 from mambats.streaming.engines.library import missing
@@ -149,3 +150,8 @@ def test_reading_and_running_load_nothing_heavy(bundle):
 def _seal(bundle, body):
     body = {name: value for name, value in body.items() if name != "sha256"}
     (bundle / layout.MANIFEST).write_text(json.dumps({**body, "sha256": folder._seal(body)}))
+
+
+def test_turned_arrays_are_written_as_they_are_read():
+    turned = np.arange(6.0).reshape(2, 3).T
+    assert np.array_equal(read_arrays(write_arrays({"turned": turned}), "there")["turned"], turned)
