@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -144,6 +145,8 @@ def _add_fit(page: Page, folder: Path) -> None:
     if (folder / "results.json").is_file():
         page.section("Results")
         page.text(table(read_results(folder / "results.json")))
+    if (folder / "metrics.csv").is_file() and not (folder / "pictures" / "training.png").is_file():
+        _add_training(page, folder / "metrics.csv")
     drawn = sorted(path for path in (folder / "pictures").rglob("*") if path.suffix.lower() in _PICTURES)
     left = _MOST
     if drawn:
@@ -158,6 +161,19 @@ def _add_fit(page: Page, folder: Path) -> None:
     if (folder / "config.yaml").is_file():
         page.section("Recipe")
         page.text((folder / "config.yaml").read_text(encoding="utf-8", errors="replace"))
+
+
+def _add_training(page: Page, metrics: Path) -> None:
+    """Draw the curves of a run that was not tested; a test draws them itself."""
+    from mambats.plots import draw_training
+
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            drawn = draw_training(metrics, Path(scratch) / "training.png").read_bytes()
+        except ValueError:
+            return  # stopped before its first step
+    page.section("Training")
+    page.picture(drawn, "metrics.csv")
 
 
 def _share(part: int, whole: int) -> str:

@@ -102,6 +102,10 @@ def test_a_trained_run_has_recipe_results_and_pictures(tmp_path: Path) -> None:
     words = "".join(read.words)
     assert "0.41" in words and "# <tag>" in words and "abc" not in words and "a<b>.png" in words
     assert len(read.sources) == 1
+    (run / "metrics.csv").write_text("step,train_loss,val_loss\n1,0.5,\n2,0.4,0.6\n")
+    assert len(Reader(page(run, tmp_path / "p.html")).sources) == 2
+    (run / "metrics.csv").write_text("step\n1\n")
+    assert len(Reader(page(run, tmp_path / "p.html")).sources) == 1
 
 
 @pytest.mark.parametrize("name", ["empty", "missing", "broken.json"])
