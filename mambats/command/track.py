@@ -30,7 +30,7 @@ def run(words: list[str], command: str) -> int:
 
     sources = Sources(given.detections, given.calibration, given.camera, given.poses)
     recipes = [read_recipe(path, given.checkpoint) for path in given.config]
-    job = Job(recipes, sources, given.mode, given.lag, given.pixels)
+    job = Job(recipes, sources, given.mode, given.lag, given.pixels, given.all_tracks)
     names, began = given.sequences.split(",") if given.sequences else sources.sequences(recipes), time.monotonic()
     _check_shown(names, given)
     made = [job.track(name) for name in names]  # all of it before anything is written: a fault leaves nothing behind
@@ -92,6 +92,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--pixels", choices=("detection", "projection"), default="detection",
         help="box in the picture: the detection's own where there is one (default), or the projected one",
+    )  # fmt: skip
+    parser.add_argument(
+        "--all-tracks", action="store_true",
+        help="write doubtful tracks too: for figures over all recalls (sAMOTA), which choose by score themselves",
     )  # fmt: skip
     parser.add_argument("--pictures", type=Path, help="folder for pictures: from above, moving, time line, NIS")
     parser.add_argument("--rerun", type=Path, help="FILE.rrd of one sequence, or a folder: recordings for Rerun")

@@ -16,6 +16,7 @@ from mambats.formats.kitti import read_calibration, read_detections, read_detect
 from mambats.recipe import RecipeError, load_recipe, rebuild
 from mambats.series import RaggedStream
 from mambats.track.camera import CameraEvidence
+from mambats.track.history import History
 from mambats.track.kitti import from_kitti, to_kitti
 from mambats.track.kitti_pose import read_planar_poses
 from mambats.track.objects import Objects
@@ -24,6 +25,7 @@ from mambats.track.pictures.scene import Scene, joined, scene_of
 from mambats.track.projection import in_picture, picture_of, project
 from mambats.track.telling import Mode, tell
 from mambats.track.tracker import Tracker
+from mambats.track.two_sensors import run_pictured
 
 #: Median overlap of detections' own pixels with their projected boxes below which the calibration is another's.
 SAME_CALIBRATION = 0.5
@@ -96,6 +98,7 @@ class Job:
         mode: What may be known of the future.
         lag: Seconds, of `fixed-lag`.
         pixels: `detection` takes the box in the picture of the detection behind a track where there is one.
+        every: Tell of doubtful tracks too, with their scores, see `tell`.
     """
 
     recipes: Sequence[Recipe]
@@ -103,6 +106,7 @@ class Job:
     mode: Mode = "online"
     lag: float = 2.0
     pixels: str = "detection"
+    every: bool = False
 
     @property
     def label(self) -> str:
@@ -130,8 +134,8 @@ class Job:
             if second is not None and recipe.camera is not None:
                 objects, added = recipe.camera(objects, _lasting(second, frames, name))
             began = time.process_time()
-            history = recipe.tracker.run(objects, poses, added)
-            made = tell(history, objects, self.mode, self.lag)
+            history = _followed(recipe, objects, camera, poses, added)
+            made = tell(history, objects, self.mode, self.lag, confirmed=not self.every)
             seconds += time.process_time() - began
             told.append(in_picture(made, camera, picture_of(objects), own=self.pixels == "detection"))
             scenes.append(scene_of(told[-1], objects, self.label, name=name, history=history))
@@ -183,7 +187,17 @@ def read_recipe(path: Path, checkpoint: Path | None = None) -> Recipe:
     camera = None if content.get("camera") is None else rebuild(content["camera"])
     if not isinstance(camera, CameraEvidence | None):
         raise RecipeError(f"{path}: `camera` is a {type(camera).__name__}, needed a mambats.track.CameraEvidence.")
+    if camera is not None and checkpoint is not None:
+        camera.alone = camera.heir = None  # what a learned tracker remembers of each track knows nothing of pictures
     return Recipe(content["class"], tracker, camera)
+
+
+def _followed(recipe: Recipe, objects: Objects, camera: Tensor, poses: Tensor | None, added: Tensor | None) -> History:
+    """Run a recipe's tracker, in the picture too where a camera looked and the recipe says what it is worth."""
+    evidence = recipe.camera
+    if added is None or evidence is None or (evidence.alone is None and evidence.heir is None):
+        return recipe.tracker.run(objects, poses, added)
+    return run_pictured(recipe.tracker, evidence, objects, camera, poses=poses, added=added)
 
 
 def _check_calibration(objects: Objects, camera: Tensor, path: Path) -> None:

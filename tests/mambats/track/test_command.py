@@ -143,3 +143,30 @@ def test_recipes_build(recipe: Path) -> None:
     from mambats.track.job import read_recipe
 
     assert read_recipe(recipe).kind.lower() in recipe.stem
+
+
+def test_doubtful_tracks_are_written_where_they_are_asked_for(folder: Path) -> None:
+    weak = [line.replace(",8.0,1.5,", ",2.0,1.5,") for line in lines()]
+    (folder / "det" / "Car" / "0000.txt").write_text("\n".join(weak) + "\n")
+    counts = []
+    for more in ((), ("--all-tracks",)):
+        assert track(folder, *more) == 0
+        counts.append(len(from_kitti(read_tracks(folder / "out" / "0000.txt", FRAMES)).boxes))
+    assert counts[0] < counts[1]
+
+
+def test_a_camera_keeps_a_track_where_lidar_falls_silent(folder: Path) -> None:
+    (folder / "cam" / "Car").mkdir(parents=True)
+    found = from_kitti(read_detections(folder / "det" / "Car" / "0000.txt", FRAMES))
+    rows = [
+        f"{f},{','.join(str(v) for v in p)},0.95"
+        for f, p in zip(found.frames.tolist(), found.pixels.tolist(), strict=True)
+    ]
+    (folder / "cam" / "Car" / "0000.txt").write_text("\n".join(rows) + "\n")
+    (folder / "det" / "Car" / "0000.txt").write_text(
+        "\n".join(line for line in lines() if int(line.split(",")[0]) < 12)
+    )
+    assert track(folder, "--camera", str(folder / "cam")) == 0
+    told = from_kitti(read_tracks(folder / "out" / "0000.txt", FRAMES))
+    assert told.splits.diff()[14:].tolist() == [2] * (FRAMES - 14)
+    assert set(told.identity.tolist()) == {0, 1}
