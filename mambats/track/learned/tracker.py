@@ -22,7 +22,7 @@ from mambats.track.motion import ConstantVelocity
 from mambats.track.predictor import Predictor
 from mambats.track.tracker import Tracker
 from mambats.track.tracks import Tracks
-from mambats.track.updater import Told
+from mambats.track.updater import Told, Updater
 
 
 def calibrated(tracker: Tracker, checkpoint: Path, kind: str) -> CalibratedTracker:
@@ -92,7 +92,8 @@ class CalibratedTracker(Tracker):
             Detector(noise, model.calibration(number), own.trust, own.least),
             Predictor(ConstantVelocity(walk[:3], walk[3:])),
             tracker.associator,
-            tracker.updater,
+            # What the encoder adds was learned beside this rule of existence, not beside the recipe's.
+            tracker.updater if model.encoder is None else Updater(model.lasting, model.surprise),
             Initiator(base["speed"].exp().tolist(), start.least, start.doubt),
             tracker.deleter,
             tracker.confirmer,

@@ -117,3 +117,17 @@ def test_the_likelihood_fit_finds_the_noise() -> None:
     gained = after.log_likelihood[after.innovation].mean() - before.log_likelihood[before.innovation].mean()
     assert float(gained) > 0.3
     assert 0.75 < float(after.nis[after.innovation].mean()) / 7 < 1.3
+
+
+def test_a_checkpoint_that_is_none_is_named(tmp_path: Path) -> None:
+    from mambats.recipe import RecipeError
+    from mambats.track.job import read_recipe
+
+    recipe = Path(__file__).parents[4] / "recipes" / "track" / "kitti_car.yaml"
+    with pytest.raises(RecipeError, match=r"none\.ckpt: there is no such checkpoint"):
+        read_recipe(recipe, tmp_path / "none.ckpt")
+
+
+def test_many_scenes_at_once_are_refused() -> None:
+    with pytest.raises(ValueError, match="one scene"):
+        CalibratedTracker(tracker(), wild(), "Car").advance()
