@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,16 +55,24 @@ class Bundle:
         """Open an engine.
 
         Args:
-            route: Who computes; None takes ONNX Runtime.
+            route: Who computes; None takes ONNX Runtime where it is installed, else the native library.
 
         Raises:
             ModuleNotFoundError: If what computes is not installed; says what to install.
             ValueError: If this model cannot take that route; says why.
         """
-        return ForecastEngine(self._core(route or "onnx"), self.facts, self.identity)
+        return ForecastEngine(self._core(route or self._route()), self.facts, self.identity)
+
+    def _route(self) -> Route:
+        there = STEP in self.graphs and importlib.util.find_spec("onnxruntime") is not None
+        return "native" if not there and self.config.get("layers") is not None else "onnx"
 
     def _core(self, route: Route) -> Core:
         if route == "torch":
+            if importlib.util.find_spec("torch") is None:
+                raise ModuleNotFoundError(
+                    "torch is not installed: pip install torch, or take the engine onnx or native."
+                )
             from mambats.bundle.rebuild import torch_core
 
             return torch_core(self)

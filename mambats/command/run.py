@@ -61,7 +61,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
         "--source", required=True, help=f"table (CSV, JSON lines), - for standard input, or {'|'.join(SCHEMES)}:PLACE"
     )
     parser.add_argument("--sink", default="-", help="file of answers, or - for standard output (default)")
-    parser.add_argument("--engine", choices=("onnx", "native", "torch"), help="default: onnx for a bundle")
+    parser.add_argument("--engine", choices=("onnx", "native", "torch"), help="default: onnx where it is there")
     parser.add_argument(
         "--speed", type=_positive, help="replay at so many times real time; default: as fast as it goes"
     )
@@ -85,7 +85,9 @@ def _parse(words: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--start", type=_numbers, help="where a navigator starts: px,py,pz,qx,qy,qz,qw,vx,vy,vz")
     parser.add_argument(
-        "--bad_rows", choices=("stop", "skip"), default="stop", help="what to do with a row that cannot be used"
+        "--bad_rows",
+        choices=("stop", "skip"),
+        help="what to do with a row that cannot be used (default: stop at a file's, skip a network's)",
     )
     return parser.parse_args(words)
 

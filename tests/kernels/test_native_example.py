@@ -30,11 +30,16 @@ def built(source, folder, *flags):
     return folder / "made"
 
 
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("example")
+    return built(ROOT / "kernels" / "example" / "step.cpp", folder, "-std=c++17", "-O1", "-Wall", "-Wextra")
+
+
 @pytest.mark.parametrize(("hold", "taps", "norm"), [(False, 4, True), (True, 1, False)])
-def test_the_example_gives_the_tokens_of_torch(tmp_path, hold, taps, norm):
+def test_the_example_gives_the_tokens_of_torch(program, tmp_path, hold, taps, norm):
     from safetensors.numpy import save_file
 
-    program = built(ROOT / "kernels" / "example" / "step.cpp", tmp_path, "-std=c++17", "-O1", "-Wall", "-Wextra")
     settings = MambaSettings(state_size=5, conv_width=taps, hold=hold)
     encoder = CausalEncoder(2, 8, 2, mixer=settings, final_norm=norm).eval().requires_grad_(False)
     weights = {f"weight.model.encoder.{name}": v.numpy() for name, v in encoder.state_dict().items()}

@@ -217,3 +217,31 @@ def test_asked_to_end_it_saves_and_leaves_in_good_order(bundle, tmp_path):
     assert "used 20" in told and len(list(snaps.glob("*.safetensors"))) == 1
     assert main([*words, "--source", str(tmp_path / "in.csv")]) == 0
     assert sink.read_text() == (tmp_path / "whole.csv").read_text()
+
+
+@pytest.mark.slow
+def test_killed_at_any_point_it_goes_on_without_gap_or_double(bundle, tmp_path):
+    """SIGKILL after random times, ten times over; the run that ends leaves what an unbroken one leaves, to the byte."""
+    source = write(tmp_path / "in.csv", lines(3000))
+    assert run(bundle, source, tmp_path / "whole.csv") == 0
+    sink, snaps = tmp_path / "out.csv", tmp_path / "snapshots"
+    words = ["run", "--bundle", str(bundle), "--engine", ENGINE, "--source", str(source), "--sink", str(sink)]
+    words += ["--snapshot", str(snaps), "--snapshot_every", "0.02"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    draw, killed = np.random.default_rng(0), 0
+    for _ in range(10):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mambats.cli", *words], stderr=subprocess.DEVNULL, env=environment
+        )
+        before = sink.stat().st_size if sink.is_file() else 0
+        for _ in range(3000):  # it has begun to write
+            if process.poll() is not None or (sink.is_file() and sink.stat().st_size > before):
+                break
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0, 0.2))
+        killed += process.poll() is None
+        process.kill()
+        process.wait()
+    assert killed >= 3
+    assert main(words) == 0
+    assert sink.read_bytes() == (tmp_path / "whole.csv").read_bytes()
