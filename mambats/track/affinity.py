@@ -36,7 +36,7 @@ class Affinity(ABC):
 
 def like(part: Tensor, rows: Array) -> Array:
     """Return a tensor as what rows are: an array beside arrays."""
-    return part if isinstance(rows, Tensor) else part.detach().numpy()
+    return part if isinstance(rows, Tensor) else part.numpy(force=part.requires_grad)
 
 
 class CentreDistance(Affinity):

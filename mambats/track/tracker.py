@@ -140,8 +140,12 @@ class Tracker:
             A history a sequence.
 
         Raises:
-            ValueError: As of `run`; or if some sequences have scores and others none.
+            ValueError: As of `run`; if some sequences have scores and others none; if there is not one of `poses` or
+                `added` a sequence.
         """
+        for name, given in (("poses", poses), ("added", added)):
+            if given is not None and len(given) != len(sequences):
+                raise ValueError(f"there are {len(sequences)} sequences and {len(given)} {name}: give one a sequence.")
         if not sequences:
             return []
         if type(self).step is not Tracker.step:  # a tracker with steps of its own: one by one

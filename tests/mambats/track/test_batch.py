@@ -15,6 +15,7 @@ from mambats.track import (
     Greedy,
     History,
     Hungarian,
+    Initiator,
     Mahalanobis,
     Objects,
     Predictor,
@@ -70,19 +71,18 @@ def trackers() -> list[Tracker]:
     )
     return [
         tracker(20.0, associator=cascade, deleter=Deleter(-3.0, 1.0, 8, 2.9, 60.0)),
-        tracker(predictor=Predictor(ConstantTurn([0.5, 0.5, 0.1], 0.3, [0.01] * 3))),
+        tracker(
+            predictor=Predictor(ConstantTurn([0.5, 0.5, 0.1], 0.3, [0.01] * 3)),
+            initiator=Initiator([10.0, 10.0, 1.0, 0.5], doubt=1.0),
+        ),
     ]
 
 
-@pytest.mark.parametrize("which", [0, 1])
-@pytest.mark.parametrize("posed", [False, True])
+@pytest.mark.parametrize(("which", "posed"), [(0, False), (0, True), (1, True)])
 def test_scenes_at_once_are_each_alone(which: int, posed: bool) -> None:
-    if which:
-        made = trackers()[1]
-        made.initiator = type(made.initiator)([10.0, 10.0, 1.0, 0.5], doubt=1.0)
-    else:
-        made = trackers()[0]
-    sequences = [crowd(seed, frames) for seed, frames in enumerate((12, 30, 1, 25))]
+    made = trackers()[which]
+    lengths = (3, 6, 1, 5) if which else (12, 30, 1, 25)  # a motion that is not linear takes its time
+    sequences = [crowd(seed, frames) for seed, frames in enumerate(lengths)]
     sequences.append(objects([torch.zeros(0, 7).double()] * 3))
     poses = None
     if posed:
@@ -104,6 +104,8 @@ def test_equal_gaps_are_one_step_and_nothing_is_nothing() -> None:
     for both, one, more in zip(made.run_many(sequences, added=added), sequences, added, strict=True):
         same(both, made.run(one, added=more))
     assert made.run_many([]) == []
+    with pytest.raises(ValueError, match="one a sequence"):
+        made.run_many(sequences, added=added[:2])
     with pytest.raises(ValueError, match="for all or for none"):
         made.run_many([sequences[0], replace(sequences[1], score=None)])
 
