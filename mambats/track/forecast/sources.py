@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -14,7 +14,6 @@ from mambats.formats.kitti import read_detections, read_tracks
 from mambats.track.forecast.labelled import LabelFilter
 from mambats.track.forecast.scene import Scene, joined, scene_of
 from mambats.track.kitti import from_kitti
-from mambats.track.objects import Objects
 from mambats.track.tracker import Tracker
 
 
@@ -99,16 +98,8 @@ class KittiTracks:
 class Worlds(Protocol):
     """A simulator of scenes: `mambats_datasets.synthetic.crossing.CrossingWorlds`."""
 
-    def batch(self, count: int, generator: torch.Generator) -> Drawn:
-        """Simulate scenes."""
-        ...
-
-
-class Drawn(Protocol):
-    """Simulated scenes."""
-
-    def objects(self, row: int) -> tuple[Objects, Objects]:
-        """Truth and detections of one scene."""
+    def batch(self, count: int, generator: torch.Generator) -> Any:
+        """Simulate scenes; what comes back gives truth and detections of a scene by `objects(row)`."""
         ...
 
 

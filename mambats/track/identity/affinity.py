@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mambats.track.affinity import Affinity
+from mambats.track.affinity import Affinity, like
 from mambats.track.detector import Detections
+from mambats.track.gate import Pairs
 from mambats.track.identity.embedder import IdentityEmbedder
+from mambats.track.matching import Array
 from mambats.track.tracks import Tracks
 
 
@@ -40,16 +42,17 @@ class IdentityAffinity(Affinity):
         self._means.clear()
         self._took.clear()
 
-    def __call__(self, tracks: Tracks, detections: Detections, pairs: tuple[Tensor, Tensor]) -> Tensor:
+    def __call__(self, tracks: Tracks, detections: Detections, pairs: Pairs) -> Array:
         """Return the cost (K,)."""
         cost = self.base(tracks, detections, pairs)
         if self._looks is None:
             raise ValueError("nothing was looked at: call look(features) before a sequence is tracked.")
         if self.weight == 0 or not len(cost):
             return cost
-        track = self._remembered(tracks, self._looks)[pairs[0]]
-        cosine = (track * self._looks[detections.row[pairs[1]]]).sum(-1)
-        return cost - 2 * self.weight * self.embedder.odds(cosine).to(cost)
+        first, second = (torch.as_tensor(rows) for rows in pairs)
+        looks = self._looks[detections.row[second]]
+        cosine = (self._remembered(tracks, self._looks)[first] * looks).sum(-1)
+        return cost - 2 * self.weight * like(self.embedder.odds(cosine).double(), cost)
 
     def _remembered(self, tracks: Tracks, looks: Tensor) -> Tensor:
         """How the tracks look (T, E): means over the detections they took."""
