@@ -40,15 +40,20 @@ class Door:
         """Return the packet with its values as float32.
 
         Raises:
-            PacketError: If stream or robot is unknown, the stamp no integer, or the values not C real numbers.
+            PacketError: If stream or robot is unknown, stamp or number no integer, or the values not C real numbers.
         """
-        stream, stamp, given, row, _ = packet
-        if stream not in self._streams:
+        stream, stamp, given, row, sequence = packet
+        if not isinstance(stream, str) or stream not in self._streams:
             raise PacketError(f"stream {stream!r} is unknown: the engine reads {', '.join(self._streams)}.")
         if not isinstance(row, (int, np.integer)) or not 0 <= row < self.rows:
             raise PacketError(f"{stream}: row {row!r} is unknown: the stream runs {self.rows} robots, from 0.")
         if not isinstance(stamp, (int, np.integer)) or not -_STAMPS < stamp < _STAMPS:
             raise PacketError(f"{stream}: stamp {stamp!r} is no time: give int nanoseconds within 146 years of 0.")
+        if sequence is not None and not isinstance(sequence, (int, np.integer)):
+            raise PacketError(
+                f"{stream}: the sender's number is {sequence!r}: give an int, or None where there is none."
+            )
+        packet = Packet(stream, int(stamp), given, int(row), None if sequence is None else int(sequence))
         rank, size = self._streams[stream]
         values = self._numbers(stream, given, size)
         square = float(np.vdot(values, values))

@@ -6,6 +6,7 @@ What is taken hangs on the packets held and on the watermark alone, not on the o
 from __future__ import annotations
 
 from bisect import insort
+from itertools import islice
 from operator import attrgetter
 from typing import Literal
 
@@ -172,7 +173,7 @@ class Timeline:
         asks = tick is not None and tick <= slop_ends
         limit = tick if asks and tick is not None else slop_ends
         records, ranks, closed = [first], {first.rank}, False
-        for record in self.pending[1:]:
+        for record in islice(self.pending, 1, None):
             if record.stamp > limit:
                 break
             if record.rank in ranks:

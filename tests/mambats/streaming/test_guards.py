@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mambats.streaming import Gate, PacketError, Policy, StreamRunner
 from mambats.streaming.chi_square import quantile
+from mambats.streaming.snapshot import decode, encode
 from tests.mambats.streaming.toy import MS, Leaky, packets, run, settled
 
 
@@ -196,6 +197,8 @@ def test_the_quantile_is_that_of_scipy(probability, degrees):
         (("imu", 0.5, [1.0, 2.0, 3.0]), "int nanoseconds"),
         (("imu", 2**63, [1.0, 2.0, 3.0]), "within 146 years"),
         (("imu", 0, [1.0, 2.0, 3.0], 1), "row 1 is unknown"),
+        (("imu", 0, [1.0, 2.0, 3.0], 0, "7"), "sender's number"),
+        ((["imu"], 0, [1.0, 2.0, 3.0]), "is unknown"),
         (("query", 0, []), "asks at ticks"),
     ],
 )
@@ -208,6 +211,15 @@ def test_another_form_is_an_error_and_changes_nothing(wrong, words):  # fault 12
     answers += run(runner, given[20:])
     assert settled(answers) == settled(run(clean, given))
     assert runner.counters.total("rejected", cause="form") == 1 and runner.counters.balanced()
+
+
+def test_numbers_of_numpy_are_numbers():
+    runner = StreamRunner(Leaky(), Policy(lateness_ns=10), rows=2)
+    runner.push("imu", np.int64(5), np.float64([1, 2, 3]), np.int32(1), np.uint64(7))
+    again = StreamRunner(Leaky(), Policy(lateness_ns=10), rows=2)
+    again.load_state(decode(encode(runner.state()), "here"))
+    again.push("imu", 6, [1, 2, 3], 1, 7)
+    assert again.counters.total("duplicate") == 1
 
 
 def test_of_many_with_a_wrong_one_none_is_taken():
