@@ -323,7 +323,7 @@ def parsed() -> argparse.Namespace:
         "steps": 3000,
         "scenes": 100,
         "rounds": 0,
-        "held": 24,
+        "held": 16,
         "parts": 16,
         "batch": 16,
         "width": 64,
