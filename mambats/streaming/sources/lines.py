@@ -14,6 +14,8 @@ from typing import Any, Literal, TextIO
 from mambats.formats.error import DataError
 
 Kind = Literal["csv", "jsonl"]
+#: Most characters of a line: a sender that never ends one must not fill the memory.
+LONGEST = 1 << 20
 #: Cells that mean "not measured".
 ABSENT = frozenset({"", "na", "n/a", "nan", "null", "none", "-"})
 # Beside ISO: what spreadsheets write. Month first, as in `mambats.formats`, where a column cannot decide it.
@@ -120,9 +122,26 @@ def _moment(text: str) -> datetime | None:
     return None
 
 
+def _bounded(file: TextIO, name: str) -> Iterator[str]:
+    """Yield lines of bounded length.
+
+    Raises:
+        DataError: At a longer one: nothing behind it can be told apart.
+    """
+    count = 0
+    while text := file.readline(LONGEST + 1):
+        count += 1
+        if len(text) > LONGEST:
+            raise DataError(f"{name}, line {count}: is longer than {LONGEST} characters. End lines with a newline.")
+        yield text
+
+
 def _csv_lines(file: TextIO, name: str) -> Iterator[Line | DataError]:
-    reader = csv.reader(file)
-    header = next(reader, None)
+    reader = csv.reader(_bounded(file, name))
+    header = _cells(reader, name)
+    if isinstance(header, DataError):
+        yield header
+        return
     if not header:
         yield DataError(f"{name}: is empty. The first line of a CSV file names the columns.")
         return
@@ -130,20 +149,28 @@ def _csv_lines(file: TextIO, name: str) -> Iterator[Line | DataError]:
         twice = next(column for column in header if header.count(column) > 1)
         yield DataError(f"{name}, line 1: column {twice!r} stands there twice. Rename one.")
         return
-    for cells in reader:
-        if not cells:
-            continue
-        if len(cells) != len(header):
+    while (cells := _cells(reader, name)) is not None:
+        if isinstance(cells, DataError):
+            yield cells
+        elif cells and len(cells) != len(header):
             yield DataError(
                 f"{name}, line {reader.line_num}: has {len(cells)} cells, the header {len(header)} columns. "
                 "Quote cells that hold a comma."
             )
-        else:
+        elif cells:
             yield Line(reader.line_num, dict(zip(header, cells, strict=True)))
 
 
+def _cells(reader: Any, name: str) -> list[str] | DataError | None:
+    """Return the next row of a CSV file, what is wrong with it, or None at the end."""
+    try:
+        return next(reader, None)
+    except csv.Error as error:
+        return DataError(f"{name}, line {reader.line_num}: is not CSV ({error}). Correct or leave out the line.")
+
+
 def _json_lines(file: TextIO, name: str) -> Iterator[Line | DataError]:
-    for count, text in enumerate(file, 1):
+    for count, text in enumerate(_bounded(file, name), 1):
         if not text.strip():
             continue
         try:
@@ -152,6 +179,9 @@ def _json_lines(file: TextIO, name: str) -> Iterator[Line | DataError]:
             yield DataError(
                 f"{name}, line {count}, column {error.colno}: is not JSON ({error.msg}). One object a line."
             )
+            continue
+        except (ValueError, RecursionError) as error:  # an integer of thousands of digits, brackets without end
+            yield DataError(f"{name}, line {count}: is no JSON that can be read ({error}). One object a line.")
             continue
         if isinstance(cells, dict):
             yield Line(count, {str(key): value for key, value in cells.items()})

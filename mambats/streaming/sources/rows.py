@@ -96,10 +96,10 @@ def opened(path: str) -> Generator[TextIO]:
     Raises:
         DataError: If it is not UTF-8.
     """
-    if path == "-":
-        yield sys.stdin
-        return
     try:
+        if path == "-":
+            yield sys.stdin
+            return
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
             yield file
     except UnicodeDecodeError as error:
