@@ -80,10 +80,9 @@ def _draw_histogram(axes: Any, values: Mapping[str, Numbers], law: _Law, name: s
     x = np.linspace(end / 2000, end, 500)
     density = law.density(x)
     axes.plot(x, density, color="#000000", linewidth=1.8, zorder=4, label=f"chi-square of {law.degrees}")
-    least = min(len(one) for one in values.values())
-    edges = np.linspace(0, end, 1 + int(np.clip(1.5 * math.sqrt(least), 12, 45)))  # few values make coarse bins
     top = law_top = float(density[x > end / 100].max())
     for number, (label, one) in enumerate(values.items()):
+        edges = np.linspace(0, end, 1 + int(np.clip(1.5 * math.sqrt(len(one)), 12, 45)))  # few values make coarse bins
         counts = np.histogram(one, edges)[0] / len(one) / (edges[1] - edges[0])
         top = max(top, min(float(counts.max()), 2.5 * law_top))  # one far off must not press the law flat
         inside, beyond = ((one >= low) & (one <= high)).mean(), (one > end).mean()

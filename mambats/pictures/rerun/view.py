@@ -140,6 +140,8 @@ class StreamView:
     ) -> None:
         """Show tracks as boxes in space with their ids, where they came from, and 95 % ellipsoids of their centres.
 
+        Tracks with a number that is not finite are left out.
+
         Args:
             stamp_ns: When.
             boxes: Centre, size, yaw, shape (N, 7), see `mambats.track.BOX`.
@@ -156,14 +158,16 @@ class StreamView:
         if len(ids) != len(table) or (spread is not None and spread.shape != (len(table), 7, 7)):
             found = f"{len(ids)} ids" + ("" if spread is None else f", covariance {spread.shape}")
             raise ValueError(f"{name}: {found} for {len(table)} boxes: give one a box, and (N, 7, 7).")
+        kept = np.isfinite(table).all(1) & (True if spread is None else np.isfinite(spread).all((1, 2)))
+        labels = [(str(i) if words is None else words[k]) for k, i in enumerate(ids.tolist()) if kept[k]]
+        table, ids = table[kept], ids[kept]
         colours = [colour_of(i) for i in ids.tolist()]
-        labels = [str(i) for i in ids.tolist()] if words is None else list(words)
         self._recording.log(f"scene/{name}", stamp_ns, cuboids(self._rr, table, colours, labels, solid=True))
         lines = self._trails.setdefault(name, Trails()).add(table[:, :3], ids)
         self._recording.log(f"scene/{name}/trails", stamp_ns, strips(self._rr, lines))
         if spread is not None:
             self._recording.log(
-                f"scene/{name}/uncertainty", stamp_ns, balls(self._rr, table[:, :3], spread[:, :3, :3], colours)
+                f"scene/{name}/uncertainty", stamp_ns, balls(self._rr, table[:, :3], spread[kept, :3, :3], colours)
             )
 
     def boxes(
@@ -171,6 +175,8 @@ class StreamView:
     ) -> None:
         """Show boxes (N, 7) of no identity: detections or labels."""
         table = _boxes(boxes)
+        kept = np.isfinite(table).all(1)
+        table, words = table[kept], None if words is None else [word for word, k in zip(words, kept, strict=True) if k]
         self._recording.log(
             f"scene/{name}", stamp_ns, cuboids(self._rr, table, [GREY] * len(table), words, solid=False)
         )

@@ -34,7 +34,7 @@ def record_tracks(
         seen = scene.seen[scene.seen_frame == frame]
         words = [scene.word(row) + (" coasting" if scene.coasting[row] else "") for row in rows.tolist()]
         covariance = None if scene.covariance is None else scene.covariance[rows]
-        view.boxes(stamp, seen[np.isfinite(seen).all(1)])
+        view.boxes(stamp, seen)
         view.tracks(stamp, scene.boxes[rows], scene.identity[rows], covariance, words)
         view.counters(stamp, {"detections": len(seen), "tracks": len(rows)})
         if points is not None and frame in points:

@@ -83,7 +83,8 @@ def _finish(axes: Any, scene: Scene, rows: list[int], count: int) -> None:
     axes.set_title(words, fontsize=10, loc="left", pad=20)
     axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(handles), fontsize=8,
                 frameon=False, borderaxespad=0.1)  # fmt: skip
-    axes.set(ylim=(max(rows, default=0) + 0.7, -0.7), yticks=[], ylabel="tracks, by birth")
+    axes.set(ylim=(max(rows, default=0) + 0.7, -0.7), yticks=[])
+    axes.set_ylabel("tracks, by birth", labelpad=34)  # points: names of tracks that begin at once stand there
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.grid(axis="x", color="#EBEBEB", linewidth=0.6)
     axes.set_axisbelow(True)

@@ -81,6 +81,21 @@ def test_tracks_have_boxes_trails_ids_and_ellipsoids(file: Path):
     assert column(found["/pictures/camera/tracks"], "labels")[0] == ["a"]
 
 
+def test_what_is_not_finite_is_left_out(file: Path):
+    boxes, spread = np.ones((3, 7)), np.tile(np.eye(7), (3, 1, 1))
+    boxes[1, 0], spread[2, 0, 0] = np.nan, np.inf
+    with StreamView(file) as view:
+        view.tracks(0, boxes, [5, 6, 7], spread, words=["a", "b", "c"])
+        view.boxes(0, boxes, words=["a", "b", "c"])
+        view.state(0, {"h": [np.inf, np.nan]})
+        view.gaussian("x", 0, [np.nan, 1.0], np.eye(2))
+    found = read(file)
+    assert column(found["/scene/tracks"], "labels") == [["a"]]
+    assert column(found["/scene/detections"], "labels") == [["a", "c"]]
+    assert column(found["/state/h"], "scalars")[0][2] == 2.0
+    assert "/scene/x" not in found
+
+
 def test_a_navigators_answer_is_a_robot_in_space(file: Path):
     turned = [0.0, 0.0, 0.5**0.5, 0.5**0.5]  # a quarter to the left
     with StreamView(file) as view:
