@@ -120,9 +120,10 @@ class Live:
         given: argparse.Namespace,
     ) -> None:
         self.source, self.runner, self.sink, self.watch, self.ring, self.stop = source, runner, sink, watch, ring, stop
-        self.skips, self.pace, self.saves = given.bad_rows == "skip", Pace(given.speed), given.snapshot_every
-        # A file is read again from its start and what was taken before is passed over; standard input goes on.
-        self.passed = 0 if given.source == "-" else runner.counters.offset
+        self.skips, self.pace, self.saves = _skips(source, given.bad_rows), Pace(given.speed), given.snapshot_every
+        # A file is read again from its start, and what was taken before is passed over; a pipe and a network go on.
+        goes_on = given.source == "-" or getattr(source, "live", False)
+        self.passed = 0 if goes_on else runner.counters.offset
         self._saved, self._stamp = time.monotonic(), 0
 
     def run(self) -> None:
@@ -190,3 +191,8 @@ class Live:
 
     def _fates(self) -> dict[str, int]:
         return {name: self.runner.counters.total(name) for name in ("duplicate", "late", "rejected")}
+
+
+def _skips(source: Source, asked: str | None) -> bool:
+    """Say whether a row that cannot be used is passed over: a stranger's message should not end a live run."""
+    return asked == "skip" or (asked is None and getattr(source, "live", False))

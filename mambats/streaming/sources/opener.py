@@ -46,6 +46,8 @@ SCHEMES = {
     "mcap": "mambats.streaming.sources.recording",
     "bag": "mambats.streaming.sources.recording",
     "recording": "mambats.streaming.sources.recording",
+    "zenoh": "mambats.streaming.sources.zenoh",
+    "mqtt": "mambats.streaming.sources.mqtt",
 }
 
 
