@@ -158,7 +158,7 @@ class StreamView:
         if len(ids) != len(table) or (spread is not None and spread.shape != (len(table), 7, 7)):
             found = f"{len(ids)} ids" + ("" if spread is None else f", covariance {spread.shape}")
             raise ValueError(f"{name}: {found} for {len(table)} boxes: give one a box, and (N, 7, 7).")
-        kept = np.isfinite(table).all(1) & (True if spread is None else np.isfinite(spread).all((1, 2)))
+        kept = _finite(table) if spread is None else _finite(table) & _finite(spread)
         labels = [(str(i) if words is None else words[k]) for k, i in enumerate(ids.tolist()) if kept[k]]
         table, ids = table[kept], ids[kept]
         colours = [colour_of(i) for i in ids.tolist()]
@@ -175,7 +175,7 @@ class StreamView:
     ) -> None:
         """Show boxes (N, 7) of no identity: detections or labels."""
         table = _boxes(boxes)
-        kept = np.isfinite(table).all(1)
+        kept = _finite(table)
         table, words = table[kept], None if words is None else [word for word, k in zip(words, kept, strict=True) if k]
         self._recording.log(
             f"scene/{name}", stamp_ns, cuboids(self._rr, table, [GREY] * len(table), words, solid=False)
@@ -282,3 +282,8 @@ def _boxes(boxes: npt.ArrayLike) -> Numbers:
     if table.ndim != 2 or table.shape[1] != 7:
         raise ValueError(f"boxes have shape {table.shape}: give (N, 7): x, y, z, length, width, height, yaw.")
     return table
+
+
+def _finite(table: Numbers) -> npt.NDArray[np.bool_]:
+    """Say of which rows (N, ...) all numbers are finite."""
+    return np.asarray([bool(np.isfinite(row).all()) for row in table], dtype=np.bool_)
