@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mambats.formats.error import DataError
@@ -46,6 +47,16 @@ class MqttSource:
         Raises:
             DataError: If no broker answers.
         """
+        with self.receiving():
+            yield from self.inbox
+
+    @contextmanager
+    def receiving(self) -> Generator[None]:
+        """Fill the inbox meanwhile; several sources may share one.
+
+        Raises:
+            DataError: If no broker answers.
+        """
         from paho.mqtt import client, enums
 
         peer = client.Client(enums.CallbackAPIVersion.VERSION2)
@@ -61,7 +72,7 @@ class MqttSource:
             ) from error
         peer.loop_start()
         try:
-            yield from self.inbox
+            yield
         finally:
             peer.disconnect()
             peer.loop_stop()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mambats.formats.error import DataError
@@ -50,6 +51,16 @@ class ZenohSource:
         Raises:
             DataError: If the endpoint cannot be had, or the key is none.
         """
+        with self.receiving():
+            yield from self.inbox
+
+    @contextmanager
+    def receiving(self) -> Generator[None]:
+        """Fill the inbox meanwhile; several sources may share one.
+
+        Raises:
+            DataError: If the endpoint cannot be had, or the key is none.
+        """
         import zenoh
 
         try:
@@ -58,7 +69,7 @@ class ZenohSource:
         except zenoh.ZError as error:
             raise DataError(f"zenoh:{self.key}: {error}. Check key and endpoint.") from error
         try:
-            yield from self.inbox
+            yield
         finally:
             session.close()
 
