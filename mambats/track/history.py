@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, overload
 
@@ -48,7 +49,6 @@ class Frames(Sequence[Frame]):
     ) -> None:
         self.stamps, self.tracks, self.shown, self.told = stamps, tracks, shown, told
         self.counts, self.poses = counts, poses
-        self._ends = torch.nn.functional.pad(counts.cumsum(0), (0, 0, 1, 0)).tolist()
 
     @staticmethod
     def of(frames: Sequence[Frame], size: int) -> Frames:
@@ -66,6 +66,11 @@ class Frames(Sequence[Frame]):
             torch.tensor([[len(o.tracks.identity), len(o.told.row)] for o in frames], dtype=torch.int64).reshape(-1, 2),
             torch.stack(poses) if frames and len(poses) == len(frames) else None,
         )
+
+    @functools.cached_property
+    def _ends(self) -> list[list[int]]:
+        """Rows of tracks and of updates that each frame begins at, and those behind the last."""
+        return torch.nn.functional.pad(self.counts.cumsum(0), (0, 0, 1, 0)).tolist()
 
     def __len__(self) -> int:
         """Return how many frames there are."""
