@@ -67,7 +67,7 @@ def detector(seed=0, **settings):
 
 
 def test_it_learns_where_what_and_how_fast():
-    # Of other seeds some have not learned the velocity by then (correlations 0.17 to 0.45): what can, on this one, must.
+    # Of other seeds some have not learned the velocity by then (correlations 0.17 to 0.45).
     model = detector(loss=CentreLoss(velocity=4.0))
     optimiser = torch.optim.Adam(model.parameters(), 5e-3)
     for step in range(120):
