@@ -27,6 +27,7 @@ from torch import Tensor
 from mambats.estimators import ConstantNoise, StepMotion
 from mambats.formats.kitti import read_calibration, read_detections, read_detections_2d, read_tracks
 from mambats.track import (
+    MODES,
     BoxNoise,
     ByHits,
     CameraEvidence,
@@ -157,10 +158,11 @@ def weighed(joins: CameraEvidence, kind: str, name: str, fits: Path | None) -> C
     if "camera" not in known:
         return joins
     told, alone = known["camera"], joins.alone
+    own, seen, slope, unseen = (float(told[name]) for name in ("own", "seen", "slope", "unseen"))
     if alone is not None:
         calibration = ScoreCalibration(*told["alone"])
         alone = PictureUpdater(calibration, told["edges"], alone.least, alone.limit, alone.existence, alone.prior)
-    return CameraEvidence(*(told[n] for n in ("own", "seen", "slope", "unseen")), joins.least, alone, joins.heir)
+    return CameraEvidence(own, seen, slope, unseen, joins.least, alone, joins.heir)
 
 
 class Followed(NamedTuple):
@@ -201,7 +203,8 @@ class Line(NamedTuple):
 def ours(sequences: list[Sequence], run: Followed, sensors: str) -> list[Line]:
     """Return our rows, one a mode."""
     lines, both = list[Line](), list(zip(run.histories, sequences, strict=True))
-    for mode, label in (("online", "online"), ("fixed-lag", "fixed-lag (2 s)"), ("offline", "offline")):
+    for mode in MODES:
+        label = "fixed-lag (2 s)" if mode == "fixed-lag" else mode
         told = [tell(h, one.detections, mode) for h, one in both]
         every = [tell(h, one.detections, mode, confirmed=False) for h, one in both]
         lines.append(Line(f"mambats, {sensors}, {label}", told, every, run))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -146,10 +145,8 @@ class PictureUpdater:
         return self._taken(tracks, rows[good], made.mean[good], made.covariance[good], seen, box[good])
 
     def _pairs(self, drawn: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        overlap = iou_2d(drawn.nan_to_num(-1.0), pixels).numpy()
-        pairs = np.nonzero(overlap >= self.least)
-        chosen = Greedy()(pairs, -overlap[pairs]) if len(pairs[0]) else np.zeros(0, dtype=np.int64)
-        return torch.from_numpy(pairs[0][chosen]), torch.from_numpy(pairs[1][chosen])
+        overlap = iou_2d(drawn.nan_to_num(-1.0), pixels)
+        return _alike(overlap, overlap >= self.least)
 
     def _taken(
         self, tracks: Tracks, rows: Tensor, mean: Tensor, covariance: Tensor, seen: Pictured, box: Tensor
@@ -202,11 +199,10 @@ class PictureHeir:
         away = mean[:, :2].norm(dim=-1)
         apart = (away[old][:, None] / away[new] - 1).abs()
         older = tracks.identity[old][:, None] < tracks.identity[new]
-        pairs = np.nonzero(((overlap >= self.least) & (apart <= self.depth) & older).numpy())
-        if not len(pairs[0]):
+        rows, columns = _alike(overlap, (overlap >= self.least) & (apart <= self.depth) & older)
+        if not len(rows):
             return tracks
-        chosen = Greedy()(pairs, -overlap.numpy()[pairs])
-        heir, gone = old[torch.from_numpy(pairs[0][chosen])], new[torch.from_numpy(pairs[1][chosen])]
+        heir, gone = old[rows], new[columns]
         one, odds = torch.ones_like(gone), tracks.evidence[gone] / tracks.hits[gone]
         mean = torch.cat([tracks.mean[gone, :SEEN], tracks.mean[heir, SEEN:]], -1)
         passed = tracks._replace(
@@ -220,3 +216,10 @@ class PictureHeir:
             detection=tracks.detection.index_copy(0, heir, tracks.detection[gone]),
         )
         return passed.take(torch.ones(len(tracks.hits), dtype=torch.bool).index_fill(0, gone, False))
+
+
+def _alike(overlap: Tensor, can: Tensor) -> tuple[Tensor, Tensor]:
+    """Return rows and columns of the pairs that are chosen of those that can be, the most alike first."""
+    rows, columns = can.nonzero(as_tuple=True)
+    chosen = Greedy()((rows, columns), -overlap[rows, columns])
+    return rows[chosen], columns[chosen]
