@@ -6,7 +6,11 @@
 Noise and score calibration are those of recipes/track/kitti_CLASS.yaml. For leave-one-out each sequence takes those
 that were fitted without it, where the folder of `--fits` has them:
 
-    python recipes/track_fit.py ROOT --class Car --without 0000 --write runs/track
+    python recipes/track_fit.py ROOT --class Car --each --write runs/track
+
+`--camera` joins RRC's boxes in the picture; `--camera half` turns LiDAR off from the middle of every sequence on,
+`--camera gaps` for 1 s of every 5 s. Columns `sAMOTA` score what is told of, columns `all` every track with its score,
+as AB3DMOT's figures do; both in space, by its definition.
 
 AB3DMOT's row is built from the same parts (constant velocity, R = I, its Q, P0, affinity, hits, age); its threshold on
 the mean score of a whole track is applied afterwards, as its authors do: that part of it is not online.
