@@ -138,9 +138,7 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument(
-        "--scenes", type=int, default=6, help="held out, and for calibration; eight times as many train"
-    )
+    parser.add_argument("--scenes", type=int, default=6, help="held out and calibrated on; eight times as many train")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--objects", type=int, default=400, help="bodies of all classes in a scene")
     parser.add_argument("--reach", type=float, default=25.0, help="of the sensor, metres: the smaller, the denser")
