@@ -21,6 +21,9 @@ Mode = Literal["online", "fixed-lag", "offline"]
 #: of a few lucky detections must not stand above one of many. Leave-one-out on KITTI by LiDAR online, sAMOTA of cars at
 #: IoU 0.25, 0.5, 0.7: 84.3, 84.2, 74.5 (the mean alone: 84.2, 84.0, 73.9), of pedestrians 58.5, 30.9 (56.9, 29.6).
 DOUBT = 3.0
+#: Scores are whole multiples of one in so many: offline, where a track has one score, their mean is exact then, however
+#: often it is worked out. AB3DMOT's evaluator loses a track by its last digit, up to 27 points of sAMOTA on ten drives.
+GRAIN = 64
 MODES: tuple[Mode, ...] = ("online", "fixed-lag", "offline")
 
 
@@ -85,7 +88,7 @@ def _objects(history: History, detections: Objects, rows: Tensor, last: Tensor, 
         boxes=boxes,
         labels=label,
         classes=detections.classes,
-        score=(tracks.evidence[last] - DOUBT) / (tracks.hits[last] + DOUBT),
+        score=((tracks.evidence[last] - DOUBT) / (tracks.hits[last] + DOUBT) * GRAIN).round() / GRAIN,
         identity=tracks.identity[rows],
         pixels=None if pixels is None else pixels[source].where(taken[:, None], torch.nan),
         velocity=state.mean[:, SEEN : SEEN + 3],

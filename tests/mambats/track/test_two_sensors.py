@@ -148,3 +148,11 @@ def test_what_cannot_be_is_named() -> None:
         run_pictured(tracker(), evidence(), lidar, CAMERA, silent=torch.ones(3, dtype=torch.bool))
     with pytest.raises(ValueError, match="four pairs"):
         PictureUpdater(ScoreCalibration(), [[0.0, 0.0]] * 3)
+
+
+def test_offline_the_mean_of_a_tracks_scores_is_exact() -> None:
+    lidar, _, _ = street()
+    score = tell(tracker().run(lidar), lidar, "offline").score
+    assert score is not None
+    assert score.unique().tolist() == [float(score.sum()) / len(score)]
+    assert float(score[0] * 64) == int(score[0] * 64)
