@@ -122,8 +122,12 @@ class _Known:
 
 
 def contestants(recipe: Path, checkpoint: Path, kind: str) -> dict[str, Tracker]:
-    """Return the recipe's tracker, and the same with the classical part and with the encoder of a checkpoint."""
+    """Return the recipe's tracker, and the same with the classical part and with the encoder of a checkpoint.
+
+    The calibration of scores is the fold's in all of them; the recipe's noise is of all sequences.
+    """
     own, model = read_recipe(recipe).tracker, load_task(checkpoint).model
+    own.detector.calibration = model.calibration(model.classes.index(kind))
     return {
         NOISES[0]: own,
         NOISES[1]: CalibratedTracker(own, model.classical(), kind),
