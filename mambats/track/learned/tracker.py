@@ -133,7 +133,14 @@ class CalibratedTracker(Tracker):
         frame = Frame(stamp, tracks, self.confirmer(tracks), self._equal(told, seen, matches, state.memory), pose)
         return CalibratedState(tracks, stamp, state.identity + len(born.identity), after, later), frame
 
-    def advance(self, *_: object, **__: object) -> NoReturn:
+    def advance(
+        self,
+        tracks: Tracks,
+        elapsed: float | Tensor | None,
+        detections: Detections,
+        identity: int | Tensor,
+        pose: Tensor | None = None,
+    ) -> NoReturn:
         """Refuse: memories are of one scene.
 
         Raises:

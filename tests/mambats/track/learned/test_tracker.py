@@ -130,4 +130,6 @@ def test_a_checkpoint_that_is_none_is_named(tmp_path: Path) -> None:
 
 def test_many_scenes_at_once_are_refused() -> None:
     with pytest.raises(ValueError, match="one scene"):
-        CalibratedTracker(tracker(), wild(), "Car").advance()
+        made = CalibratedTracker(tracker(), wild(), "Car")
+        found, _ = straight()
+        made.advance(made.init_state().tracks, None, made.detector(found)[0], 0)
