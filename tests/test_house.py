@@ -132,6 +132,7 @@ def test_every_import_is_a_declared_dependency():
     declared = {re.split(r"[^\w-]", line)[0].lower().replace("-", "_") for line in lines}
     needed = {name for _, tree in sources() for name in imported(tree)} - sys.stdlib_module_names - PACKAGES.keys()
     names = {"sklearn": "scikit_learn", "yaml": "pyyaml", "PIL": "pillow", "mcap_ros2": "mcap_ros2_support"}
+    names |= {"paho": "paho_mqtt", "zenoh": "eclipse_zenoh"}
     assert {names.get(name, name) for name in needed} <= declared, "name it in an extra of pyproject.toml"
 
 

@@ -12,12 +12,12 @@ import torch
 from mambats.checkpoint import write_checkpoint, write_entry
 from mambats.cli import main
 from mambats.command.demo_forecast import parallel_forecasts
-from mambats.streaming.sources.lines import nanoseconds, number
 from mambats.encoders import CausalEncoder
 from mambats.forecast import Cycle, DirectHead, Forecaster, LinearSkip
 from mambats.forecast.task import ForecastTask
 from mambats.formats.error import DataError
 from mambats.scale import InstanceNorm, RunningNorm
+from mambats.streaming.sources.lines import nanoseconds, number
 
 HOUR = 3_600_000_000_000
 CHANNELS = ("a", "b")
