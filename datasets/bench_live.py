@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mambats.streaming import ClockRule, Packet, Policy, StreamRunner
+from mambats.streaming import ClockRule, Engine, Packet, Policy, StreamRunner
 from mambats.streaming.latency import Latency
 from mambats.streaming.sources import SourceOptions, open_source
 from mambats.streaming.sources.inbox import Inbox
@@ -105,6 +105,7 @@ def run(given: argparse.Namespace) -> dict[str, object]:
     sources = [open_source(address, engine, SourceOptions()) for address in addresses]
     for source in sources:
         source.inbox = inbox
+    warm(engine, policy)
     wait, answered, errors, answers = Latency(), Latency(), 0, 0
     with ExitStack() as held:
         for source in sources:
@@ -127,6 +128,13 @@ def run(given: argparse.Namespace) -> dict[str, object]:
     fates = {name: table[name] for name in ("used", "duplicate", "late", "rejected", "waiting")}
     return {"sent": sent, "received": table["received"], "errors": errors, "dropped": inbox.dropped, **fates,
             "balanced": runner.counters.balanced(), "answers": answers, "load": os.getloadavg()[0], **told}  # fmt: skip
+
+
+def warm(engine: Engine, policy: Policy) -> None:
+    """Take a second of ticks before anything moves: the first step loads and plans, and packets would wait for it."""
+    runner = StreamRunner(engine, policy)
+    for k in range(200):
+        runner.push("imu", k * 5_000_000, VALUES["imu"])
 
 
 def conduct(given: argparse.Namespace, inbox: Inbox) -> None:
