@@ -1,4 +1,9 @@
-"""The chi-square distribution's quantile, without scipy."""
+"""The chi-square distribution's quantile where torch may be absent.
+
+`mambats.calibration.chi_square_quantile` is the one for all else: torch's incomplete gamma function stays exact at the
+thousands of degrees that averages have. A gate has as many as a sensor has channels, where a test holds both to each
+other.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,25 +13,8 @@ from torch import Tensor
 from mambats.streaming.engine import State
 from mambats.streaming.engines.forecast import read_by_steps
 
-
-class Flat(Protocol):
-    """A forecaster as a function of plain tensors: `mambats.bundle.flat.FlatForecaster`."""
-
-    def init_state(self, rows: int) -> dict[str, Tensor]:
-        """Return the state before any row."""
-        ...
-
-    def __call__(
-        self,
-        x: Tensor,
-        observed: Tensor,
-        gap: Tensor,
-        clock: Tensor | None,
-        future: Tensor | None,
-        state: Mapping[str, Tensor],
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Take one row."""
-        ...
+if TYPE_CHECKING:
+    from mambats.bundle.flat import FlatForecaster
 
 
 class TorchCore:
@@ -41,7 +24,7 @@ class TorchCore:
         model: In evaluation mode.
     """
 
-    def __init__(self, model: Flat) -> None:
+    def __init__(self, model: FlatForecaster) -> None:
         self.model = model
 
     def init_state(self, rows: int) -> State:
