@@ -115,7 +115,7 @@ def test_the_likelihood_fit_finds_the_noise() -> None:
     with torch.no_grad():
         after = follow(model, data.paths["test"])
     gained = after.log_likelihood[after.innovation].mean() - before.log_likelihood[before.innovation].mean()
-    assert float(gained) > 0.3
+    assert float(gained) > 0.45  # measured 0.483 nats, with these seeds
     assert 0.75 < float(after.nis[after.innovation].mean()) / 7 < 1.3
 
 
