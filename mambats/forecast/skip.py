@@ -20,7 +20,8 @@ class LinearSkip(nn.Module):
 
     y = mean + W (x - mean) with the mean of the observed rows: the same function as the ridge row of the tables, so
     a model that has it starts from the linear bar. Rows are placed by time: after a gap of three periods the map
-    sees two absent rows, which weigh nothing.
+    sees two absent rows, which weigh nothing. Every gap counts as a whole number of periods, the nearest: jitter does
+    not add up, and of rows that come faster than one in half a period the last counts.
 
     Args:
         lookback: Rows it reads, L.
@@ -57,7 +58,8 @@ class LinearSkip(nn.Module):
             windows, flags = history[:, index], seen[:, index]
             last = slice(history.shape[1] - self.lookback, None)
             return self(windows, flags), SkipState(history[:, last], seen[:, last])
-        place = torch.cat([self._history_places(values.shape[0]), gaps.cumsum(1).round().long()], 1)
+        # Each gap is rounded by itself, as a step must: rounding their sum would make the answer depend on the chunks.
+        place = torch.cat([self._history_places(values.shape[0]), gaps.round().long().cumsum(1)], 1)
         at = self._rows_at(place, rows + self.lookback)
         windows, flags = self._gather(history, seen, *at)
         end = rows.new_full((1,), place.shape[1] - 1)
