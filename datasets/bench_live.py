@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from mambats.streaming import ClockRule, Engine, Packet, Policy, StreamRunner
-from mambats.streaming.latency import Latency
+from mambats.streaming.log import Latency
 from mambats.streaming.sources import SourceOptions, open_source
 from mambats.streaming.sources.inbox import Inbox
 

@@ -13,7 +13,7 @@ from mambats.command.pace import Pace, Stop
 from mambats.command.sink import Sink
 from mambats.formats.error import DataError
 from mambats.streaming import Answer, Packet, PacketError, SnapshotRing, SnapshotWriteError, StreamRunner
-from mambats.streaming.latency import Latency
+from mambats.streaming.log import Latency
 from mambats.streaming.sources.opener import Source
 
 
@@ -41,7 +41,7 @@ class Watch:
         """Make it from the command line."""
         log = view = None
         if given.log:
-            from mambats.streaming.run_log import RunLog
+            from mambats.streaming.log import RunLog
 
             log = RunLog(given.log, configuration, resume=given.snapshot is not None)
         if given.view:

@@ -12,9 +12,7 @@ from mambats.pictures.page import Page
 from mambats.pictures.stream import draw_curves, draw_latency, duration
 from mambats.results import read_results, table
 from mambats.streaming.counters import FATES
-from mambats.streaming.latency import Latency
-from mambats.streaming.read_log import Log, read_counters, read_log
-from mambats.streaming.run_log import unaccounted
+from mambats.streaming.log import Latency, Log, read_counters, read_log, unaccounted
 
 #: Files of which one at least makes a folder that of a run, by what they are of.
 STREAM = ("configuration.json", "outputs.jsonl", "counters.jsonl", "counters.json", "latency.json")

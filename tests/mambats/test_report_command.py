@@ -14,8 +14,7 @@ from mambats.cli import main
 from mambats.pictures.page import Page
 from mambats.pictures.stream import draw_curves, draw_latency, duration
 from mambats.results import Row, write_results
-from mambats.streaming.latency import Latency
-from mambats.streaming.run_log import RunLog
+from mambats.streaming.log import Latency, RunLog
 
 pytest.importorskip("matplotlib")
 COUNTERS = {

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mambats.streaming.latency import Latency
-from mambats.streaming.read_log import MOST_CURVES, MOST_POINTS, read_counters, read_log
-from mambats.streaming.run_log import RunLog, RunLogError, unaccounted
+from mambats.streaming.log.latency import Latency
+from mambats.streaming.log.reader import MOST_CURVES, MOST_POINTS, read_counters, read_log
+from mambats.streaming.log.writer import RunLog, RunLogError, unaccounted
 
 COUNTERS = {
     "received": 10, "used": 7, "duplicate": 1, "late": 1, "rejected": 1,

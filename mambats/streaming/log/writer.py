@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mambats.results import write_whole
 from mambats.streaming.counters import FATES
-from mambats.streaming.latency import Latency
+from mambats.streaming.log.latency import Latency
 
 #: Numbers by name, and by stream and cause below: what `mambats.streaming.counters.Counters.table` gives.
 Table = Mapping[str, Any]

@@ -12,8 +12,8 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from mambats.streaming.latency import Latency
-from mambats.streaming.run_log import RunLogError
+from mambats.streaming.log.latency import Latency
+from mambats.streaming.log.writer import RunLogError
 
 #: Numbers of an output that are kept; a forecast of 96 steps and 7 channels has 672 of them.
 MOST_CURVES = 8
