@@ -169,6 +169,33 @@ class FusionEncoder(nn.Module, ABC):
         """
 
 
+@runtime_checkable
+class BlockFusion(Protocol):
+    """A fusion encoder with a look-ahead L that runs online, block of time after block of time, at a lag of L.
+
+    The law: calls over whole blocks that follow one another with carried state equal `forward` over all of them.
+    """
+
+    def init_blocks(self, batch: int) -> State:
+        """Return the state before any row; raises a ValueError where the look-ahead has no end."""
+        ...
+
+    def run_blocks(
+        self, rows: Mapping[str, SensorRows], length_ns: int, state: State
+    ) -> tuple[dict[str, Tensor], State]:
+        """Encode a window behind the state's.
+
+        Args:
+            rows: As in `FusionEncoder.forward`; stamps count from the end of the window before.
+            length_ns: Of the window: a multiple of L, of the last one at most.
+            state: Of the windows before.
+
+        Returns:
+            Tokens of each stream given, and the state at the window's end.
+        """
+        ...
+
+
 class Innovation(NamedTuple):
     """What a measurement told a filter.
 

@@ -7,7 +7,7 @@ from typing import NamedTuple, NoReturn
 import torch
 from torch import Tensor, nn
 
-from mambats.encoders.causal import check_sizes
+from mambats.encoders.causal import CausalState, check_batch, check_sizes
 from mambats.encoders.compact import Clock, Packing, blank_removed, split_borders
 from mambats.encoders.embed import Embedding, check_rows
 from mambats.mixers import MambaSettings, MixerSettings
@@ -48,13 +48,21 @@ class BidirectionalBlock(nn.Module):
 
     def forward(self, x: Tensor, gaps: Tensor | None, borders: Borders) -> Tensor:
         """Mix x (B, T, D), or packed (1, T, D) with borders."""
+        return self.carry(x, gaps, borders, None)[0]
+
+    def init_state(self, batch: int) -> State:
+        """Return what is carried forwards, before any token."""
+        return self.mixer.init_state(batch)
+
+    def carry(self, x: Tensor, gaps: Tensor | None, borders: Borders, state: State) -> tuple[Tensor, State]:
+        """Mix tokens that follow others: the scan forwards goes on, the one backwards starts at the end of x."""
         normal = self.norm(x)
-        ahead, _ = self.mixer(normal, gaps, cu_seqlens=borders.forward)
+        ahead, state = self.mixer(normal, gaps, cu_seqlens=borders.forward, state=state)
         if borders.backward is None:
             behind = self._in_blocks(normal, gaps)
         else:
             behind = self._reverse(normal, gaps, borders.backward)
-        return x + self.drop(ahead + behind)
+        return x + self.drop(ahead + behind), state
 
     def _reverse(self, x: Tensor, gaps: Tensor | None, borders: Tensor | None = None) -> Tensor:
         """Run the backward mixer from the last token to the first."""
@@ -85,6 +93,7 @@ class BidirectionalEncoder(Encoder):
     With a lookahead of L, reverse scans restart at the ends of blocks [0, L), [L, 2 L), ... of present rows,
     the same in every layer, so an output waits for at most L rows at any depth and what follows a block's end
     never changes what stands before it. Rows that are absent (mask False) are not counted: they are not there.
+    Online, `run_blocks` takes whole blocks of present rows with carried state, with the numbers of one forward.
 
     Args:
         channels: Channels C of a row.
@@ -169,6 +178,47 @@ class BidirectionalEncoder(Encoder):
         for block in self.blocks:
             token = block(token, gaps, borders)
         return token if packing is None else packing.unpack(token)
+
+    def init_blocks(self, batch: int) -> CausalState:
+        """Return the state of `run_blocks` before any row.
+
+        Raises:
+            NotCausalError: If the look-ahead has no end.
+        """
+        if self.lookahead is None:
+            self._refuse("has no blocks")
+        layers = tuple(block.init_state(batch) for block in self.blocks)  # type: ignore[operator]
+        return CausalState(Clock.start(batch, self.embedding.weight), layers)
+
+    def run_blocks(
+        self, x: Tensor, gaps: Tensor | None = None, *, observed: Tensor | None = None, state: CausalState
+    ) -> tuple[Tensor, CausalState]:
+        """Encode present rows x (B, T, C) behind those of the state; T is a multiple of L but for the last call.
+
+        Args:
+            x: Rows; absent ones are left out, and their time is added to the gap of the next.
+            gaps: Since the row before, in reference periods, shape (B, T), or None where all are 1.
+            observed: Which values were measured, shape of x, or None.
+            state: From `init_blocks` or the call before.
+
+        Returns:
+            Tokens (B, T, width), those of `forward` over all rows, and the next state.
+
+        Raises:
+            NotCausalError: If the look-ahead has no end.
+            ValueError: If shapes do not fit.
+        """
+        if self.lookahead is None:
+            self._refuse("has no blocks")
+        check_rows(x, self.channels, gaps, observed, None, axes="B, T")
+        check_batch(x, state.clock)
+        gaps, clock = state.clock.run(x.new_ones(x.shape[:2]) if gaps is None else gaps, None)
+        token = self.embedding(x, gaps, observed)
+        left = list[State]()
+        for block, layer in zip(self.blocks, state.layers, strict=True):
+            token, layer = block.carry(token, gaps, Borders(), layer)  # type: ignore[operator]
+            left.append(layer)
+        return self.norm(token), CausalState(clock, tuple(left))
 
     def init_state(self, batch: int) -> None:
         """Return None: an encoder that reads ahead carries nothing."""

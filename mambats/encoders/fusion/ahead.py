@@ -38,6 +38,16 @@ def refuse(encoder: object, lookahead: float | None, what: str) -> NoReturn:
     )
 
 
+def check_blocks(encoder: object, lookahead: float | None) -> None:
+    """Refuse blocks of a look-ahead that has no end.
+
+    Raises:
+        NotCausalError: If it has none.
+    """
+    if lookahead is None:
+        refuse(encoder, None, "has no blocks")
+
+
 def time_borders(stamps: Tensor, mask: Tensor, cu_seqlens: Tensor, length_ns: int, lookahead: float | None) -> Borders:
     """Cut packed rows at the ends of blocks of time (0, L], (L, 2 L], ... for the scans that run backwards.
 

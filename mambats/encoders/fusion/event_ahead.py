@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from mambats.encoders.bidirectional import BidirectionalBlock
 from mambats.encoders.fusion.absence import drop_streams
-from mambats.encoders.fusion.ahead import check_lookahead, refuse, time_borders
+from mambats.encoders.fusion.ahead import check_blocks, check_lookahead, refuse, time_borders
 from mambats.encoders.fusion.clock import StreamClock, run_clock
+from mambats.encoders.fusion.event import EventState
 from mambats.encoders.fusion.lineup import check_share, check_streams, line_up
 from mambats.encoders.fusion.merge import embed_side_by_side, event_embeddings, merge
 from mambats.mixers import MambaSettings, MixerSettings
@@ -22,7 +23,7 @@ class BidirectionalEventFusion(FusionEncoder):
     """As `EventFusion`, with every layer reading the merged rows forwards and backwards.
 
     With a look-ahead of L, reverse scans restart at the ends of blocks of time (0, L], (L, 2 L], ... of the window, the
-    same in every layer: a token waits for L seconds at most, at any depth.
+    same in every layer: a token waits for L seconds at most, at any depth. Online, `run_blocks` takes block by block.
 
     Args:
         streams: Channels C of each stream by name; 0 for one that only asks.
@@ -78,19 +79,43 @@ class BidirectionalEventFusion(FusionEncoder):
         """Encode a window; see `mambats.protocols.FusionEncoder.forward`. The state is always None."""
         if state is not None:
             refuse(self, self.lookahead, "takes no state")
-        given = line_up(self.streams, rows, length_ns, self.norm.weight, None)
+        return self._run(rows, length_ns, None)[0], None
+
+    def init_blocks(self, batch: int) -> EventState:
+        """Return the state of `run_blocks` before any row."""
+        check_blocks(self, self.lookahead)
+        return self._start(batch)
+
+    def run_blocks(
+        self, rows: Mapping[str, SensorRows], length_ns: int, state: EventState
+    ) -> tuple[dict[str, Tensor], EventState]:
+        """Encode whole blocks; see `mambats.protocols.BlockFusion`."""
+        check_blocks(self, self.lookahead)
+        return self._run(rows, length_ns, state)
+
+    def _start(self, batch: int) -> EventState:
+        layers = tuple(block.init_state(batch) for block in self.blocks)  # type: ignore[operator]
+        return EventState(StreamClock.start(batch, len(self.streams), self.norm.weight.device), layers)
+
+    def _run(
+        self, rows: Mapping[str, SensorRows], length_ns: int, state: EventState | None
+    ) -> tuple[dict[str, Tensor], EventState]:
+        """Encode rows behind those of the state: scans forwards go on, those backwards restart at block ends."""
+        given = line_up(self.streams, rows, length_ns, self.norm.weight, None if state is None else len(state.clock[0]))
         if self.training and self.stream_dropout:
             given = drop_streams(given, self.stream_dropout)
-        clock = StreamClock.start(given[0].mask.shape[0], len(given), self.norm.weight.device)
-        merged = merge(given, clock.newest().stamps()[:, 0])
-        pauses, _ = run_clock(clock, given, length_ns)
+        if state is None:
+            state = self._start(given[0].mask.shape[0])
+        merged = merge(given, state.clock.newest().stamps()[:, 0])
+        pauses, clock = run_clock(state.clock, given, length_ns)
         token, gaps = embed_side_by_side(self.embeddings, given, pauses, merged, self.period_ns)
-        packing = merged.packing
+        packing, left = merged.packing, list[State]()
         borders = time_borders(merged.stamps, packing.mask, packing.cu_seqlens, length_ns, self.lookahead)
-        for block in self.blocks:
-            token = block(token, gaps, borders)
+        for block, layer in zip(self.blocks, state.layers, strict=True):
+            token, layer = block.carry(token, gaps, borders, layer)  # type: ignore[operator]
+            left.append(layer)
         tokens = dict(zip(self.streams, packing.unpack(self.norm(token)).split(merged.sizes, 1), strict=True))
-        return {name: tokens[name] for name in rows}, None
+        return {name: tokens[name] for name in rows}, EventState(clock, tuple(left))
 
     def init_state(self, batch: int) -> None:
         """Return None: an encoder that reads ahead carries nothing."""

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from mambats.encoders.bidirectional import BidirectionalBlock, Borders
 from mambats.encoders.embed import Embedding
 from mambats.encoders.fusion.absence import drop_streams
-from mambats.encoders.fusion.ahead import check_lookahead, refuse, time_borders
+from mambats.encoders.fusion.ahead import check_blocks, check_lookahead, refuse, time_borders
 from mambats.encoders.fusion.clock import StreamClock
 from mambats.encoders.fusion.exchange import ExchangeSettings, GatedHoldSettings
-from mambats.encoders.fusion.hearing import Hearing
+from mambats.encoders.fusion.hearing import Hearing, HearingState
+from mambats.encoders.fusion.lanes import LaneState
 from mambats.encoders.fusion.lineup import check_share, check_streams, line_up
 from mambats.encoders.fusion.plan import Plan
 from mambats.mixers import MambaSettings, MixerSettings
@@ -28,7 +29,7 @@ class BidirectionalStreamFusion(FusionEncoder):
     With a look-ahead of L, reverse scans restart at the ends of blocks of time (0, L], (L, 2 L], ... of the window, the
     same in every layer and stream: a token waits for L seconds at most, at any depth. Tokens hear what others said
     before, so that what another stream measures later arrives by way of later rows of their own: with two layers or
-    more.
+    more. Online, `run_blocks` takes block after block.
 
     Args:
         streams: Channels C of each stream by name; 0 for one that only asks. The order settles equal stamps.
@@ -87,22 +88,48 @@ class BidirectionalStreamFusion(FusionEncoder):
         """Encode a window; see `mambats.protocols.FusionEncoder.forward`. The state is always None."""
         if state is not None:
             refuse(self, self.lookahead, "takes no state")
-        given = line_up(self.streams, rows, length_ns, self.norm.weight, None)
+        return self._run(rows, length_ns, None)[0], None
+
+    def init_blocks(self, batch: int) -> LaneState:
+        """Return the state of `run_blocks` before any row."""
+        check_blocks(self, self.lookahead)
+        return self._start(batch)
+
+    def run_blocks(
+        self, rows: Mapping[str, SensorRows], length_ns: int, state: LaneState
+    ) -> tuple[dict[str, Tensor], LaneState]:
+        """Encode whole blocks; see `mambats.protocols.BlockFusion`."""
+        check_blocks(self, self.lookahead)
+        return self._run(rows, length_ns, state)
+
+    def _start(self, batch: int) -> LaneState:
+        clock = StreamClock.start(batch, len(self.streams), self.norm.weight.device)
+        scans = tuple(tuple(block.init_state(batch) for block in blocks) for blocks in self.blocks)  # type: ignore[attr-defined,operator]
+        return LaneState(clock, scans, tuple(hearing.init_state(batch) for hearing in self.hearings))  # type: ignore[operator]
+
+    def _run(
+        self, rows: Mapping[str, SensorRows], length_ns: int, state: LaneState | None
+    ) -> tuple[dict[str, Tensor], LaneState]:
+        """Encode rows behind those of the state: scans forwards go on, those backwards restart at block ends."""
+        given = line_up(self.streams, rows, length_ns, self.norm.weight, None if state is None else len(state.clock[0]))
         if self.training and self.stream_dropout:
             given = drop_streams(given, self.stream_dropout)
-        batch = given[0].mask.shape[0]
-        token, plan = self._embed(given, StreamClock.start(batch, len(given), self.norm.weight.device), length_ns)
+        if state is None:
+            state = self._start(given[0].mask.shape[0])
+        token, plan = self._embed(given, state.clock, length_ns)
         borders = [
             time_borders(stream.stamps, stream.mask, packing.cu_seqlens, length_ns, self.lookahead)
             for stream, packing in zip(given, plan.packings, strict=True)
         ]
+        scans, heard = list[tuple[State, ...]](), list[HearingState]()
         for depth, blocks in enumerate(self.blocks):
-            token = _both_ways(blocks, token, plan, borders)  # type: ignore[arg-type]
+            token, left = _both_ways(blocks, token, plan, borders, state.scans[depth])  # type: ignore[arg-type]
+            scans.append(left)
             if len(self.hearings):
-                hearing = self.hearings[depth]
-                token, _ = hearing(token, plan, hearing.init_state(batch))  # type: ignore[operator]
+                token, said = self.hearings[depth](token, plan, state.heard[depth])
+                heard.append(said)
         tokens = dict(zip(self.streams, plan.unpack(self.norm(token)), strict=True))
-        return {name: tokens[name] for name in rows}, None
+        return {name: tokens[name] for name in rows}, LaneState(plan.clock, tuple(scans), tuple(heard))
 
     def _embed(self, rows: tuple[SensorRows, ...], clock: StreamClock, length_ns: int) -> tuple[Tensor, Plan]:
         """Plan a window and embed its rows: packed tokens (1, L, width)."""
@@ -126,7 +153,10 @@ class BidirectionalStreamFusion(FusionEncoder):
         refuse(self, self.lookahead, "cannot step")
 
 
-def _both_ways(blocks: nn.ModuleList, tokens: Tensor, plan: Plan, borders: list[Borders]) -> Tensor:
+def _both_ways(
+    blocks: nn.ModuleList, tokens: Tensor, plan: Plan, borders: list[Borders], states: tuple[State, ...]
+) -> tuple[Tensor, tuple[State, ...]]:
     """Scan every stream's packed tokens (1, L, D) forwards and backwards."""
-    parts = zip(blocks, tokens.split(plan.sizes, 1), plan.gaps.split(plan.sizes, 1), borders, strict=True)
-    return torch.cat([block(part, gaps, ends) for block, part, gaps, ends in parts], 1)
+    parts = zip(blocks, tokens.split(plan.sizes, 1), plan.gaps.split(plan.sizes, 1), borders, states, strict=True)
+    done = [block.carry(part, gaps, ends, state) for block, part, gaps, ends, state in parts]  # type: ignore[operator]
+    return torch.cat([part for part, _ in done], 1), tuple(state for _, state in done)
