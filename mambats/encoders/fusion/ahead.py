@@ -3,13 +3,82 @@
 from __future__ import annotations
 
 import math
-from typing import NoReturn
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Generic, NoReturn, TypeVar
 
 import torch
 from torch import Tensor
 
 from mambats.encoders.bidirectional import Borders, NotCausalError
 from mambats.encoders.fusion.clock import LAST
+from mambats.protocols import Event, FusionEncoder, State
+from mambats.series import SensorRows
+
+S = TypeVar("S")
+
+
+class AheadFusion(FusionEncoder, Generic[S]):
+    """What fusion encoders with a look-ahead share: whole windows, or block after block with carried state.
+
+    A subclass gives `lookahead` (seconds, or None for the whole window), `_start` and `_run`.
+    """
+
+    causal = False
+
+    @abstractmethod
+    def _start(self, batch: int) -> S:
+        """Return what scans carry forwards, before any row."""
+
+    @abstractmethod
+    def _run(self, rows: Mapping[str, SensorRows], length_ns: int, state: S | None) -> tuple[dict[str, Tensor], S]:
+        """Encode rows behind those of the state: scans forwards go on, those backwards restart at block ends."""
+
+    def forward(
+        self, rows: Mapping[str, SensorRows], length_ns: int, *, state: State | None = None
+    ) -> tuple[dict[str, Tensor], None]:
+        """Encode a window; see `mambats.protocols.FusionEncoder.forward`. The state is always None."""
+        if state is not None:
+            self._refuse("takes no state")
+        return self._run(rows, length_ns, None)[0], None
+
+    def init_blocks(self, batch: int) -> S:
+        """Return the state of `run_blocks` before any row.
+
+        Raises:
+            NotCausalError: If the look-ahead has no end.
+        """
+        if self.lookahead is None:
+            self._refuse("has no blocks")
+        return self._start(batch)
+
+    def run_blocks(self, rows: Mapping[str, SensorRows], length_ns: int, state: S) -> tuple[dict[str, Tensor], S]:
+        """Encode whole blocks; see `mambats.protocols.BlockFusion`.
+
+        Raises:
+            NotCausalError: If the look-ahead has no end.
+        """
+        if self.lookahead is None:
+            self._refuse("has no blocks")
+        return self._run(rows, length_ns, state)
+
+    def init_state(self, batch: int) -> None:
+        """Return None: an encoder that reads ahead has no state between any two rows."""
+
+    def step(self, events: Mapping[str, Event], elapsed_ns: Tensor, *, state: State) -> NoReturn:
+        """Refuse: a token needs rows that are not there yet.
+
+        Raises:
+            NotCausalError: Always.
+        """
+        self._refuse("cannot step")
+
+    def _refuse(self, what: str) -> NoReturn:
+        ahead = "the whole window" if self.lookahead is None else f"blocks of {self.lookahead} s"
+        raise NotCausalError(
+            f"{type(self).__name__} reads {ahead} both ways and {what}. "
+            "Give it whole windows, or train a causal fusion encoder to run moment by moment."
+        )
 
 
 def check_lookahead(lookahead: float | None) -> None:
@@ -23,29 +92,6 @@ def check_lookahead(lookahead: float | None) -> None:
             f"lookahead is {lookahead}: need seconds above 0, or None for the whole window. "
             "Use a causal fusion encoder to read nothing ahead."
         )
-
-
-def refuse(encoder: object, lookahead: float | None, what: str) -> NoReturn:
-    """Refuse what only a causal encoder can do.
-
-    Raises:
-        NotCausalError: Always.
-    """
-    ahead = "the whole window" if lookahead is None else f"blocks of {lookahead} s"
-    raise NotCausalError(
-        f"{type(encoder).__name__} reads {ahead} both ways and {what}. "
-        "Give it whole windows, or train a causal fusion encoder to run moment by moment."
-    )
-
-
-def check_blocks(encoder: object, lookahead: float | None) -> None:
-    """Refuse blocks of a look-ahead that has no end.
-
-    Raises:
-        NotCausalError: If it has none.
-    """
-    if lookahead is None:
-        refuse(encoder, None, "has no blocks")
 
 
 def time_borders(stamps: Tensor, mask: Tensor, cu_seqlens: Tensor, length_ns: int, lookahead: float | None) -> Borders:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NoReturn
 
 from torch import Tensor, nn
 
 from mambats.encoders.bidirectional import BidirectionalBlock
 from mambats.encoders.fusion.absence import drop_streams
-from mambats.encoders.fusion.ahead import check_blocks, check_lookahead, refuse, time_borders
+from mambats.encoders.fusion.ahead import AheadFusion, check_lookahead, time_borders
 from mambats.encoders.fusion.clock import StreamClock, run_clock
 from mambats.encoders.fusion.event import EventState
 from mambats.encoders.fusion.lineup import check_share, check_streams, line_up
 from mambats.encoders.fusion.merge import embed_side_by_side, event_embeddings, merge
 from mambats.mixers import MambaSettings, MixerSettings
-from mambats.protocols import Event, FusionEncoder, State
+from mambats.protocols import State
 from mambats.series import SensorRows
 
 
-class BidirectionalEventFusion(FusionEncoder):
+class BidirectionalEventFusion(AheadFusion[EventState]):
     """As `EventFusion`, with every layer reading the merged rows forwards and backwards.
 
     With a look-ahead of L, reverse scans restart at the ends of blocks of time (0, L], (L, 2 L], ... of the window, the
@@ -38,8 +37,6 @@ class BidirectionalEventFusion(FusionEncoder):
     Raises:
         ValueError: If a size is below 1, a share outside [0, 1), or L not above 0.
     """
-
-    causal = False
 
     def __init__(
         self,
@@ -73,26 +70,6 @@ class BidirectionalEventFusion(FusionEncoder):
         )
         self.norm = nn.RMSNorm(width, eps=1e-5)
 
-    def forward(
-        self, rows: Mapping[str, SensorRows], length_ns: int, *, state: State | None = None
-    ) -> tuple[dict[str, Tensor], None]:
-        """Encode a window; see `mambats.protocols.FusionEncoder.forward`. The state is always None."""
-        if state is not None:
-            refuse(self, self.lookahead, "takes no state")
-        return self._run(rows, length_ns, None)[0], None
-
-    def init_blocks(self, batch: int) -> EventState:
-        """Return the state of `run_blocks` before any row."""
-        check_blocks(self, self.lookahead)
-        return self._start(batch)
-
-    def run_blocks(
-        self, rows: Mapping[str, SensorRows], length_ns: int, state: EventState
-    ) -> tuple[dict[str, Tensor], EventState]:
-        """Encode whole blocks; see `mambats.protocols.BlockFusion`."""
-        check_blocks(self, self.lookahead)
-        return self._run(rows, length_ns, state)
-
     def _start(self, batch: int) -> EventState:
         layers = tuple(block.init_state(batch) for block in self.blocks)  # type: ignore[operator]
         return EventState(StreamClock.start(batch, len(self.streams), self.norm.weight.device), layers)
@@ -116,14 +93,3 @@ class BidirectionalEventFusion(FusionEncoder):
             left.append(layer)
         tokens = dict(zip(self.streams, packing.unpack(self.norm(token)).split(merged.sizes, 1), strict=True))
         return {name: tokens[name] for name in rows}, EventState(clock, tuple(left))
-
-    def init_state(self, batch: int) -> None:
-        """Return None: an encoder that reads ahead carries nothing."""
-
-    def step(self, events: Mapping[str, Event], elapsed_ns: Tensor, *, state: State) -> NoReturn:
-        """Refuse: a token needs rows that are not there yet.
-
-        Raises:
-            NotCausalError: Always.
-        """
-        refuse(self, self.lookahead, "cannot step")

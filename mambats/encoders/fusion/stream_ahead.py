@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from mambats.encoders.bidirectional import BidirectionalBlock, Borders
 from mambats.encoders.embed import Embedding
 from mambats.encoders.fusion.absence import drop_streams
-from mambats.encoders.fusion.ahead import check_blocks, check_lookahead, refuse, time_borders
+from mambats.encoders.fusion.ahead import AheadFusion, check_lookahead, time_borders
 from mambats.encoders.fusion.clock import StreamClock
 from mambats.encoders.fusion.exchange import ExchangeSettings, GatedHoldSettings
 from mambats.encoders.fusion.hearing import Hearing, HearingState
@@ -19,11 +18,11 @@ from mambats.encoders.fusion.lanes import LaneState
 from mambats.encoders.fusion.lineup import check_share, check_streams, line_up
 from mambats.encoders.fusion.plan import Plan
 from mambats.mixers import MambaSettings, MixerSettings
-from mambats.protocols import Event, FusionEncoder, State
+from mambats.protocols import State
 from mambats.series import SensorRows
 
 
-class BidirectionalStreamFusion(FusionEncoder):
+class BidirectionalStreamFusion(AheadFusion[LaneState]):
     """As `StreamFusion`, with every stream scanned forwards and backwards.
 
     With a look-ahead of L, reverse scans restart at the ends of blocks of time (0, L], (L, 2 L], ... of the window, the
@@ -44,8 +43,6 @@ class BidirectionalStreamFusion(FusionEncoder):
     Raises:
         ValueError: If a size is below 1, the share outside [0, 1), or L not above 0.
     """
-
-    causal = False
 
     def __init__(
         self,
@@ -81,26 +78,6 @@ class BidirectionalStreamFusion(FusionEncoder):
             Hearing(between.build(count, width), count, width) for _ in range(layers if count > 1 else 0)
         )
         self.norm = nn.RMSNorm(width, eps=1e-5)
-
-    def forward(
-        self, rows: Mapping[str, SensorRows], length_ns: int, *, state: State | None = None
-    ) -> tuple[dict[str, Tensor], None]:
-        """Encode a window; see `mambats.protocols.FusionEncoder.forward`. The state is always None."""
-        if state is not None:
-            refuse(self, self.lookahead, "takes no state")
-        return self._run(rows, length_ns, None)[0], None
-
-    def init_blocks(self, batch: int) -> LaneState:
-        """Return the state of `run_blocks` before any row."""
-        check_blocks(self, self.lookahead)
-        return self._start(batch)
-
-    def run_blocks(
-        self, rows: Mapping[str, SensorRows], length_ns: int, state: LaneState
-    ) -> tuple[dict[str, Tensor], LaneState]:
-        """Encode whole blocks; see `mambats.protocols.BlockFusion`."""
-        check_blocks(self, self.lookahead)
-        return self._run(rows, length_ns, state)
 
     def _start(self, batch: int) -> LaneState:
         clock = StreamClock.start(batch, len(self.streams), self.norm.weight.device)
@@ -140,17 +117,6 @@ class BidirectionalStreamFusion(FusionEncoder):
             for embedding, stream, between in zip(self.embeddings, rows, pauses, strict=True)
         ]
         return plan.pack(tokens), plan
-
-    def init_state(self, batch: int) -> None:
-        """Return None: an encoder that reads ahead carries nothing."""
-
-    def step(self, events: Mapping[str, Event], elapsed_ns: Tensor, *, state: State) -> NoReturn:
-        """Refuse: a token needs rows that are not there yet.
-
-        Raises:
-            NotCausalError: Always.
-        """
-        refuse(self, self.lookahead, "cannot step")
 
 
 def _both_ways(
