@@ -1,4 +1,4 @@
-"""A tracker behind the contract of `mambats.streaming.engine`: a packet is a frame of detections, an answer its tracks."""
+"""A tracker behind the contract of `mambats.streaming.engine`: packets are frames of detections, answers tracks."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class TrackerEngine:
     room for a stated number of them, so that a stream can go back to a state, save it and go on from it; of more, those
     that most likely exist are kept, and the others are counted as `refused`.
 
-    Answers, one a frame or tick, T the room: `count` (), and of the first so many rows `identity` (T,), `box` (T, 7) and
-    `covariance` (T, 7, 7) in metres and rad, `velocity` (T, 3) in m/s, `score` (T,), `detection` (T,) the row of the
-    packet that each took (-1 where it took none), `silent` (T,) seconds since the last one; `refused` () so far. An
-    event of the empty stream `query` answers with the confirmed tracks of the last frame, moved to that moment.
+    Answers, one a frame or tick, T the room: `count` (), and of the first so many rows `identity` (T,), `box` (T, 7)
+    and `covariance` (T, 7, 7) in metres and rad, `velocity` (T, 3) in m/s, `score` (T,), `detection` (T,) the row of
+    the packet that each took (-1 where it took none), `silent` (T,) seconds since the last one; `refused` () so far.
+    An event of the empty stream `query` answers with the confirmed tracks of the last frame, moved to that moment.
 
     Args:
         tracker: Its steps are taken in float64 on the CPU.
