@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from mambats.streaming.moment import Record
 
 Fate = Literal["used", "duplicate", "late", "rejected", "waiting"]
 FATES: tuple[Fate, ...] = ("used", "duplicate", "late", "rejected", "waiting")
@@ -21,16 +24,20 @@ class Counters:
         self.received: Counter[str] = Counter()
         self.fates: Counter[tuple[str, Fate, str]] = Counter()
         self.masked: Counter[tuple[str, str]] = Counter()
+        #: Late packets that fell out of the stream before `drain_late` handed them out, by stream.
+        self.undrained: Counter[str] = Counter()
 
     def receive(self, stream: str, fate: Fate, cause: str = "") -> None:
         """Count a packet that has come."""
         self.received[stream] += 1
         self.fates[stream, fate, cause] += 1
 
-    def move(self, stream: str, before: tuple[Fate, str], after: tuple[Fate, str]) -> None:
-        """Change what became of a packet."""
-        self.fates[stream, *before] -= 1
-        self.fates[stream, *after] += 1
+    def decide(self, stream: str, record: Record, sign: int) -> None:
+        """Count what became of a packet that waited (`sign` 1), or that it waits again after all (-1)."""
+        self.fates[stream, "waiting", ""] -= sign
+        self.fates[stream, record.fate, record.cause] += sign
+        for cause, count in record.masked.items() if record.fate == "used" else ():
+            self.masked[stream, cause] += sign * count
 
     def total(self, fate: Fate, stream: str | None = None, cause: str | None = None) -> int:
         """Return how many packets had a fate; of one stream, for one cause."""
@@ -61,6 +68,8 @@ class Counters:
         for (name, cause), count in sorted(self.masked.items()):
             if count:
                 streams[name][f"values masked: {cause}"] = count
+        for name, count in sorted(self.undrained.items()):
+            streams[name]["late, never handed out"] = count
         return {"received": self.offset, **{fate: self.total(fate) for fate in FATES}, "streams": streams}
 
     def dump(self) -> dict[str, Any]:
@@ -69,6 +78,7 @@ class Counters:
             "received": [[name, count] for name, count in self.received.items()],
             "fates": [[*key, count] for key, count in self.fates.items() if count],
             "masked": [[*key, count] for key, count in self.masked.items() if count],
+            "undrained": [[name, count] for name, count in self.undrained.items()],
         }
 
     @classmethod
@@ -78,4 +88,5 @@ class Counters:
         counters.received.update(dict(plain["received"]))
         counters.fates.update({(name, fate, cause): count for name, fate, cause, count in plain["fates"]})
         counters.masked.update({(name, cause): count for name, cause, count in plain["masked"]})
+        counters.undrained.update(dict(plain["undrained"]))
         return counters

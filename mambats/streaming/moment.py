@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+
 from mambats.streaming.counters import Fate
-from mambats.streaming.engine import BoolArray, FloatArray, Int64Array, Outputs, State
+from mambats.streaming.engine import BoolArray, FloatArray, Int64Array, Outputs, Packet, State
 
 
 class Answer(NamedTuple):
@@ -57,43 +59,61 @@ class Mark(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Record:
-    """A packet that was let in, by the stream's clock."""
+    """A packet whose form is right."""
 
-    stamp: int
-    rank: int
-    values: FloatArray
-    observed: BoolArray
+    stamp: int  #: by the stream's clock, once it is let in
+    rank: int  #: of its stream among the engine's
+    row: int
+    values: FloatArray  #: (C,), 0 where not observed
+    observed: BoolArray  #: (C,) what was measured
     sequence: int | None = None
+    missing: int = 0  #: values that are not finite
     fate: Fate = "waiting"
     cause: str = ""
-    masked: Mapping[str, int] = field(default_factory=dict[str, int])  #: values that the gate does not believe
+    believed: BoolArray = field(init=False)  #: (C,) what the gate leaves of `observed`, once it was asked
+    masked: dict[str, int] = field(init=False)  #: values that are not believed, by cause, alike
 
     @property
     def order(self) -> tuple[int, int]:
         """Its place in time."""
         return self.stamp, self.rank
 
+    @property
+    def trusted(self) -> FloatArray:
+        """Its values, 0 where not believed."""
+        return np.where(self.believed, self.values, np.float32(0)) if self.masked else self.values
+
+    def packet(self, stream: str) -> Packet:
+        """Return it as it came, as float32."""
+        values = np.where(self.observed, self.values, np.float32(np.nan))
+        return Packet(stream, self.stamp, values, self.row, self.sequence)
+
+    def become(self, fate: Fate, cause: str = "") -> None:
+        """Note what became of it."""
+        self.fate, self.cause = fate, cause
+
 
 @dataclass(slots=True, eq=False)
 class Moment:
-    """Packets taken in one step."""
+    """Packets of a robot taken in one step."""
 
+    row: int  #: which robot
+    before: Mark  #: what was known of it before
     anchor: int  #: stamp of the first packet
     stamp: int  #: of the moment: of the last packet, or of the tick
     reach: int  #: the newest stamp with which a packet could still change it
     records: list[Record]
+    tick: int | None = None  #: when to ask next, after it
     asks: bool = False  #: at a tick
-    tick: int | None = None  #: the tick after it
-    number: int = 0  #: of its first answer
     parts: list[tuple[int, Outputs]] = field(default_factory=list[tuple[int, Outputs]])  #: stamp and answer
     streams: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
     told: bool = False
-    mark: Mark = field(default_factory=Mark)  #: after it
+    mark: Mark = field(init=False)  #: what is known after it, once it was taken
 
-    def answers(self, row: int, shift: int, settled: bool) -> list[Answer]:
+    def answers(self, shift: int, settled: bool) -> list[Answer]:
         """Return its answers; `shift` [ns] is what the stream's clock is ahead of the robot's."""
         return [
-            Answer(stamp - shift, row, self.number + at, settled, outputs, self.streams, self.silent)
+            Answer(stamp - shift, self.row, self.before.number + at, settled, outputs, self.streams, self.silent)
             for at, (stamp, outputs) in enumerate(self.parts)
         ]

@@ -5,13 +5,14 @@ What was taken after the base is taken again on loading: the same packets give t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mambats.streaming.counters import Counters
-from mambats.streaming.engine import FloatArray, Int64Array
 from mambats.streaming.errors import SnapshotForeignError
 from mambats.streaming.moment import Kept, Mark, Record, Sensed
 from mambats.streaming.snapshot import Snapshot
@@ -21,26 +22,29 @@ if TYPE_CHECKING:
     from mambats.streaming.runner import StreamRunner
 
 _CLOCK = ("newest", "watermark", "horizon", "crowded", "settled", "shift", "strange")
+_STATE = "state."
 
 
 def dump(runner: StreamRunner) -> Snapshot:
     """Return a runner's snapshot; arrays of state are shared, not copied."""
-    bases = [
-        line.base.state or Kept(runner.engine.init_state(runner.rows), row) for row, line in enumerate(runner.lines)
-    ]
+    lines = runner.lines
+    # Only a state that was kept becomes a base.
+    bases = [line.base.state for line in lines if line.base.state is not None]
     arrays = {
-        f"state.{name}": bases[0].state[name] if runner.rows == 1 else np.stack([b.state[name][b.at] for b in bases])
+        _STATE + name: bases[0].state[name] if len(lines) == 1 else np.stack([b.state[name][b.at] for b in bases])
         for name in bases[0].state
     }
-    held = [(row, record) for row, line in enumerate(runner.lines) for record in _records(line)]
-    empty = [np.zeros(0, np.float32)]
-    arrays["packets.values"] = np.concatenate([record.values for _, record in held] or empty)
-    arrays["packets.observed"] = np.concatenate([record.observed for _, record in held] or [np.zeros(0, np.bool_)])
-    facts = {
-        "counters": runner.counters.dump(),
-        "lines": [_plain_line(line) for line in runner.lines],
-        "packets": [[row, record.stamp, record.rank, record.sequence] for row, record in held],
-    }
+    facts: dict[str, Any] = {"counters": runner.counters.dump(), "lines": [_plain_line(line) for line in lines]}
+    held = [record for line in lines for moment in line.done for record in moment.records]
+    held += [record for line in lines for record in line.pending]
+    for name, records in (
+        ("held", held),
+        ("edge", [record for line in lines for record in line.edge]),
+        ("late", list(runner.late)),
+    ):
+        facts[name] = [[record.row, record.stamp, record.rank, record.sequence] for record in records]
+        arrays[f"{name}.values"] = np.concatenate([np.zeros(0, np.float32), *(record.values for record in records)])
+        arrays[f"{name}.observed"] = np.concatenate([np.zeros(0, np.bool_), *(record.observed for record in records)])
     return Snapshot(runner.engine.identity, runner.policy.digest(), runner.rows, facts, arrays)
 
 
@@ -60,78 +64,73 @@ def check(snapshot: Snapshot, runner: StreamRunner) -> None:
                 f"the snapshot is of another {what}: {str(given)[:12]}, the stream has {str(needed)[:12]}. Take the "
                 "model and settings it was made with, or start afresh in another folder."
             )
-    fresh = runner.engine.init_state(runner.rows)
-    for name, array in fresh.items():
-        given = snapshot.arrays.get(f"state.{name}")
+    for name, array in runner.engine.init_state(runner.rows).items():
+        given = snapshot.arrays.get(_STATE + name)
         if given is None or given.shape != array.shape or given.dtype != array.dtype:
             raise SnapshotForeignError(f"the snapshot's state {name!r} is missing or not {array.dtype}{array.shape}.")
 
 
-def load(snapshot: Snapshot, lines: list[Timeline], channels: Sequence[int]) -> list[Timeline]:
-    """Fill fresh timelines from a snapshot; all held packets wait.
+def load(snapshot: Snapshot, runner: StreamRunner) -> tuple[list[Timeline], deque[Record], Counters]:
+    """Return each robot's time, of which all held packets wait, the late packets and the counters.
 
     Args:
-        snapshot: Of as many robots as there are lines.
-        lines: To fill.
-        channels: By rank of stream.
+        snapshot: That `check` let in.
+        runner: Is not changed.
 
     Raises:
         SnapshotForeignError: If it was written by another version.
     """
+    channels = tuple(runner.engine.streams.values())
     try:
-        Counters.load(snapshot.facts["counters"])
-        _fill(snapshot, lines, channels)
+        lines = [_line(runner, snapshot, row) for row in range(runner.rows)]
+        for record in _records(snapshot, "edge", channels):
+            lines[record.row].edge.append(record)
+            lines[record.row].know(record)
+        for record in _records(snapshot, "held", channels):
+            lines[record.row].pending.append(record)
+            lines[record.row].hold(record)
+        return lines, deque(_records(snapshot, "late", channels)), Counters.load(snapshot.facts["counters"])
     except (LookupError, TypeError, ValueError) as error:
         raise SnapshotForeignError(f"the snapshot is of another version of mambats ({error}).") from error
-    return lines
 
 
-def _fill(snapshot: Snapshot, lines: Sequence[Timeline], channels: Sequence[int]) -> None:
-    """Fill timelines as `load` says."""
-    state = {name[6:]: array for name, array in snapshot.arrays.items() if name.startswith("state.")}
-    for row, (line, plain) in enumerate(zip(lines, snapshot.facts["lines"], strict=True)):
-        stamp, begun, number, tick, sensors = plain["base"]
-        known = {int(rank): _sensed(one) for rank, one in sensors.items()}
-        line.base = Mark(stamp, begun, number, tick, known, Kept(state, row))
-        for name in _CLOCK:
-            setattr(line, name, plain[name])
-        nothing = np.zeros(0, np.float32)
-        for stamp, rank, sequence in plain["edge"]:
-            line.edge.append(Record(stamp, rank, nothing, nothing.astype(np.bool_), sequence))
-            line.hold(line.edge[-1])
-        line.held = 0
-    at, values, observed = 0, snapshot.arrays["packets.values"], snapshot.arrays["packets.observed"]
-    for row, stamp, rank, sequence in snapshot.facts["packets"]:
+def _line(runner: StreamRunner, snapshot: Snapshot, row: int) -> Timeline:
+    plain = snapshot.facts["lines"][row]
+    stamp, begun, number, tick, sensors = plain["base"]
+    state = {name.removeprefix(_STATE): array for name, array in snapshot.arrays.items() if name.startswith(_STATE)}
+    line = runner.line(row)
+    line.base = Mark(stamp, begun, number, tick, {int(rank): _sensed(*one) for rank, one in sensors}, Kept(state, row))
+    for name in _CLOCK:
+        setattr(line, name, plain[name])
+    return line
+
+
+def _records(snapshot: Snapshot, name: str, channels: Sequence[int]) -> Iterable[Record]:
+    """Yield packets as they were dumped, in their order."""
+    at, values, observed = 0, snapshot.arrays[f"{name}.values"], snapshot.arrays[f"{name}.observed"]
+    for row, stamp, rank, sequence in snapshot.facts[name]:
         part = slice(at, at + channels[rank])
-        record = Record(stamp, rank, values[part], observed[part], sequence)
-        lines[row].pending.append(record)
-        lines[row].hold(record)
+        seen = observed[part]
+        yield Record(stamp, rank, row, values[part], seen, sequence, missing=int((~seen).sum()))
         at = part.stop
-
-
-def _records(line: Timeline) -> list[Record]:
-    return [record for moment in line.done for record in moment.records] + line.pending
 
 
 def _plain_line(line: Timeline) -> dict[str, Any]:
     base = line.base
-    sensors = {str(rank): _plain_sensed(sensed) for rank, sensed in base.sensors.items()}
+    sensors = [[rank, [_plain(part) for part in sensed]] for rank, sensed in base.sensors.items()]
     return {
         **{name: getattr(line, name) for name in _CLOCK},
         "base": [base.stamp, base.begun, base.number, base.tick, sensors],
-        "edge": [[record.stamp, record.rank, record.sequence] for record in line.edge],
     }
 
 
-def _plain_sensed(sensed: Sensed) -> list[Any]:
-    return [*sensed[:3], *(None if part is None else part.tolist() for part in sensed[3:])]
+def _plain(part: float | npt.NDArray[Any] | None) -> Any:
+    return part.tolist() if isinstance(part, np.ndarray) else part
 
 
-def _sensed(plain: Sequence[Any]) -> Sensed:
-    stamp, period, offset, values, same, limit = plain
-
-    def whole(numbers: list[int] | None) -> Int64Array | None:
-        return None if numbers is None else np.array(numbers, np.int64)
-
-    floats: FloatArray | None = None if values is None else np.array(values, np.float32)
-    return Sensed(stamp, period, offset, floats, whole(same), whole(limit))
+def _sensed(stamp: int, period: float, offset: float, values: Any, same: Any, limit: Any) -> Sensed:
+    if values is None:
+        return Sensed(stamp, period, offset)
+    return Sensed(
+        stamp, period, offset, np.array(values, np.float32), np.array(same, np.int64), np.array(limit, np.int64)
+    )

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-import numpy as np
 import numpy.typing as npt
 
 from mambats.streaming.counters import Counters
-from mambats.streaming.door import Admitted, Door
-from mambats.streaming.engine import AGE, NIS, Engine, Outputs, Packet, State
+from mambats.streaming.door import Door
+from mambats.streaming.engine import Engine, Packet
 from mambats.streaming.errors import PacketError, WriterError
 from mambats.streaming.moment import Answer, Kept, Mark, Moment, Record
 from mambats.streaming.policy import Policy
 from mambats.streaming.resume import check, dump, load
 from mambats.streaming.snapshot import Snapshot
-from mambats.streaming.step import GuardedStep, Stepped
+from mambats.streaming.step import GuardedStep
 from mambats.streaming.timeline import Jump, Timeline
-
-_STRIDE = 8  # of many robots a state is kept every so many answers: copies of rows cost more than a short replay
 
 
 class StreamRunner:
@@ -48,18 +44,12 @@ class StreamRunner:
         self.engine, self.policy, self.rows = engine, policy or Policy(), rows
         self.names = tuple(engine.streams)
         self.counters = Counters()
-        #: Late packets, for `drain_late`; the oldest fall out where nobody drains.
-        self.late: deque[Packet] = deque(maxlen=self.policy.queue_size)
+        #: Late packets, for `drain_late`, by the robot's clock; of more than `queue_size` the oldest fall out, counted.
+        self.late = deque[Record]()
         self._door, self._step = Door(engine, rows), GuardedStep(engine, self.policy, rows)
-        self._sensors = sum(size > 0 for size in engine.streams.values())
-        self._timeouts = {
-            self.names.index(name): gate.timeout_ns
-            for name, gate in self.policy.gates.items()
-            if gate.timeout_ns is not None
-        }
         self._fresh = engine.init_state(rows)
-        self._state = self._fresh
-        self.lines = [self._line(row, 0) for row in range(rows)]
+        self._state, self._back = self._fresh, dict[int, Kept]()  # of the batch; of robots that were taken back
+        self.lines = [self.line(row) for row in range(rows)]
         self._writer = dict[str, int]()
 
     def push(
@@ -86,24 +76,22 @@ class StreamRunner:
     def push_many(self, packets: Iterable[Packet]) -> list[Answer]:
         """Take packets together: moments of different robots share steps of the engine."""
         self._claim()
-        admitted = [self._look(packet) for packet in packets]
+        records = [self._look(packet) for packet in packets]
         answers = list[Answer]()
-        for one in admitted:
-            answers += self._admit(one)
-        return answers + self._answers({one.packet.row for one in admitted})
+        for record in records:
+            answers += self._admit(record)
+        return answers + self._answers({record.row for record in records})
 
     def advance(self, stamp_ns: int, row: int | None = None) -> list[Answer]:
         """Let time pass without a packet, of one robot or all: ticks are answered, moments settle."""
-        self._claim()
-        rows = range(self.rows) if row is None else (row,)
+        rows, stamp = self._rows(row), self._door.stamp(stamp_ns, "advance")
         for each in rows:
-            self.lines[each].advance(stamp_ns + self.lines[each].shift)
+            self.lines[each].advance(stamp + self.lines[each].shift)
         return self._answers(rows)
 
     def flush(self, row: int | None = None) -> list[Answer]:
         """Take and settle all that waits, of one robot or all; what comes for that time afterwards is late."""
-        self._claim()
-        rows = range(self.rows) if row is None else (row,)
+        rows = self._rows(row)
         for each in rows:
             self.lines[each].close()
         return self._answers(rows)
@@ -111,15 +99,15 @@ class StreamRunner:
     def reset(self, row: int | None = None) -> list[Answer]:
         """Flush, then start afresh, of one robot or all: as if nothing had come, but answers are numbered on."""
         answers = self.flush(row)
-        for each in range(self.rows) if row is None else (row,):
-            self.lines[each] = self._line(each, self.lines[each].mark.number)
-            self._restore(each, Kept(self._fresh, each))
+        for each in self._rows(row):
+            self.lines[each] = self.line(each, self.lines[each].mark.number)
+            self._back[each] = Kept(self._fresh, each)
         return answers
 
     def drain_late(self) -> list[Packet]:
-        """Return the late packets since the last call."""
+        """Return the late packets since the last call, each at least once also where the process was killed between."""
         self._claim()
-        found = list(self.late)
+        found = [record.packet(self.names[record.rank]) for record in self.late]
         self.late.clear()
         return found
 
@@ -153,19 +141,15 @@ class StreamRunner:
         """
         self._claim()
         check(snapshot, self)
-        self.lines = load(snapshot, [self._line(row, 0) for row in range(self.rows)], self._door.channels)
-        self._state = self._fresh
-        for row, line in enumerate(self.lines):
-            self._restore(row, line.mark.state or Kept(self._fresh, row))
+        self.lines, self.late, counters = load(snapshot, self)
+        self._back = {row: line.mark.state or Kept(self._fresh, row) for row, line in enumerate(self.lines)}
         self._answers(range(self.rows))  # what is held is taken again, and was told before
-        self.counters = Counters.load(snapshot.facts["counters"])
+        self.counters = counters
 
-    def _look(self, packet: Packet) -> Admitted:
-        try:
-            return self._door.admit(packet)
-        except PacketError:
-            self.counters.receive(packet.stream if packet.stream in self.names else "?", "rejected", "form")
-            raise
+    def line(self, row: int, number: int = 0) -> Timeline:
+        """Return the time of a robot of which nothing has come; its answers are numbered from `number`."""
+        sensors = sum(size > 0 for size in self.engine.streams.values())
+        return Timeline(self.policy, sensors, row, Mark(number=number, state=Kept(self._fresh, row)))
 
     def _claim(self) -> None:
         me = threading.get_ident()
@@ -175,38 +159,41 @@ class StreamRunner:
                 "through a queue, or call release() there first."
             )
 
-    def _line(self, row: int, number: int) -> Timeline:
-        line = Timeline(self.policy, self._sensors)
-        line.base, line.settled = Mark(number=number, state=Kept(self._fresh, row)), number
-        return line
+    def _rows(self, row: int | None) -> Sequence[int]:
+        """Return the robots that are meant, if this thread may write."""
+        self._claim()
+        return range(self.rows) if row is None else (self._door.row(row, "the stream"),)
 
-    def _admit(self, one: Admitted) -> list[Answer]:
+    def _look(self, packet: Packet) -> Record:
+        try:
+            return self._door.admit(packet)
+        except PacketError:
+            self.counters.receive(packet.stream if packet.stream in self.names else "?", "rejected", "form")
+            raise
+
+    def _admit(self, record: Record) -> list[Answer]:
         """Decide what becomes of a packet before its moment is taken."""
-        packet, line, count = one.packet, self.lines[one.packet.row], self.counters.receive
-        answers, stamp = list[Answer](), packet.stamp_ns + line.shift
-        if jump := line.jumped(stamp):
+        name, line, answers = self.names[record.rank], self.lines[record.row], list[Answer]()
+        if jump := line.jumped(record.stamp + line.shift):
             if not line.believes(jump):
-                count(packet.stream, "rejected", f"clock {jump}")
+                self.counters.receive(name, "rejected", f"clock {jump}")
                 return answers
-            answers = self._jump(packet.row, jump, stamp)
-            line = self.lines[packet.row]
-            stamp = packet.stamp_ns + line.shift
+            answers = self._jump(record.row, jump, record.stamp + line.shift)
+            line = self.lines[record.row]
         line.strange = 0
+        stamp = record.stamp + line.shift
         if line.late(stamp):
-            count(packet.stream, "late", "queue" if line.crowded else "lateness")
-            self.late.append(packet)
-        elif line.knows(stamp, one.rank, packet.sequence):
-            count(packet.stream, "duplicate")
-        elif one.missing == len(one.values) and not self._step.gates[one.rank].gate.asks:
-            count(packet.stream, "rejected", "not finite")
+            self.counters.receive(name, "late", "queue" if line.crowded else "lateness")
+            self._set_aside(record)
+        elif line.knows(stamp, record.rank, record.sequence):
+            self.counters.receive(name, "duplicate")
+        elif record.missing == len(record.values) and not self._step.gates[record.rank].gate.asks:
+            self.counters.receive(name, "rejected", "not finite")
             line.advance(stamp)
         else:
-            count(packet.stream, "waiting")
-            if one.missing:
-                self.counters.masked[packet.stream, "not finite"] += one.missing
-            undone = line.insert(Record(stamp, one.rank, one.values, one.observed, packet.sequence))
-            if undone:
-                self._undo(packet.row, undone)
+            self.counters.receive(name, "waiting")
+            record.stamp = stamp
+            self._undo(line, line.insert(record))
         return answers
 
     def _jump(self, row: int, jump: Jump, stamp: int) -> list[Answer]:
@@ -220,100 +207,47 @@ class StreamRunner:
             line.shift += (line.horizon or 0) - stamp
         return answers
 
-    def _undo(self, row: int, undone: list[Moment]) -> None:
-        """Take back what was counted of moments that will be taken again, and the state."""
+    def _set_aside(self, record: Record) -> None:
+        """Keep a late packet for `drain_late`."""
+        self.late.append(record)
+        if len(self.late) > self.policy.queue_size:
+            self.counters.undrained[self.names[self.late.popleft().rank]] += 1
+
+    def _undo(self, line: Timeline, undone: Iterable[Moment]) -> None:
+        """Let packets of moments that will be taken again wait, and go back to the state before."""
         for moment in undone:
             for record in moment.records:
-                self._count(record, -1)
-                self.counters.move(self.names[record.rank], (record.fate, record.cause), ("waiting", ""))
-        kept = self.lines[row].mark.state
-        if kept is None:
-            raise RuntimeError("a stream went back to a moment whose state was not kept: please report this.")
-        self._restore(row, kept)
-
-    def _count(self, record: Record, sign: int) -> None:
-        if record.fate == "used":
-            for cause, count in record.masked.items():
-                self.counters.masked[self.names[record.rank], cause] += sign * count
-
-    def _restore(self, row: int, kept: Kept) -> None:
-        """Put a robot's kept state into the batch."""
-        if self.rows == 1:
-            self._state = kept.state
-            return
-        self._state = {name: array.copy() for name, array in self._state.items()}
-        for name, array in self._state.items():
-            array[row] = kept.state[name][kept.at]
+                self.counters.decide(self.names[record.rank], record, -1)
+            if line.mark.state is None:
+                raise RuntimeError("a stream went back to a moment whose state was not kept: please report this.")
+            self._back[line.row] = line.mark.state
 
     def _answers(self, rows: Iterable[int]) -> list[Answer]:
         """Take all moments that are due, and answer."""
         rows = sorted(rows)
-        active: Iterable[int] = rows
-        while moments := {row: moment for row in active if (moment := self.lines[row].due()) is not None}:
-            self._round(moments)
-            active = moments
+        active = [self.lines[row] for row in rows]
+        self._go_back()
+        while moments := [moment for line in active if (moment := line.due()) is not None]:
+            self._state = self._step.take(moments, self._state)
+            active = [self.lines[moment.row] for moment in moments]
+            for line, moment in zip(active, moments, strict=True):
+                line.take(moment)
+                for record in moment.records:
+                    self.counters.decide(self.names[record.rank], record, 1)
         answers = list[Answer]()
-        for row in rows:
-            line = self.lines[row]
-            for moment in line.settle():
-                answers += moment.answers(row, line.shift, True)
-            fresh = line.fresh()
-            if self.policy.provisional:
-                for moment in fresh:
-                    answers += moment.answers(row, line.shift, False)
+        for line in (self.lines[row] for row in rows):
+            answers += [answer for moment in line.settle() for answer in moment.answers(line.shift, True)]
+            fresh = [answer for moment in line.fresh() for answer in moment.answers(line.shift, False)]
+            answers += fresh if self.policy.provisional else ()
         return answers
 
-    def _round(self, moments: Mapping[int, Moment]) -> None:
-        """Take one moment of each robot given."""
-        stepped = self._step.take(moments, {row: self.lines[row].mark for row in moments}, self._state)
-        self._state = stepped.state
-        for row, moment in moments.items():
-            for record in moment.records:
-                self.counters.move(self.names[record.rank], ("waiting", ""), (record.fate, record.cause))
-                if record.masked:
-                    self._count(record, 1)
-            self._close(row, moment, stepped, shared=2 * len(moments) >= self.rows)
-
-    def _close(self, row: int, moment: Moment, stepped: Stepped, shared: bool) -> None:
-        """Note what a robot's moment gave, and what is known after it."""
-        line = self.lines[row]
-        before, made = line.mark, row in stepped.rows
-        if made:
-            moment.parts = _parts(stepped.outputs, row, moment.stamp)
-            moment.streams = tuple(
-                self.names[rank] for rank in sorted(each.rank for each in moment.records if each.fate == "used")
-            )
-        number, sensors = before.number + len(moment.parts), stepped.sensors[row]
-        begun = moment.stamp if before.begun is None else before.begun
-        if self._timeouts:
-            moment.silent = self._silent(moment.stamp, begun, sensors)
-        state = None
-        if self.rows == 1 or number % _STRIDE == 0:
-            state = Kept(stepped.state, row) if shared else _alone(stepped.state, row)
-        stamp = moment.stamp if made else before.stamp
-        line.take(moment, Mark(stamp, begun, number, moment.tick, sensors, state))
-
-    def _silent(self, stamp: int, begun: int, sensors: Mapping[int, Any]) -> tuple[str, ...]:
-        return tuple(
-            self.names[rank]
-            for rank, limit in self._timeouts.items()
-            if stamp - (sensors[rank].stamp if rank in sensors else begun) > limit
-        )
-
-
-def _alone(state: State, row: int) -> Kept:
-    """Copy a robot's state out of the batch, so that the batch need not be kept for it."""
-    return Kept({name: array[row : row + 1].copy() for name, array in state.items()}, 0)
-
-
-def _parts(outputs: Outputs, row: int, stamp: int) -> list[tuple[int, Outputs]]:
-    """Return a robot's answers with the stamps they are for."""
-    mine = {name: array[row] for name, array in outputs.items()}
-    if AGE not in mine:
-        return [(stamp, mine)]
-    ages = mine.pop(AGE)
-    return [
-        (stamp - int(ages[at]), {name: array if name.startswith(NIS) else array[at] for name, array in mine.items()})
-        for at in np.argsort(-ages, kind="stable")
-        if ages[at] >= 0
-    ]
+    def _go_back(self) -> None:
+        """Put the states of robots that were taken back into the batch."""
+        if self.rows == 1 and self._back:
+            self._state = self._back[0].state
+        elif self._back:
+            self._state = {name: array.copy() for name, array in self._state.items()}
+            for row, kept in self._back.items():
+                for name, array in self._state.items():
+                    array[row] = kept.state[name][kept.at]
+        self._back.clear()

@@ -19,7 +19,7 @@ from safetensors.numpy import load, save
 
 from mambats.streaming.errors import SnapshotDamagedError, SnapshotForeignError
 
-LAYOUT = "1"
+LAYOUT = "2"  # of what `facts` and `arrays` hold: 2 has the late packets
 _BLANK = "0" * 64
 
 
@@ -32,7 +32,7 @@ class Snapshot:
         policy: Digest of the policy.
         rows: Robots.
         facts: Plain values: counters, and each robot's time.
-        arrays: The engine's state under `state.`, packets held under `packets.`.
+        arrays: The engine's state under `state.`, packets held, at the edge and late under their names.
     """
 
     identity: str

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mambats.streaming.chi_square import quantile
-from mambats.streaming.engine import NIS, STAMP, BoolArray, Engine, FloatArray, Outputs, State, StepEvent
-from mambats.streaming.gate import ValueGate, join
-from mambats.streaming.moment import Mark, Moment, Sensed
+from mambats.streaming.engine import AGE, NIS, STAMP, BoolArray, Engine, Int64Array, Outputs, State, StepEvent
+from mambats.streaming.gate import ValueGate
+from mambats.streaming.moment import Kept, Mark, Moment, Record, Sensed
 from mambats.streaming.policy import Gate, Policy
 
-
-class Stepped(NamedTuple):
-    """What came out of a round."""
-
-    outputs: Outputs
-    state: State
-    rows: frozenset[int]  #: robots that made the step
-    sensors: Mapping[int, Mapping[int, Sensed]]  #: by robot and rank: what each sensor was last seen to do
+_STRIDE = 8  # of many robots a state is kept every so many answers: copies of rows cost more than a short replay
+_ONE, _NO_VALUES, _NO_FLAGS = np.ones(1, np.bool_), np.zeros(0, np.float32), np.zeros(0, np.bool_)
 
 
 class GuardedStep:
@@ -37,150 +31,180 @@ class GuardedStep:
     """
 
     def __init__(self, engine: Engine, policy: Policy, rows: int) -> None:
-        self.engine, self.rows = engine, rows
-        self.names, self.channels = tuple(engine.streams), tuple(engine.streams.values())
-        self.asking = self.channels.index(0) if 0 in self.channels else -1
+        self.engine, self.rows, self.names = engine, rows, tuple(engine.streams)
+        self._check(policy)
+        self.gates = [ValueGate(policy.gates.get(name, Gate()), size) for name, size in engine.streams.items()]
+        self._timeouts = {
+            self.names.index(name): gate.timeout_ns
+            for name, gate in policy.gates.items()
+            if gate.timeout_ns is not None
+        }
+        self._longest = policy.clock.ahead_ns if policy.clock.ahead == "clamp" else None
+
+    def _check(self, policy: Policy) -> None:
         unknown = sorted(policy.gates.keys() - set(self.names))
         if unknown:
             raise ValueError(f"there are gates for {unknown}: the engine reads {', '.join(self.names)}.")
         for name, gate in policy.gates.items():
-            if gate.innovation is not None and NIS + name not in engine.outputs:
+            if gate.innovation is not None and NIS + name not in self.engine.outputs:
                 raise ValueError(
                     f"the gate of {name} has innovation {gate.innovation}, but the engine gives no {NIS + name}, only "
-                    f"{', '.join(engine.outputs)}: set it to None."
+                    f"{', '.join(self.engine.outputs)}: set it to None."
                 )
-        self.gates = [ValueGate(policy.gates.get(name, Gate()), size) for name, size in engine.streams.items()]
-        rule = policy.clock
-        self.longest = rule.ahead_ns if rule.ahead == "clamp" else None
 
-    def take(self, moments: Mapping[int, Moment], marks: Mapping[int, Mark], state: State) -> Stepped:
-        """Take one moment a robot; each packet is then used or rejected.
+    def take(self, moments: Sequence[Moment], state: State) -> State:
+        """Take one moment a robot: its packets become used or rejected, it gets its answers and what is known after it.
+
+        What the guards refuse is left out, and the step made again from the same state with what is left.
 
         Args:
-            moments: By robot.
-            marks: What is known of each before it.
+            moments: Of different robots.
             state: Of the batch.
-        """
-        parts = _Parts(moments)
-        sensors = {row: self._judge(row, moment, marks[row].sensors, parts) for row, moment in moments.items()}
-        elapsed = np.zeros(self.rows, np.int64)
-        for row, moment in moments.items():
-            before = marks[row].stamp
-            if before is not None:
-                gap = moment.stamp - before
-                elapsed[row] = gap if self.longest is None else min(gap, self.longest)
-        outputs, after = Outputs(), state
-        while rows := parts.rows():
-            told = _told(state, rows, moments)
-            gaps = elapsed if self.rows == 1 else np.where(_flags(rows, self.rows), elapsed, 0)
-            outputs, after = self.engine.step(self._events(parts), gaps, told)
-            if not self._surprised(parts, outputs) and not self._broken(parts, rows, outputs, after):
-                return Stepped(outputs, after, frozenset(rows), sensors)
-        return Stepped(outputs, state, frozenset(), sensors)
 
-    def _judge(self, row: int, moment: Moment, before: Mapping[int, Sensed], parts: _Parts) -> Mapping[int, Sensed]:
-        """Ask the gates about a robot's packets; collect what they let in."""
-        after = dict(before)
-        for record in moment.records:
-            gate = self.gates[record.rank]
-            observed, record.masked, after[record.rank] = gate.judge(record, before.get(record.rank))
-            record.fate, record.cause = "used", ""
-            if not record.masked:
-                parts.add(record.rank, row, record.values, observed)
-            elif observed.any() or gate.gate.asks:
-                parts.add(record.rank, row, np.where(observed, record.values, np.float32(0)), observed)
-            else:
-                record.fate, record.cause = "rejected", next(iter(record.masked))
-        if len(moment.records) > 1:
-            _note_offsets(moment, before, after)
+        Returns:
+            State of the batch after it.
+        """
+        sensors = [self._judge(moment) for moment in moments]
+        records = [record for moment in moments for record in moment.records]
+        records += [self._question(moment) for moment in moments if moment.asks]
+        elapsed = self._elapsed(moments)
+        while parts := _by_stream(records):
+            rows = set[int]().union(*parts.values())
+            events = {self.names[rank]: _event(self.rows, parts[rank]) for rank in sorted(parts)}
+            gaps = elapsed if self.rows == 1 else np.where(_flags(rows, self.rows), elapsed, 0)
+            outputs, after = self.engine.step(events, gaps, _told(state, rows, moments))
+            if not self._surprised(parts, outputs) and not self._broken(parts, rows, outputs, after):
+                break
+        else:
+            rows, outputs, after = set[int](), Outputs(), state
+        shared = 2 * len(moments) >= self.rows
+        for moment, known in zip(moments, sensors, strict=True):
+            self._close(moment, known, outputs if moment.row in rows else None)
+            moment.mark = moment.mark._replace(state=self._kept(moment, after, shared))
         return after
 
-    def _events(self, parts: _Parts) -> dict[str, StepEvent]:
-        events = {
-            self.names[rank]: join(self.channels[rank], self.rows, parts.by_rank[rank])
-            for rank in sorted(parts.by_rank)
-            if parts.by_rank[rank]
-        }
-        if parts.asking:
-            mask = _flags(parts.asking, self.rows)
-            empty = np.zeros((self.rows, 0), np.float32)
-            events[self.names[self.asking]] = StepEvent(empty, empty.astype(np.bool_), mask)
-        return events
+    def _judge(self, moment: Moment) -> dict[int, Sensed]:
+        """Ask the gates about a robot's packets; return what is known of its sensors then."""
+        before, after = moment.before.sensors, dict(moment.before.sensors)
+        for record in moment.records:
+            after[record.rank] = self.gates[record.rank].judge(record, before.get(record.rank))
+        if len(moment.records) > 1:
+            _note_offsets(moment, after)
+        return after
 
-    def _surprised(self, parts: _Parts, outputs: Outputs) -> bool:
-        """Leave out packets whose innovation is over their gate; say whether there were any."""
+    def _question(self, moment: Moment) -> Record:
+        """Return what asks at a tick: a packet of the stream without channels."""
+        rank = list(self.engine.streams.values()).index(0)
+        question = Record(moment.stamp, rank, moment.row, _NO_VALUES, _NO_FLAGS)
+        self.gates[rank].judge(question, None)
+        return question
+
+    def _elapsed(self, moments: Iterable[Moment]) -> Int64Array:
+        elapsed = np.zeros(self.rows, np.int64)
+        for moment in moments:
+            if moment.before.stamp is not None:
+                gap = moment.stamp - moment.before.stamp
+                elapsed[moment.row] = gap if self._longest is None else min(gap, self._longest)
+        return elapsed
+
+    def _surprised(self, parts: Mapping[int, Mapping[int, Record]], outputs: Outputs) -> bool:
+        """Refuse packets whose innovation is over their gate; say whether there were any."""
         found = False
-        for rank, rows in parts.by_rank.items():
+        for rank, records in parts.items():
             probability = self.gates[rank].gate.innovation
             if probability is None:
                 continue
             nis = outputs[NIS + self.names[rank]]
-            for row in [r for r, part in rows.items() if nis[r] > quantile(probability, int(part[1].sum()))]:
-                parts.drop(row, "innovation", rank)
-                found = True
+            for row, record in records.items():
+                if nis[row] > quantile(probability, int(record.believed.sum())):
+                    record.become("rejected", "innovation")
+                    found = True
         return found
 
-    def _broken(self, parts: _Parts, rows: set[int], outputs: Outputs, state: State) -> bool:
-        """Leave out robots whose answer or state is not finite; say whether there were any."""
+    def _broken(
+        self, parts: Mapping[int, Mapping[int, Record]], rows: set[int], outputs: Outputs, state: State
+    ) -> bool:
+        """Refuse all packets of robots whose answer or state is not finite; say whether there were any."""
         arrays = [array for name, array in outputs.items() if not name.startswith(NIS)]
-        wrong = {row for row in _infinite([*arrays, *state.values()], self.rows) if row in rows}
-        for row in wrong:
-            parts.drop(row, "state")
+        wrong = rows & _infinite([*arrays, *state.values()], self.rows)
+        for records in parts.values() if wrong else ():
+            for row in wrong & records.keys():
+                records[row].become("rejected", "state")
         return bool(wrong)
 
+    def _close(self, moment: Moment, sensors: Mapping[int, Sensed], outputs: Outputs | None) -> None:
+        """Note a robot's answers and what is known after them; None: nothing of the moment was taken."""
+        before, stamp = moment.before, moment.stamp
+        begun = stamp if before.begun is None else before.begun
+        if outputs is not None:
+            moment.parts = _parts(outputs, moment.row, stamp)
+            used = sorted(record.rank for record in moment.records if record.fate == "used")
+            moment.streams = tuple(self.names[rank] for rank in used)
+        if self._timeouts:
+            heard = {rank: sensors[rank].stamp if rank in sensors else begun for rank in self._timeouts}
+            late = [rank for rank, limit in self._timeouts.items() if stamp - heard[rank] > limit]
+            moment.silent = tuple(self.names[rank] for rank in late)
+        last, number = before.stamp if outputs is None else stamp, before.number + len(moment.parts)
+        moment.mark = Mark(last, begun, number, moment.tick, sensors)
 
-class _Parts:
-    """What goes into a step: by rank and robot, values and what is observed of them; and who asks."""
-
-    def __init__(self, moments: Mapping[int, Moment]) -> None:
-        self.moments = moments
-        self.by_rank: dict[int, dict[int, tuple[FloatArray, BoolArray]]] = {}
-        self.asking = {row for row, moment in moments.items() if moment.asks}
-
-    def add(self, rank: int, row: int, values: FloatArray, observed: BoolArray) -> None:
-        """Let a packet in."""
-        self.by_rank.setdefault(rank, {})[row] = values, observed
-
-    def rows(self) -> set[int]:
-        """Return the robots that have something to take."""
-        return self.asking.union(*self.by_rank.values())
-
-    def drop(self, row: int, cause: str, rank: int | None = None) -> None:
-        """Reject a robot's packet of one stream, or all and its question."""
-        for record in self.moments[row].records:
-            if rank in (None, record.rank) and self.by_rank.get(record.rank, {}).pop(row, None) is not None:
-                record.fate, record.cause = "rejected", cause
-        if rank is None:
-            self.asking.discard(row)
+    def _kept(self, moment: Moment, state: State, shared: bool) -> Kept | None:
+        """Return the robot's state to go back to: in its batch where that is kept for many, else copied out of it."""
+        if self.rows > 1 and moment.mark.number % _STRIDE:
+            return None
+        if shared:
+            return Kept(state, moment.row)
+        return Kept({name: array[moment.row : moment.row + 1].copy() for name, array in state.items()}, 0)
 
 
-def _note_offsets(moment: Moment, before: Mapping[int, Sensed], after: dict[int, Sensed]) -> None:
+def _by_stream(records: Iterable[Record]) -> dict[int, dict[int, Record]]:
+    """Sort what is let in by rank of stream and robot."""
+    found = dict[int, dict[int, Record]]()
+    for record in records:
+        if record.fate == "used":
+            found.setdefault(record.rank, {})[record.row] = record
+    return found
+
+
+def _event(rows: int, records: Mapping[int, Record]) -> StepEvent:
+    """Put one stream's packets of some robots side by side."""
+    first = next(iter(records.values()))
+    if rows == 1:
+        return StepEvent(first.trusted[None], first.believed[None], _ONE)
+    values, observed = np.zeros((rows, len(first.values)), np.float32), np.zeros((rows, len(first.values)), np.bool_)
+    for row, record in records.items():
+        values[row], observed[row] = record.trusted, record.believed
+    return StepEvent(values, observed, _flags(records, rows))
+
+
+def _note_offsets(moment: Moment, after: dict[int, Sensed]) -> None:
     """Smooth by how much each stream's stamps are behind those of the first stream of the moment."""
     first = min(moment.records, key=lambda record: record.rank)
     for record in moment.records:
-        gap, known = record.stamp - first.stamp, before.get(record.rank)
+        gap, known = record.stamp - first.stamp, moment.before.sensors.get(record.rank)
         smooth = gap if known is None or not known.offset else known.offset + 0.02 * (gap - known.offset)
         after[record.rank] = after[record.rank]._replace(offset=float(smooth))
 
 
-def _told(state: State, rows: Iterable[int], moments: Mapping[int, Moment]) -> State:
+def _told(state: State, rows: set[int], moments: Iterable[Moment]) -> State:
     """Tell the moment to the rows that step, where the engine's state asks for it."""
     if STAMP not in state:
         return state
     stamps = state[STAMP].copy()
-    for row in rows:
-        stamps[row] = moments[row].stamp
+    for moment in moments:
+        if moment.row in rows:
+            stamps[moment.row] = moment.stamp
     return {**state, STAMP: stamps}
 
 
-def _flags(rows: set[int], count: int) -> BoolArray:
+def _flags(rows: Iterable[int], count: int) -> BoolArray:
     flags = np.zeros(count, np.bool_)
     flags[list(rows)] = True
     return flags
 
 
-def _infinite(arrays: list[npt.NDArray[Any]], rows: int) -> Iterator[int]:
-    """Yield robots of which a number is not finite."""
+def _infinite(arrays: Iterable[npt.NDArray[Any]], rows: int) -> set[int]:
+    """Return the robots of which a number is not finite."""
+    found = set[int]()
     for array in arrays:
         if array.dtype.kind != "f":
             continue
@@ -188,4 +212,18 @@ def _infinite(arrays: list[npt.NDArray[Any]], rows: int) -> Iterator[int]:
         # overflow on large numbers, so only the exact look decides.
         square = float(np.vdot(array, array))
         if square - square != 0:
-            yield from np.flatnonzero(~np.isfinite(array.reshape(rows, -1)).all(1)).tolist()
+            found.update(np.flatnonzero(~np.isfinite(array.reshape(rows, -1)).all(1)).tolist())
+    return found
+
+
+def _parts(outputs: Outputs, row: int, stamp: int) -> list[tuple[int, Outputs]]:
+    """Return a robot's answers with the stamps they are for."""
+    mine = {name: array[row] for name, array in outputs.items()}
+    if AGE not in mine:
+        return [(stamp, mine)]
+    ages = mine.pop(AGE)
+    return [
+        (stamp - int(ages[at]), {name: array if name.startswith(NIS) else array[at] for name, array in mine.items()})
+        for at in np.argsort(-ages, kind="stable")
+        if ages[at] >= 0
+    ]

@@ -23,18 +23,19 @@ class Timeline:
     Args:
         policy: What is waited for.
         sensors: Streams that measure: a moment with all of them is complete.
+        row: Which robot.
+        base: What is known of it at the start.
     """
 
-    def __init__(self, policy: Policy, sensors: int) -> None:
-        self.policy, self.sensors = policy, sensors
-        self.base = Mark()
+    def __init__(self, policy: Policy, sensors: int, row: int, base: Mark) -> None:
+        self.policy, self.sensors, self.row, self.base = policy, sensors, row, base
         self.pending: list[Record] = []
         self.done: list[Moment] = []
         self.newest: int | None = None  #: stamp of the newest packet, or of `advance`
         self.watermark: int | None = None  #: up to here packets are taken
         self.horizon: int | None = None  #: older packets are late
         self.crowded = False  #: the horizon was moved because the queue was full
-        self.settled = 0  #: answers with a lower number were given as settled
+        self.settled = base.number  #: answers with a lower number were given as settled
         self.shift, self.strange = 0, 0
         self.held = 0
         self.edge: list[Record] = []  # forgotten but for their stamps, which are not late yet
@@ -110,7 +111,7 @@ class Timeline:
         if first is None or (tick is not None and tick < first.stamp):
             if tick is None or tick >= self.watermark:
                 return None
-            return Moment(tick, tick, tick, [], True, self._tick_after(tick))
+            return Moment(self.row, self.mark, tick, tick, tick, [], self._tick_after(tick), asks=True)
         if first.stamp > self.watermark:
             return None
         moment, whole = self._group(first, tick)
@@ -118,11 +119,10 @@ class Timeline:
             return moment if moment.stamp < self.watermark else None
         return moment if whole or self.watermark >= moment.anchor + self.policy.slop_ns else None
 
-    def take(self, moment: Moment, mark: Mark) -> None:
-        """Note that a moment was taken, and what is known after it."""
+    def take(self, moment: Moment) -> None:
+        """Note that the moment that was due is taken."""
         del self.pending[: len(moment.records)]
         self.held += not moment.records
-        moment.number, moment.mark = self.mark.number, mark
         self.done.append(moment)
 
     def settle(self) -> list[Moment]:
@@ -132,9 +132,9 @@ class Timeline:
         for at, moment in enumerate(self.done):
             if self.horizon is None or moment.reach >= self.horizon:
                 break
-            if moment.number >= self.settled and moment.parts:
+            if moment.before.number >= self.settled and moment.parts:
                 found.append(moment)
-                self.settled = moment.number + len(moment.parts)
+                self.settled = moment.mark.number
             moment.told = True
             gone = at + 1 if moment.mark.state is not None else gone
         if gone:
@@ -182,11 +182,12 @@ class Timeline:
             records.append(record)
             ranks.add(record.rank)
         if asks:
-            return Moment(first.stamp, limit, limit, records, True, self._tick_after(limit)), False
+            moment = Moment(self.row, self.mark, first.stamp, limit, limit, records, self._tick_after(limit), asks=True)
+            return moment, False
         whole, stamp = len(records) == self.sensors, records[-1].stamp
         # Complete and of one stamp: whatever comes later stands behind it.
         reach = first.stamp - 1 if whole and stamp == first.stamp else limit
-        return Moment(first.stamp, stamp, reach, records, False, tick), whole or closed
+        return Moment(self.row, self.mark, first.stamp, stamp, reach, records, tick), whole or closed
 
     def _undo(self, stamp: int) -> list[Moment]:
         """Put the packets of moments that a new one changes back into the queue, and go back to a kept state."""
@@ -217,8 +218,12 @@ class Timeline:
                 break
 
     def hold(self, record: Record) -> None:
-        """Note that a packet is known."""
+        """Count a packet, and know it when it comes again."""
         self.held += 1
+        self.know(record)
+
+    def know(self, record: Record) -> None:
+        """Know a packet when it comes again."""
         self._stamps.add((record.stamp, record.rank))
         if record.sequence is not None:
             self._sequences.add((record.rank, record.sequence))

@@ -155,9 +155,9 @@ def flags_on_clean(samples):
     values = np.random.default_rng(6).normal(size=(samples, 3)).astype(np.float32)
     seen = np.ones(3, bool)
     for at in range(samples):
-        verdict = gate.judge(Record(at, 0, values[at], seen), before)
-        assert not verdict.masked
-        before = verdict.sensed
+        record = Record(at, 0, 0, values[at], seen)
+        before = gate.judge(record, before)
+        assert not record.masked and record.fate == "used"
 
 
 def test_an_innovation_over_its_gate_is_left_out():

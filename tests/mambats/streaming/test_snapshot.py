@@ -68,6 +68,33 @@ def test_the_newest_packet_is_known_after_resuming():
     assert again.counters.total("duplicate") == 1 and again.lines[0].held == runner.lines[0].held == 0
 
 
+def test_late_packets_survive_with_the_stream():
+    given = packets(60)
+    old = [p._replace(stamp_ns=p.stamp_ns - 1, values=p.values * 2, sequence=None) for p in given[:9]]
+    old[3] = old[3]._replace(values=np.float32([np.nan, 7, 8])[: len(old[3].values)])
+    runner, again = stream(), stream()
+    run(runner, [*given, *old[:6]], flush=False)
+    again.load_state(decode(encode(runner.state()), "here"))
+    run(again, old[6:], flush=False)
+    found = again.drain_late()
+    assert [p[:2] + p[3:] for p in found] == [p[:2] + p[3:] for p in old] and again.drain_late() == []
+    for one, other in zip(found, old, strict=True):
+        np.testing.assert_array_equal(one.values, other.values)
+    assert again.counters.total("late") == len(old) and again.counters.balanced()
+
+
+def test_late_packets_that_nobody_drains_are_counted():
+    runner = StreamRunner(Leaky(), Policy(queue_size=5))
+    runner.push("imu", 100, [1, 2, 3])
+    for at in range(8):
+        runner.push("gnss", at, [1, 2])
+    again = StreamRunner(Leaky(), Policy(queue_size=5))
+    again.load_state(decode(encode(runner.state()), "here"))
+    again.push("gnss", 50, [1, 2])
+    assert [p.stamp_ns for p in again.drain_late()] == [4, 5, 6, 7, 50]
+    assert again.counters.table()["streams"]["gnss"]["late, never handed out"] == 4 == again.counters.undrained["gnss"]
+
+
 def test_the_file_is_plain_safetensors():
     runner = middle()
     tensors = load(encode(runner.state()))
@@ -144,7 +171,9 @@ def test_a_snapshot_of_another_version_is_refused_and_changes_nothing():
     runner.push("imu", 5, [1, 2, 3])
     for facts in (
         {**snapshot.facts, "lines": [{**snapshot.facts["lines"][0], "base": [0, 0]}]},
-        {**snapshot.facts, "packets": [[0, 1, 2]]},
+        {**snapshot.facts, "held": [[0, 1, 2]]},
+        {**snapshot.facts, "late": [[0, 1, 7, None]]},
+        {**snapshot.facts, "edge": [[1, 1, 0, None]]},
         {"lines": []},
     ):
         with pytest.raises(SnapshotForeignError, match="another version"):
