@@ -56,20 +56,26 @@ def checkpoint_engine(checkpoint: str | Path) -> ForecastEngine:
     return torch_engine(flat_of(checkpoint))
 
 
-def any_engine(checkpoint: str | Path, start: Sequence[float] | None = None) -> Engine:
-    """Open any checkpoint that can stream: of a forecaster, or of a navigator.
+def any_engine(checkpoint: str | Path, start: Sequence[float] | None = None, tick_ns: int | None = None) -> Engine:
+    """Open any checkpoint that can stream: of a forecaster, a navigator, or numbers asked of streams.
 
     Args:
         checkpoint: From `mambats fit`.
         start: Where a navigator's run starts, see `NavigatorEngine`.
+        tick_ns: How often numbers are asked, see `RegressorEngine`.
 
     Raises:
         CheckpointError: One of its kinds.
         BundleForeignError: If it holds another task.
-        ValueError: If the start is none.
+        ValueError: If the start is none, or the model cannot be asked so.
     """
     task = load_task(checkpoint)
-    if type(getattr(task, "model", None)).__name__ != "Navigator":
+    kind = type(getattr(task, "model", None)).__name__
+    if kind == "StreamRegressor":
+        from mambats.streaming.engines.regressor import RegressorEngine
+
+        return RegressorEngine(task.model, tick_ns)
+    if kind != "Navigator":
         return checkpoint_engine(checkpoint)
     from mambats.streaming.engines.navigator import NavigatorEngine
 

@@ -85,6 +85,9 @@ def _parse(words: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--start", type=_numbers, help="where a navigator starts: px,py,pz,qx,qy,qz,qw,vx,vy,vz")
     parser.add_argument(
+        "--tick", type=_tick, help="seconds between questions to a model of streams (default: its reference period)"
+    )
+    parser.add_argument(
         "--bad_rows",
         choices=("stop", "skip"),
         help="what to do with a row that cannot be used (default: stop at a file's, skip a network's)",
@@ -104,7 +107,10 @@ def _engine(given: argparse.Namespace) -> Any:
         )
     from mambats.bundle.rebuild import any_engine
 
-    return any_engine(given.checkpoint, given.start)
+    engine = any_engine(given.checkpoint, given.start, given.tick)
+    if lag := getattr(engine, "lag_ns", 0):
+        print(f"mambats run: the model looks ahead: an answer waits for up to {lag / SECOND:g} s", file=sys.stderr)
+    return engine
 
 
 def _policy(given: argparse.Namespace, engine: Any) -> Policy:
@@ -119,7 +125,8 @@ def _policy(given: argparse.Namespace, engine: Any) -> Policy:
 
 def _configuration(given: argparse.Namespace, engine: Any) -> dict[str, Any]:
     plain = {name: str(value) if isinstance(value, Path) else value for name, value in vars(given).items()}
-    return {"command": "run", **plain, "identity": engine.identity, "mambats": __version__}
+    lag = getattr(engine, "lag_ns", 0) / SECOND
+    return {"command": "run", **plain, "identity": engine.identity, "lag_s": lag, "mambats": __version__}
 
 
 def _pair(word: str) -> tuple[str, str]:
@@ -138,6 +145,10 @@ def _positive(word: str) -> float:
     if not 0 < value < 1e9:
         raise argparse.ArgumentTypeError(f"{word} is not above 0")
     return value
+
+
+def _tick(word: str) -> int:
+    return round(_positive(word) * SECOND)
 
 
 def _seconds(word: str) -> int:

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from mambats.regress.stream_model import StreamRegressor
-from mambats.results import Row, rows_of, table, write_results
+from mambats.results import Mode, Row, rows_of, table, write_results
 from mambats.series import SensorWindow
 from mambats.task import Optimiser, Stage, StreamsTask
 
@@ -68,7 +68,9 @@ class StreamRegressTask(StreamsTask):
 
 
 class StreamReport(Callback):
-    """Score answers beside the training mean, which anything must beat: RMSE of each target, online.
+    """Score answers beside the training mean, which anything must beat: RMSE of each target.
+
+    Answers are online; where the encoder looks ahead they are fixed-lag, and their name says by how many seconds.
 
     Args:
         name: Name of the model in the table: the recipe's.
@@ -98,12 +100,15 @@ class StreamReport(Callback):
         answer, truth = torch.cat(self._seen, 1)
         mean = pl_module.model.scaler.mean.double().cpu().expand_as(truth)
         seed = os.environ.get("PL_GLOBAL_SEED")
-        for name, said in ((self.name, answer), ("training mean", mean)):
+        lag = pl_module.model.lag
+        mine = f"{self.name} (lag {lag:g} s)" if lag else self.name
+        mode: Mode = "fixed-lag" if lag else "online"
+        for name, said in ((mine, answer), ("training mean", mean)):
             errors = (said - truth).square().mean(0).sqrt()
             self.rows += rows_of(
                 {f"rmse_{target}": error for target, error in zip(pl_module.model.targets, errors, strict=True)},
                 model=name, source=trainer.datamodule.name, split="test", lookback=0, horizon=1,
-                windows=len(truth), seed=int(seed) if seed and name == self.name else None, mode="online",
+                windows=len(truth), seed=int(seed) if seed and name == mine else None, mode=mode,
             )  # fmt: skip
         write_results(self.folder / "results.json", self.rows)
         print(table(self.rows))

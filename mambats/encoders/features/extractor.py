@@ -17,6 +17,8 @@ class FeatureExtractor(nn.Module, ABC):
 
     #: Channels of what comes out: what the fusion encoder's `streams` says of this stream.
     width: int
+    #: Channels of a plain row that goes in; None where rows are tables or pictures.
+    reads: int | None = None
     #: Whether each row becomes its own token, at its own stamp.
     row_by_row: bool = True
 

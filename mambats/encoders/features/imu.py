@@ -67,6 +67,7 @@ class ImuEncoder(FeatureExtractor):
     samples).
     """
 
+    reads = 6
     row_by_row = False
 
     def __init__(

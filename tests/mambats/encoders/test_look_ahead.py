@@ -57,7 +57,7 @@ def test_blocks_of_time_equal_the_whole(kind):
     torch.manual_seed(0)
     encoder = FUSIONS[kind](BLOCK * 1e-9).double().eval()
     assert isinstance(encoder, BlockFusion)
-    given = draw_streams(1, STREAMS, batch=3, rows=40, length_ns=5 * BLOCK + 20, dtype=torch.float64)
+    given = draw_streams(1, STREAMS, batch=3, rows=24, length_ns=5 * BLOCK + 20, dtype=torch.float64)
     whole, _ = encoder(given.rows, given.length_ns)
     for cuts in ([BLOCK, 2 * BLOCK, 3 * BLOCK, 4 * BLOCK, 5 * BLOCK], [2 * BLOCK, 3 * BLOCK], [5 * BLOCK], []):
         state, found, start = encoder.init_blocks(3), {name: 0 for name in STREAMS}, 0

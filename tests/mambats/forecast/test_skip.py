@@ -58,7 +58,7 @@ def seen(state: SkipState):
     return torch.where(state.observed, state.values, 0.0), state.observed
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(series())
 def test_chunks_and_steps_agree_to_the_bit(drawn):
     gaps, values, observed, parts = drawn
