@@ -23,6 +23,7 @@ import torch
 from mambats.bundle.flat import FlatForecaster
 from mambats.bundle.graph import step_graph
 from mambats.bundle.native import layers_of
+from mambats.bundle.native_file import native_file
 from mambats.bundle.rebuild import arrays_of, torch_engine
 from mambats.encoders import CausalEncoder
 from mambats.forecast import DirectHead, Forecaster
@@ -30,8 +31,8 @@ from mambats.forecast.task import ForecastTask
 from mambats.scale import RunningNorm
 from mambats.streaming import Policy, StreamRunner
 from mambats.streaming.engine import StepEvent
-from mambats.streaming.engines.forecast import ForecastEngine
-from mambats.streaming.engines.native_core import NativeCore
+from mambats.streaming.engines.forecast import ForecastEngine, SeriesEngine
+from mambats.streaming.engines.native import NativeEngine
 from mambats.streaming.engines.onnx_core import OnnxCore
 from mambats_kernels.backend import use_backend
 
@@ -47,20 +48,21 @@ def forecaster(width: int, layers: int, horizon: int) -> FlatForecaster:
     return FlatForecaster.of(task.eval(), {})
 
 
-def engines(model: FlatForecaster) -> dict[str, ForecastEngine]:
+def engines(model: FlatForecaster) -> dict[str, SeriesEngine]:
     """Open every engine of a model."""
     arrays = arrays_of(model)
     weights = {name.removeprefix("weight."): v for name, v in arrays.items() if name.startswith("weight.")}
     initial = {name: arrays[f"initial.{name}"] for name in model.names}
-    cores = {
-        "onnx": OnnxCore(initial, step_graph(model)),
-        "native": NativeCore(model.facts.plain(), layers_of(model), weights, initial),
+    body = native_file(model.facts.plain(), layers_of(model), weights, initial)
+    return {
+        "eager": torch_engine(model),
+        "torch": torch_engine(model),
+        "onnx": ForecastEngine(OnnxCore(initial, step_graph(model)), model.facts, "onnx"),
+        "native": NativeEngine(body, model.facts, "native", initial),
     }
-    made = {name: ForecastEngine(core, model.facts, name) for name, core in cores.items()}
-    return {"eager": torch_engine(model), "torch": torch_engine(model), **made}
 
 
-def stepper(engine: ForecastEngine, rows: int) -> Callable[[], None]:
+def stepper(engine: SeriesEngine, rows: int) -> Callable[[], None]:
     """Return a function that takes one step with what the last one left."""
     rng = np.random.default_rng(0)
     values = rng.standard_normal((rows, 1)).astype(np.float32)
@@ -73,7 +75,7 @@ def stepper(engine: ForecastEngine, rows: int) -> Callable[[], None]:
     return step
 
 
-def pusher(engine: ForecastEngine) -> Callable[[], None]:
+def pusher(engine: SeriesEngine) -> Callable[[], None]:
     """Return a function that pushes one packet through a whole runner: door, queue, gates, guards, step."""
     runner, at = StreamRunner(engine, Policy(provisional=False)), [0]
 

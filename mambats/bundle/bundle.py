@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from mambats.bundle.errors import BundleDamagedError, BundleForeignError, BundleMissingError
 from mambats.bundle.folder import read_files, read_json
-from mambats.bundle.layout import CONFIG, INITIAL, PREFILL, STEP, WEIGHT, WEIGHTS
+from mambats.bundle.layout import CONFIG, INITIAL, NATIVE, PREFILL, STEP, WEIGHT, WEIGHTS
 from mambats.streaming.engines.facts import ForecastFacts, fingerprint
-from mambats.streaming.engines.forecast import Core, ForecastEngine
+from mambats.streaming.engines.forecast import Core, ForecastEngine, SeriesEngine
 
 Route = Literal["torch", "onnx", "native"]
 ROUTES: tuple[Route, ...] = ("onnx", "native", "torch")
@@ -33,6 +33,7 @@ class Bundle:
         weights: Weights of the model by name.
         initial: State before any row, of one row, by name.
         graphs: ONNX files by name.
+        native: The file of the native library; None makes it of the weights.
     """
 
     folder: Path
@@ -40,6 +41,7 @@ class Bundle:
     weights: dict[str, npt.NDArray[Any]]
     initial: dict[str, npt.NDArray[Any]]
     graphs: dict[str, bytes]
+    native: bytes | None = None
 
     @property
     def facts(self) -> ForecastFacts:
@@ -51,7 +53,7 @@ class Bundle:
         """Sha256 of facts, weights and first state: the same for every engine of this model."""
         return str(self.config["identity"])
 
-    def engine(self, route: Route | None = None) -> ForecastEngine:
+    def engine(self, route: Route | None = None) -> SeriesEngine:
         """Open an engine.
 
         Args:
@@ -61,7 +63,17 @@ class Bundle:
             ModuleNotFoundError: If what computes is not installed; says what to install.
             ValueError: If this model cannot take that route; says why.
         """
-        return ForecastEngine(self._core(route or self._route()), self.facts, self.identity)
+        chosen = route or self._route()
+        if chosen == "native":
+            return self._native()
+        return ForecastEngine(self._core(chosen), self.facts, self.identity)
+
+    def _native(self) -> SeriesEngine:
+        from mambats.bundle.native_file import native_file
+        from mambats.streaming.engines.native import NativeEngine
+
+        body = self.native or native_file(self.config["facts"], self.config.get("layers"), self.weights, self.initial)
+        return NativeEngine(body, self.facts, self.identity, self.initial)
 
     def _route(self) -> Route:
         there = STEP in self.graphs and importlib.util.find_spec("onnxruntime") is not None
@@ -76,10 +88,6 @@ class Bundle:
             from mambats.bundle.rebuild import torch_core
 
             return torch_core(self)
-        if route == "native":
-            from mambats.streaming.engines.native_core import NativeCore
-
-            return NativeCore(self.config["facts"], self.config.get("layers"), self.weights, self.initial)
         if STEP not in self.graphs:
             raise BundleMissingError(f"{self.folder}: holds no {STEP}. Export again, or take another engine.")
         try:
@@ -123,7 +131,7 @@ def read_bundle(folder: str | Path) -> Bundle:
             f"{str(config.get('identity'))[:12]}...: they are not of one export. Export again."
         )
     graphs = {name: files[name] for name in (STEP, PREFILL) if name in files}
-    return Bundle(root, config, weights, {name: initial[name] for name in order}, graphs)
+    return Bundle(root, config, weights, {name: initial[name] for name in order}, graphs, files.get(NATIVE))
 
 
 def read_arrays(body: bytes, where: str) -> dict[str, npt.NDArray[Any]]:

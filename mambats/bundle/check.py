@@ -25,14 +25,14 @@ from mambats.bundle.folder import read_files
 from mambats.bundle.layout import CHECK, PREFILL, STEP
 from mambats.streaming.engine import STAMP, State, StepEvent
 from mambats.streaming.engines.facts import SERIES
-from mambats.streaming.engines.forecast import ForecastEngine
+from mambats.streaming.engines.forecast import SeriesEngine
 
 #: Largest difference from torch, relative to the largest number of an answer or a state.
 TOLERANCE = 1e-5
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-def record(engine: ForecastEngine, seed: int = 0, moments: int = 48, rows: int = 3) -> Arrays:
+def record(engine: SeriesEngine, seed: int = 0, moments: int = 48, rows: int = 3) -> Arrays:
     """Draw rows with gaps, absent values and absent rows, and record what an engine answers.
 
     Args:
@@ -65,7 +65,7 @@ def record(engine: ForecastEngine, seed: int = 0, moments: int = 48, rows: int =
     }
 
 
-def replay(engine: ForecastEngine, given: Arrays) -> tuple[npt.NDArray[Any], State, State]:
+def replay(engine: SeriesEngine, given: Arrays) -> tuple[npt.NDArray[Any], State, State]:
     """Step through recorded rows: answers (T, rows, ...), and the states halfway and at the end."""
     state = engine.init_state(given["mask"].shape[1])
     elapsed = np.diff(given["stamps"], axis=0, prepend=given["stamps"][:1])
@@ -124,7 +124,7 @@ def _at_hand(bundle: Bundle) -> list[Route]:
     return routes
 
 
-def _differences(engine: ForecastEngine, recorded: Arrays) -> float:
+def _differences(engine: SeriesEngine, recorded: Arrays) -> float:
     forecasts, half, last = replay(engine, recorded)
     # And the first series alone: a batch of one must give the same.
     alone = {name: recorded[name][:, :1] for name in ("stamps", "values", "observed", "mask")}
@@ -135,7 +135,7 @@ def _differences(engine: ForecastEngine, recorded: Arrays) -> float:
     return max(_difference(*pair) for pair in pairs)
 
 
-def _prefill_difference(engine: ForecastEngine, recorded: Arrays) -> float:
+def _prefill_difference(engine: SeriesEngine, recorded: Arrays) -> float:
     half = len(recorded["mask"]) // 2
     values, observed, stamps = (recorded[name][:half] for name in ("values", "observed", "stamps"))
     outputs, state = engine.read(values, observed, stamps, engine.init_state(recorded["mask"].shape[1]))

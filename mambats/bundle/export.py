@@ -22,8 +22,22 @@ from mambats.bundle.errors import BundleError, ExportError
 from mambats.bundle.flat import FlatForecaster
 from mambats.bundle.folder import manifest_of
 from mambats.bundle.graph import prefill_graph, step_graph
-from mambats.bundle.layout import CARD, CHECK, CONFIG, FORMAT, MANIFEST, OPSET, PREFILL, STEP, WEIGHTS
+from mambats.bundle.layout import (
+    CARD,
+    CHECK,
+    CONFIG,
+    FORMAT,
+    INITIAL,
+    MANIFEST,
+    NATIVE,
+    OPSET,
+    PREFILL,
+    STEP,
+    WEIGHT,
+    WEIGHTS,
+)
 from mambats.bundle.native import layers_of
+from mambats.bundle.native_file import native_file
 from mambats.bundle.rebuild import arrays_of, flat_of, torch_engine
 from mambats.checkpoint import read_checkpoint, read_entry
 from mambats.recipe import describe
@@ -127,13 +141,27 @@ def bundle_files(
         licence=licence,
         purpose=purpose,
     )
+    native = _native(model, config)
     return {
         CONFIG: json.dumps(config, indent=2).encode() + b"\n",
         CARD: write_card(name, config, card).encode(),
         WEIGHTS: write_arrays(arrays),
         CHECK: write_arrays(record(torch_engine(model))),
+        **native,
         **graphs,
     }
+
+
+def _native(model: FlatForecaster, config: dict[str, Any]) -> dict[str, bytes]:
+    """The file of the native library, where it knows the model."""
+    arrays = arrays_of(model)
+    weights = {name.removeprefix(WEIGHT): v for name, v in arrays.items() if name.startswith(WEIGHT)}
+    initial = {name.removeprefix(INITIAL): v for name, v in arrays.items() if name.startswith(INITIAL)}
+    try:
+        return {NATIVE: native_file(config["facts"], config["layers"], weights, initial)}
+    except ValueError:
+        config["layers"] = None  # readers see that there is no such engine
+        return {}
 
 
 def _versions() -> dict[str, str]:

@@ -8,7 +8,7 @@ FORMAT = 1
 OPSET = 20
 
 MANIFEST, CONFIG, WEIGHTS, CARD = "manifest.json", "config.json", "weights.safetensors", "card.md"
-STEP, PREFILL, CHECK = "step.onnx", "prefill.onnx", "check.safetensors"
+STEP, PREFILL, CHECK, NATIVE = "step.onnx", "prefill.onnx", "check.safetensors", "native.bin"
 #: Most bytes of each file: what is larger is not read. A model of 64 wide and 4 layers has 1 MB.
 LIMITS = {
     MANIFEST: 1 << 16,
@@ -18,6 +18,7 @@ LIMITS = {
     STEP: 1 << 31,
     PREFILL: 1 << 31,
     CHECK: 1 << 28,
+    NATIVE: 1 << 32,
 }
 #: What every bundle holds; the others may be missing.
 NEEDED = (CONFIG, WEIGHTS, CARD, CHECK)

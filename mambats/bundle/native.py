@@ -11,7 +11,7 @@ from mambats.scale import RunningNorm
 
 
 def layers_of(model: FlatForecaster) -> dict[str, Any] | None:
-    """Return sizes and options for `mambats.streaming.engines.native_core`, or None for a model it cannot take.
+    """Return sizes and options for `mambats.bundle.native_file`, or None for a model it cannot take.
 
     Args:
         model: What is exported.

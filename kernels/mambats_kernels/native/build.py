@@ -24,7 +24,7 @@ FLAGS = [
     "-fno-math-errno", "-fno-trapping-math",  # 4 % of the scan's backward pass with GCC 12
 ]  # fmt: skip
 TIMEOUT = 600  # seconds a unit: Zig first builds its own C++ library, two minutes on a busy machine
-HOSTS = ["scan.cpp", "conv.cpp", "stack.cpp", "imu.cpp", "kalman.cpp"]
+HOSTS = ["scan.cpp", "conv.cpp", "stack.cpp", "model.cpp", "forecast.cpp", "imu.cpp", "kalman.cpp"]
 X86 = {
     "mambats_avx2": ["-mavx2", "-mfma"],
     "mambats_avx512": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"],

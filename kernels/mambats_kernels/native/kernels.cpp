@@ -4,6 +4,7 @@
 #include "backward.h"
 #include "convolve.h"
 #include "filters.h"
+#include "forecast_step.h"
 #include "forward.h"
 #include "preintegrate.h"
 #include "stack_step.h"
@@ -22,7 +23,8 @@ static int64_t scan_scratch(const MambatsScan &s, int64_t channels, bool backwar
 // External linkage, but hidden: dispatch.cpp finds it, other libraries do not.
 extern const MambatsKernels kernels;
 const MambatsKernels kernels = {MAMBATS_TEXT(MAMBATS_ISA), scan_scratch, forward_unit, backward_unit, conv_scratch,
-                                conv_forward,              conv_backward, stack_scratch, stack_step,    imu_lanes,
-                                imu_scratch,               imu_tile,      kalman_lanes,  kalman_scratch, kalman_tile};
+                                conv_forward,              conv_backward, stack_scratch, stack_step,    forecast_scratch,
+                                forecast_step,             imu_lanes,     imu_scratch,   imu_tile,      kalman_lanes,
+                                kalman_scratch,            kalman_tile};
 
 }  // namespace MAMBATS_ISA

@@ -3,6 +3,7 @@
 #include "conv.h"
 #include "imu.h"
 #include "kalman.h"
+#include "model.h"
 #include "scan.h"
 #include "stack.h"
 
@@ -17,6 +18,8 @@ struct MambatsKernels {
                           float *scratch);
     int64_t (*stack_scratch)(const MambatsStack &);
     void (*stack_step)(const MambatsStack &, const MambatsToken &, int64_t first, int64_t last, float *scratch);
+    int64_t (*forecast_scratch)(const MambatsModel &, int64_t rows);
+    void (*forecast_step)(const MambatsModel &, const MambatsMoment &, int64_t first, int64_t last, float *scratch);
     int64_t (*imu_lanes)(const MambatsImu &);  // intervals of a tile
     int64_t (*imu_scratch)();
     void (*imu_tile)(const MambatsImu &, int64_t first, float *scratch);

@@ -43,11 +43,55 @@ class Core(Protocol):
         ...
 
 
-class ForecastEngine:
-    """Step a forecaster through time.
+class SeriesEngine:
+    """A forecaster that is stepped through time; an `mambats.streaming.engine.Engine` of one stream.
 
     A row that has no event keeps its state; the time it waited is added to its next gap. The first gap of a row is 1.
     The moment itself, which a calendar and a daily cycle need, is `stamp_ns` in the state: set it before a step.
+
+    Args:
+        facts: What the forecaster is.
+        identity: sha256 of facts and weights.
+    """
+
+    tick_ns: int | None = None
+
+    def __init__(self, facts: ForecastFacts, identity: str) -> None:
+        self.facts, self.identity = facts, identity
+        self.streams: Mapping[str, int] = {SERIES: len(facts.columns)}
+        self.outputs: Mapping[str, tuple[int, ...]] = {"forecast": facts.shape}
+
+    def init_state(self, rows: int) -> State:
+        """Return the state before any moment."""
+        raise NotImplementedError
+
+    def step(self, events: Mapping[str, StepEvent], elapsed_ns: Int64Array, state: State) -> tuple[Outputs, State]:
+        """Take what was measured at one moment; see `mambats.streaming.engine.Engine.step`."""
+        raise NotImplementedError
+
+    def read(
+        self, values: npt.NDArray[np.float32], observed: BoolArray, stamps: Int64Array, state: State
+    ) -> tuple[Outputs, State]:
+        """Take many rows at once, as `step` would one by one: what a robot does with its history when it starts.
+
+        Args:
+            values: Shape (T, rows, C) with T > 0.
+            observed: Which were measured, same shape.
+            stamps: When, shape (T, rows), rising.
+            state: Before them.
+
+        Returns:
+            Answers after the last row, and the state there.
+        """
+        elapsed, outputs = np.diff(stamps, axis=0, prepend=state[STAMP][None]), Outputs()
+        mask = np.ones(stamps.shape[1], np.bool_)
+        for value, seen, passed, stamp in zip(values, observed, elapsed, stamps, strict=True):
+            outputs, state = self.step({SERIES: StepEvent(value, seen, mask)}, passed, {**state, STAMP: stamp})
+        return outputs, state
+
+
+class ForecastEngine(SeriesEngine):
+    """Step a forecaster whose numbers a `Core` computes: clocks, gaps and rows are kept here.
 
     Args:
         core: Who computes.
@@ -55,12 +99,9 @@ class ForecastEngine:
         identity: sha256 of facts and weights.
     """
 
-    tick_ns: int | None = None
-
     def __init__(self, core: Core, facts: ForecastFacts, identity: str) -> None:
-        self.core, self.facts, self.identity = core, facts, identity
-        self.streams: Mapping[str, int] = {SERIES: len(facts.columns)}
-        self.outputs: Mapping[str, tuple[int, ...]] = {"forecast": facts.shape}
+        super().__init__(facts, identity)
+        self.core = core
 
     def init_state(self, rows: int) -> State:
         """Return the state before any moment."""
@@ -88,17 +129,7 @@ class ForecastEngine:
     def read(
         self, values: npt.NDArray[np.float32], observed: BoolArray, stamps: Int64Array, state: State
     ) -> tuple[Outputs, State]:
-        """Take many rows at once, as `step` would one by one: what a robot does with its history when it starts.
-
-        Args:
-            values: Shape (T, rows, C) with T > 0.
-            observed: Which were measured, same shape.
-            stamps: When, shape (T, rows), rising.
-            state: Before them.
-
-        Returns:
-            Answers after the last row, and the state there.
-        """
+        """Take many rows at once; see `SeriesEngine.read`."""
         elapsed = np.diff(stamps, axis=0, prepend=state[STAMP][None])
         model = dict(state)
         _, pending, fresh = (model.pop(name) for name in (STAMP, PENDING, FRESH))

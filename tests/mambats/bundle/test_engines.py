@@ -7,14 +7,14 @@ import torch
 from mambats.bundle.check import record, replay
 from mambats.bundle.flat import FlatForecaster
 from mambats.bundle.native import layers_of
+from mambats.bundle.native_file import native_file
 from mambats.bundle.rebuild import arrays_of, torch_engine
 from mambats.data.calendar import calendar_features
 from mambats.forecast.model import Rows
 from mambats.streaming import Policy, StreamRunner
 from mambats.streaming.engine import STAMP, StepEvent
-from mambats.streaming.engines.forecast import ForecastEngine
 from mambats.streaming.engines.library import missing
-from mambats.streaming.engines.native_core import NativeCore
+from mambats.streaming.engines.native import NativeEngine
 
 KINDS = ("plain", "quantiles", "mixing", "covariates")
 
@@ -28,7 +28,8 @@ def native(model):
     arrays = arrays_of(model)
     weights = {name[7:]: v for name, v in arrays.items() if name.startswith("weight.")}
     initial = {name: arrays[f"initial.{name}"] for name in model.names}
-    return ForecastEngine(NativeCore(model.facts.plain(), layers_of(model), weights, initial), model.facts, "none")
+    body = native_file(model.facts.plain(), layers_of(model), weights, initial)
+    return NativeEngine(body, model.facts, "none", initial)
 
 
 def parallel(model, given):
@@ -140,12 +141,14 @@ def test_native_refuses_what_it_would_read_past_the_end_of(tiny):
     facts, layers = model.facts.plain(), layers_of(model)
     name = "model.encoder.blocks.1.mixer.out_proj.weight"
     with pytest.raises(ValueError, match=r"blocks\.1\.mixer\.out_proj\.weight"):
-        NativeCore(facts, layers, {**weights, name: weights[name][:-1]}, initial)
+        native_file(facts, layers, {**weights, name: weights[name][:-1]}, initial)
     with pytest.raises(ValueError, match="take the engine onnx"):
-        NativeCore(facts, None, weights, initial)
-    core = NativeCore(facts, layers, weights, initial)
-    state = core.init_state(1)
-    state["encoder.layers.0.ssm"] = state["encoder.layers.0.ssm"][..., :-1]
-    feed = {"x": np.ones((1, 2), np.float32), "observed": np.ones((1, 2), np.bool_), "gap": np.ones(1, np.float32)}
+        native_file(facts, None, weights, initial)
+    engine = native(model)
+    state = engine.init_state(1)
+    event = StepEvent(np.ones((1, 2), np.float32), np.ones((1, 2), np.bool_), np.ones(1, np.bool_))
+    ssm = state["encoder.layers.0.ssm"]
     with pytest.raises(ValueError, match=r"encoder\.layers\.0\.ssm"):
-        core.step(feed, state)
+        engine.step({"series": event}, np.zeros(1, np.int64), {**state, "encoder.layers.0.ssm": ssm[..., :-1]})
+    with pytest.raises(ValueError, match="one value a column"):
+        engine.step({"series": event._replace(values=event.values[:, :1])}, np.zeros(1, np.int64), state)
