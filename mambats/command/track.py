@@ -30,7 +30,7 @@ def run(words: list[str], command: str) -> int:
 
     sources = Sources(given.detections, given.calibration, given.camera, given.poses)
     recipes = [read_recipe(path, given.checkpoint) for path in given.config]
-    job = Job(recipes, sources, given.mode, given.lag, given.pixels, given.all_tracks)
+    job = Job(recipes, sources, given.mode, given.lag, given.pixels, given.all_tracks, given.ego)
     names, began = given.sequences.split(",") if given.sequences else sources.sequences(recipes), time.monotonic()
     _check_shown(names, given)
     made = [job.track(name) for name in names]  # all of it before anything is written: a fault leaves nothing behind
@@ -81,6 +81,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--calibration", type=Path, required=True, help="folder of NNNN.txt, one a sequence")
     parser.add_argument("--camera", type=Path, help="detections in the picture, a folder a class")
     parser.add_argument("--poses", type=Path, help="oxts, NNNN.txt a sequence: tracks then stand in the world")
+    parser.add_argument(
+        "--ego", choices=("poses", "estimated", "none"),
+        help="where the sensor's motion comes from: --poses (default where given), or what stands still among the "
+        "detections of all classes followed; default: none, unless a recipe has an `ego`",
+    )  # fmt: skip
     parser.add_argument(
         "--config", type=Path, action="append", required=True, help="recipe of a class; several follow several classes"
     )

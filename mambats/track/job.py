@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +16,8 @@ from mambats.formats.kitti import read_calibration, read_detections, read_detect
 from mambats.recipe import RecipeError, load_recipe, rebuild
 from mambats.series import RaggedStream
 from mambats.track.camera import CameraEvidence
+from mambats.track.ego_motion import EgoEstimator
+from mambats.track.ego_path import EgoPath, estimate_path
 from mambats.track.history import History
 from mambats.track.kitti import from_kitti, to_kitti
 from mambats.track.kitti_pose import read_planar_poses
@@ -27,16 +29,18 @@ from mambats.track.telling import Mode, tell
 from mambats.track.tracker import Tracker
 from mambats.track.two_sensors import run_pictured
 
+Ego = Literal["poses", "estimated", "none"]
 #: Median overlap of detections' own pixels with their projected boxes below which the calibration is another's.
 SAME_CALIBRATION = 0.5
 
 
 class Recipe(NamedTuple):
-    """A tracker, the class that it follows, and what a camera adds to its detections."""
+    """A tracker, the class that it follows, what a camera adds to its detections, and who tells the sensor's motion."""
 
     kind: str
     tracker: Tracker
     camera: CameraEvidence | None = None
+    ego: EgoEstimator | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,18 @@ class Sources:
         """Return the folder of a class's detections."""
         return self.detections / kind if (self.detections / kind).is_dir() else self.detections
 
+    def read(self, kind: str, name: str) -> Objects:
+        """Return the detections of a class in a sequence.
+
+        Raises:
+            DataError: If the file is missing or cannot be used, or holds another class; names it.
+        """
+        path = self.folder(kind) / f"{name}.txt"
+        objects = from_kitti(read_detections(path))
+        if kind not in objects.classes:
+            raise DataError(f"{path}: holds {', '.join(objects.classes)}, the recipe follows {kind!r}: take another.")
+        return objects.of_class(kind)
+
 
 @dataclass(frozen=True)
 class Tracked:
@@ -99,6 +115,11 @@ class Job:
         lag: Seconds, of `fixed-lag`.
         pixels: `detection` takes the box in the picture of the detection behind a track where there is one.
         every: Tell of doubtful tracks too, with their scores, see `tell`.
+        ego: Where the sensor's motion comes from. None: poses where there are some, else as a recipe says (`ego`: who
+            tells it from the detections of all classes followed), else nowhere.
+
+    Raises:
+        DataError: If motion is to come from poses, and there are none.
     """
 
     recipes: Sequence[Recipe]
@@ -107,6 +128,12 @@ class Job:
     lag: float = 2.0
     pixels: str = "detection"
     every: bool = False
+    ego: Ego | None = None
+
+    def __post_init__(self) -> None:
+        """Check that there are poses where they are asked for."""
+        if self.ego == "poses" and self.sources.poses is None:
+            raise DataError("the sensor's motion is to come from poses, and there are none: give --poses.")
 
     @property
     def label(self) -> str:
@@ -120,19 +147,21 @@ class Job:
             DataError: If a file is missing or cannot be used; names it.
         """
         camera = self._camera(name)
-        read = [self._detections(recipe.kind, name) for recipe in self.recipes]
-        poses = None if self.sources.poses is None else read_planar_poses(
-            self.sources.poses / f"{name}.txt", self.sources.calibration / f"{name}.txt"
-        )  # fmt: skip
+        read = [self.sources.read(recipe.kind, name) for recipe in self.recipes]
+        poses = self._poses(name)
         pictured = [self._pictured(recipe, name) for recipe in self.recipes]
         lengths = [len(one) for one in (*read, *pictured) if one is not None]
         frames = max(lengths, default=0) if poses is None else len(poses)
-        told, scenes, seconds = list[Objects](), list[Scene](), 0.0
-        for recipe, found, second in zip(self.recipes, read, pictured, strict=True):
-            objects, added = _lasting(found, frames, name), None
+        read = [lasting(found, frames, name) for found in read]
+        began = time.process_time()
+        path = self._told_path(read)
+        poses = poses if path is None else path.poses
+        told, scenes, seconds = list[Objects](), list[Scene](), time.process_time() - began
+        for recipe, objects, second in zip(self._recipes(path), read, pictured, strict=True):
+            added = None
             _check_calibration(objects, camera, self.sources.calibration / f"{name}.txt")
             if second is not None and recipe.camera is not None:
-                objects, added = recipe.camera(objects, _lasting(second, frames, name))
+                objects, added = recipe.camera(objects, lasting(second, frames, name))
             began = time.process_time()
             history = _followed(recipe, objects, camera, poses, added)
             made = tell(history, objects, self.mode, self.lag, confirmed=not self.every)
@@ -143,12 +172,26 @@ class Job:
         count = len(tracks.identity.unique()) if tracks.identity is not None else 0
         return Tracked(name, to_kitti(tracks), count, frames, seconds, joined(scenes))
 
-    def _detections(self, kind: str, name: str) -> Objects:
-        path = self.sources.folder(kind) / f"{name}.txt"
-        objects = from_kitti(read_detections(path))
-        if kind not in objects.classes:
-            raise DataError(f"{path}: holds {', '.join(objects.classes)}, the recipe follows {kind!r}: take another.")
-        return objects.of_class(kind)
+    def _poses(self, name: str) -> Tensor | None:
+        """Where the sensor stood as its OXTS say, where these are to be read."""
+        if self.sources.poses is None or self.ego not in (None, "poses"):
+            return None
+        file = f"{name}.txt"
+        return read_planar_poses(self.sources.poses / file, self.sources.calibration / file)
+
+    def _told_path(self, read: Sequence[Objects]) -> EgoPath | None:
+        """The sensor's way as the detections of all classes tell it, where they are to be asked."""
+        own = next((recipe.ego for recipe in self.recipes if recipe.ego is not None), None)
+        if self.ego != "estimated" and (self.ego is not None or self.sources.poses is not None or own is None):
+            return None
+        seen = [(one, recipe.tracker.detector) for one, recipe in zip(read, self.recipes, strict=True)]
+        return estimate_path(seen, own)
+
+    def _recipes(self, path: EgoPath | None) -> Sequence[Recipe]:
+        """The recipes, whose trackers doubt what is seen from a way that is only told."""
+        if path is None:
+            return self.recipes
+        return [recipe._replace(tracker=path.doubted(recipe.tracker)) for recipe in self.recipes]
 
     def _pictured(self, recipe: Recipe, name: str) -> Objects | None:
         """What the camera saw, where there is one and the recipe says what it is worth."""
@@ -189,7 +232,10 @@ def read_recipe(path: Path, checkpoint: Path | None = None) -> Recipe:
         raise RecipeError(f"{path}: `camera` is a {type(camera).__name__}, needed a mambats.track.CameraEvidence.")
     if camera is not None and checkpoint is not None:
         camera.alone = camera.heir = None  # what a learned tracker remembers of each track knows nothing of pictures
-    return Recipe(content["class"], tracker, camera)
+    ego = None if content.get("ego") is None else rebuild(content["ego"])
+    if not isinstance(ego, EgoEstimator | None):
+        raise RecipeError(f"{path}: `ego` is a {type(ego).__name__}, needed a mambats.track.ego_motion.EgoEstimator.")
+    return Recipe(content["class"], tracker, camera, ego)
 
 
 def _followed(recipe: Recipe, objects: Objects, camera: Tensor, poses: Tensor | None, added: Tensor | None) -> History:
@@ -214,8 +260,12 @@ def _check_calibration(objects: Objects, camera: Tensor, path: Path) -> None:
         )
 
 
-def _lasting(objects: Objects, frames: int, name: str) -> Objects:
-    """Return the objects over so many frames, the last of which may be empty."""
+def lasting(objects: Objects, frames: int, name: str) -> Objects:
+    """Return the objects over so many frames, the last of which may be empty.
+
+    Raises:
+        DataError: If they last longer.
+    """
     from mambats.formats.kitti.boxes import PERIOD
 
     missing = frames - len(objects)

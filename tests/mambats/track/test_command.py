@@ -170,3 +170,19 @@ def test_a_camera_keeps_a_track_where_lidar_falls_silent(folder: Path) -> None:
     told = from_kitti(read_tracks(folder / "out" / "0000.txt", FRAMES))
     assert told.splits.diff()[14:].tolist() == [2] * (FRAMES - 14)
     assert set(told.identity.tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize("ego", ["estimated", "none"])
+def test_the_sensors_motion_may_be_told_from_what_is_seen(folder: Path, ego: str) -> None:
+    assert track(folder, "--ego", ego) == 0
+    told = from_kitti(read_tracks(folder / "out" / "0000.txt", FRAMES))
+    seen = from_kitti(read_detections(folder / "det" / "Car" / "0000.txt", FRAMES)).between(19, 20)
+    assert set(told.identity.tolist()) == {0, 1}
+    torch.testing.assert_close(told.between(19, 20).boxes[:, :2].sort(0).values, seen.boxes[:, :2].sort(0).values,
+                               rtol=0, atol=0.3)  # fmt: skip
+
+
+def test_motion_from_poses_needs_poses(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert track(folder, "--ego", "poses") == 2
+    assert "give --poses" in capsys.readouterr().err
+    assert not (folder / "out").exists()
