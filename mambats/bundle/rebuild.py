@@ -51,18 +51,21 @@ def arrays_of(model: FlatForecaster) -> dict[str, npt.NDArray[Any]]:
     return weights | {INITIAL + name: v.contiguous().numpy() for name, v in model.init_state(1).items()}
 
 
-def checkpoint_engine(checkpoint: str | Path) -> ForecastEngine:
-    """Open a forecaster's checkpoint for streaming; errors as `flat_of`."""
-    return torch_engine(flat_of(checkpoint))
+def checkpoint_engine(checkpoint: str | Path, device: str = "cpu") -> ForecastEngine:
+    """Open a forecaster's checkpoint for streaming on a device; errors as `flat_of` and `torch_engine`."""
+    return torch_engine(flat_of(checkpoint), device)
 
 
-def any_engine(checkpoint: str | Path, start: Sequence[float] | None = None, tick_ns: int | None = None) -> Engine:
+def any_engine(
+    checkpoint: str | Path, start: Sequence[float] | None = None, tick_ns: int | None = None, device: str = "cpu"
+) -> Engine:
     """Open any checkpoint that can stream: of a forecaster, a navigator, or numbers asked of streams.
 
     Args:
         checkpoint: From `mambats fit`.
         start: Where a navigator's run starts, see `NavigatorEngine`.
         tick_ns: How often numbers are asked, see `RegressorEngine`.
+        device: Where a forecaster runs; others run on the CPU.
 
     Raises:
         CheckpointError: One of its kinds.
@@ -71,20 +74,31 @@ def any_engine(checkpoint: str | Path, start: Sequence[float] | None = None, tic
     """
     task = load_task(checkpoint)
     kind = type(getattr(task, "model", None)).__name__
+    if device != "cpu" and kind in ("StreamRegressor", "Navigator"):
+        raise ValueError(f"device is {device}, and a {kind} runs on the CPU: forecasters run on a GPU. Take cpu.")
     if kind == "StreamRegressor":
         from mambats.streaming.engines.regressor import RegressorEngine
 
         return RegressorEngine(task.model, tick_ns)
     if kind != "Navigator":
-        return checkpoint_engine(checkpoint)
+        return checkpoint_engine(checkpoint, device)
     from mambats.streaming.engines.navigator import NavigatorEngine
 
     return NavigatorEngine(task.model, start)
 
 
-def torch_engine(model: FlatForecaster) -> ForecastEngine:
-    """Step a model by torch."""
-    return ForecastEngine(TorchCore(model), model.facts, fingerprint(model.facts.plain(), arrays_of(model)))
+def torch_engine(model: FlatForecaster, device: str = "cpu") -> ForecastEngine:
+    """Step a model by torch; on a GPU as one recorded graph.
+
+    Raises:
+        ValueError: If torch sees no such device.
+    """
+    identity = fingerprint(model.facts.plain(), arrays_of(model))
+    if device == "cpu":
+        return ForecastEngine(TorchCore(model), model.facts, identity)
+    from mambats.streaming.engines.captured_core import CapturedCore
+
+    return ForecastEngine(CapturedCore(model, device), model.facts, identity)
 
 
 def torch_core(bundle: Bundle) -> TorchCore:

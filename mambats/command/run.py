@@ -87,6 +87,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--tick", type=_tick, help="seconds between questions to a model of streams (default: its reference period)"
     )
+    parser.add_argument("--device", default="cpu", help="where a forecaster's checkpoint runs: cpu (default) or cuda")
     parser.add_argument(
         "--bad_rows",
         choices=("stop", "skip"),
@@ -107,7 +108,7 @@ def _engine(given: argparse.Namespace) -> Any:
         )
     from mambats.bundle.rebuild import any_engine
 
-    engine = any_engine(given.checkpoint, given.start, given.tick)
+    engine = any_engine(given.checkpoint, given.start, given.tick, given.device)
     if lag := getattr(engine, "lag_ns", 0):
         print(f"mambats run: the model looks ahead: an answer waits for up to {lag / SECOND:g} s", file=sys.stderr)
     return engine
