@@ -55,6 +55,7 @@ class Mark(NamedTuple):
     tick: int | None = None  #: when to ask next
     sensors: Mapping[int, Sensed] = {}  #: by rank of stream
     state: Kept | None = None  #: None where it was not kept
+    since: int = 0  #: moments since the last state that was kept
 
 
 @dataclass(slots=True, eq=False)
@@ -68,6 +69,7 @@ class Record:
     observed: BoolArray  #: (C,) what was measured
     sequence: int | None = None
     missing: int = 0  #: values that are not finite
+    lag: int = 0  #: nanoseconds by which its sensor's clock was taken to be behind: already taken off `stamp`
     fate: Fate = "waiting"
     cause: str = ""
     believed: BoolArray = field(init=False)  #: (C,) what the gate leaves of `observed`, once it was asked
@@ -77,6 +79,11 @@ class Record:
     def order(self) -> tuple[int, int]:
         """Its place in time."""
         return self.stamp, self.rank
+
+    @property
+    def told(self) -> int:
+        """Its stamp as the sensor's clock told it."""
+        return self.stamp + self.lag
 
     @property
     def trusted(self) -> FloatArray:

@@ -93,6 +93,8 @@ class Policy:
             what then comes too late is counted under the cause `queue`.
         tick_ns: The engine is asked at whole multiples of it through its stream without channels; None never. A tick
             is answered when a packet behind it comes, or `advance` says that its time has passed.
+        offsets_ns: By how much the stamps of a stream are behind those of the engine's first stream, roughly (to the
+            slop). Of each stream named, it is taken off, and followed as it drifts: see `StreamRunner.offsets`.
         provisional: Whether moments are answered at once, and again when settled; else only then.
         clock: What to do when the clock jumps.
         gates: By stream; those not named believe every finite value.
@@ -103,6 +105,7 @@ class Policy:
     lateness_ns: int = 0
     queue_size: int = 1000
     tick_ns: int | None = None
+    offsets_ns: Mapping[str, int] = field(default_factory=dict[str, int])
     provisional: bool = True
     clock: ClockRule = ClockRule()
     gates: Mapping[str, Gate] = field(default_factory=dict[str, Gate])

@@ -42,7 +42,7 @@ def dump(runner: StreamRunner) -> Snapshot:
         ("edge", [record for line in lines for record in line.edge]),
         ("late", list(runner.late)),
     ):
-        facts[name] = [[record.row, record.stamp, record.rank, record.sequence] for record in records]
+        facts[name] = [[r.row, r.stamp, r.rank, r.sequence, r.lag] for r in records]
         arrays[f"{name}.values"] = np.concatenate([np.zeros(0, np.float32), *(record.values for record in records)])
         arrays[f"{name}.observed"] = np.concatenate([np.zeros(0, np.bool_), *(record.observed for record in records)])
     return Snapshot(runner.engine.identity, runner.policy.digest(), runner.rows, facts, arrays)
@@ -99,6 +99,7 @@ def _line(runner: StreamRunner, snapshot: Snapshot, row: int) -> Timeline:
     stamp, begun, number, tick, sensors = plain["base"]
     state = {name.removeprefix(_STATE): array for name, array in snapshot.arrays.items() if name.startswith(_STATE)}
     line = runner.line(row)
+    line.lags = dict(plain["lags"])
     line.base = Mark(stamp, begun, number, tick, {int(rank): _sensed(*one) for rank, one in sensors}, Kept(state, row))
     for name in _CLOCK:
         setattr(line, name, plain[name])
@@ -108,10 +109,10 @@ def _line(runner: StreamRunner, snapshot: Snapshot, row: int) -> Timeline:
 def _records(snapshot: Snapshot, name: str, channels: Sequence[int]) -> Iterable[Record]:
     """Yield packets as they were dumped, in their order."""
     at, values, observed = 0, snapshot.arrays[f"{name}.values"], snapshot.arrays[f"{name}.observed"]
-    for row, stamp, rank, sequence in snapshot.facts[name]:
+    for row, stamp, rank, sequence, lag in snapshot.facts[name]:
         part = slice(at, at + channels[rank])
         seen = observed[part]
-        yield Record(stamp, rank, row, values[part], seen, sequence, missing=int((~seen).sum()))
+        yield Record(stamp, rank, row, values[part], seen, sequence, missing=int((~seen).sum()), lag=lag)
         at = part.stop
 
 
@@ -121,6 +122,7 @@ def _plain_line(line: Timeline) -> dict[str, Any]:
     return {
         **{name: getattr(line, name) for name in _CLOCK},
         "base": [base.stamp, base.begun, base.number, base.tick, sensors],
+        "lags": list(line.lags.items()),
     }
 
 

@@ -149,7 +149,8 @@ class StreamRunner:
     def line(self, row: int, number: int = 0) -> Timeline:
         """Return the time of a robot of which nothing has come; its answers are numbered from `number`."""
         sensors = sum(size > 0 for size in self.engine.streams.values())
-        return Timeline(self.policy, sensors, row, Mark(number=number, state=Kept(self._fresh, row)))
+        lags = {self.names.index(name): offset for name, offset in self.policy.offsets_ns.items()}
+        return Timeline(self.policy, sensors, row, Mark(number=number, state=Kept(self._fresh, row)), lags)
 
     def _claim(self) -> None:
         me = threading.get_ident()
@@ -173,26 +174,26 @@ class StreamRunner:
 
     def _admit(self, record: Record) -> list[Answer]:
         """Decide what becomes of a packet before its moment is taken."""
-        name, line, answers = self.names[record.rank], self.lines[record.row], list[Answer]()
-        if jump := line.jumped(record.stamp + line.shift):
+        name, line, told, answers = self.names[record.rank], self.lines[record.row], record.stamp, list[Answer]()
+        line.place(record, told)
+        if jump := line.jumped(record.stamp):
             if not line.believes(jump):
                 self.counters.receive(name, "rejected", f"clock {jump}")
                 return answers
-            answers = self._jump(record.row, jump, record.stamp + line.shift)
+            answers = self._jump(record.row, jump, record.stamp)
             line = self.lines[record.row]
+            line.place(record, told)
         line.strange = 0
-        stamp = record.stamp + line.shift
-        if line.late(stamp):
+        if line.late(record.stamp):
             self.counters.receive(name, "late", "queue" if line.crowded else "lateness")
-            self._set_aside(record)
-        elif line.knows(stamp, record.rank, record.sequence):
+            self._set_aside(record, told)
+        elif line.knows(record):
             self.counters.receive(name, "duplicate")
         elif record.missing == len(record.values) and not self._step.gates[record.rank].gate.asks:
             self.counters.receive(name, "rejected", "not finite")
-            line.advance(stamp)
+            line.advance(record.stamp)
         else:
             self.counters.receive(name, "waiting")
-            record.stamp = stamp
             self._undo(line, line.insert(record))
         return answers
 
@@ -207,8 +208,9 @@ class StreamRunner:
             line.shift += (line.horizon or 0) - stamp
         return answers
 
-    def _set_aside(self, record: Record) -> None:
-        """Keep a late packet for `drain_late`."""
+    def _set_aside(self, record: Record, told: int) -> None:
+        """Keep a late packet for `drain_late`, under the stamp that was told."""
+        record.stamp, record.lag = told, 0
         self.late.append(record)
         if len(self.late) > self.policy.queue_size:
             self.counters.undrained[self.names[self.late.popleft().rank]] += 1

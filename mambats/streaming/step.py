@@ -14,7 +14,7 @@ from mambats.streaming.gate import ValueGate
 from mambats.streaming.moment import Kept, Mark, Moment, Record, Sensed
 from mambats.streaming.policy import Gate, Policy
 
-_STRIDE = 8  # of many robots a state is kept every so many answers: copies of rows cost more than a short replay
+_STRIDE = 8  # of many robots a state is kept every so many moments: copies of rows cost more than a short replay
 _ONE, _NO_VALUES, _NO_FLAGS = np.ones(1, np.bool_), np.zeros(0, np.float32), np.zeros(0, np.bool_)
 
 
@@ -39,12 +39,13 @@ class GuardedStep:
             for name, gate in policy.gates.items()
             if gate.timeout_ns is not None
         }
+        self._stride = 1 if rows == 1 else min(_STRIDE, policy.queue_size)
         self._longest = policy.clock.ahead_ns if policy.clock.ahead == "clamp" else None
 
     def _check(self, policy: Policy) -> None:
-        unknown = sorted(policy.gates.keys() - set(self.names))
-        if unknown:
-            raise ValueError(f"there are gates for {unknown}: the engine reads {', '.join(self.names)}.")
+        for what, given in (("gates", policy.gates), ("offsets", policy.offsets_ns)):
+            if unknown := sorted(given.keys() - set(self.names)):
+                raise ValueError(f"there are {what} for {unknown}: the engine reads {', '.join(self.names)}.")
         for name, gate in policy.gates.items():
             if gate.innovation is not None and NIS + name not in self.engine.outputs:
                 raise ValueError(
@@ -80,7 +81,7 @@ class GuardedStep:
         shared = 2 * len(moments) >= self.rows
         for moment, known in zip(moments, sensors, strict=True):
             self._close(moment, known, outputs if moment.row in rows else None)
-            moment.mark = moment.mark._replace(state=self._kept(moment, after, shared))
+            moment.mark = self._kept(moment.mark, moment.row, after, shared)
         return after
 
     def _judge(self, moment: Moment) -> dict[int, Sensed]:
@@ -145,15 +146,15 @@ class GuardedStep:
             late = [rank for rank, limit in self._timeouts.items() if stamp - heard[rank] > limit]
             moment.silent = tuple(self.names[rank] for rank in late)
         last, number = before.stamp if outputs is None else stamp, before.number + len(moment.parts)
-        moment.mark = Mark(last, begun, number, moment.tick, sensors)
+        moment.mark = Mark(last, begun, number, moment.tick, sensors, since=before.since)
 
-    def _kept(self, moment: Moment, state: State, shared: bool) -> Kept | None:
-        """Return the robot's state to go back to: in its batch where that is kept for many, else copied out of it."""
-        if self.rows > 1 and moment.mark.number % _STRIDE:
-            return None
-        if shared:
-            return Kept(state, moment.row)
-        return Kept({name: array[moment.row : moment.row + 1].copy() for name, array in state.items()}, 0)
+    def _kept(self, mark: Mark, row: int, state: State, shared: bool) -> Mark:
+        """Note the robot's state to go back to, if it is time: in its batch where many keep it, else a copy."""
+        since = mark.since + 1
+        if since < self._stride:
+            return mark._replace(since=since)
+        kept = Kept(state, row) if shared else Kept({k: array[row : row + 1].copy() for k, array in state.items()}, 0)
+        return mark._replace(state=kept, since=0)
 
 
 def _by_stream(records: Iterable[Record]) -> dict[int, dict[int, Record]]:
@@ -177,10 +178,10 @@ def _event(rows: int, records: Mapping[int, Record]) -> StepEvent:
 
 
 def _note_offsets(moment: Moment, after: dict[int, Sensed]) -> None:
-    """Smooth by how much each stream's stamps are behind those of the first stream of the moment."""
+    """Smooth by how much each stream's stamps are behind the engine's first, through the first stream of the moment."""
     first = min(moment.records, key=lambda record: record.rank)
-    for record in moment.records:
-        gap, known = record.stamp - first.stamp, moment.before.sensors.get(record.rank)
+    for record in (record for record in moment.records if record is not first):
+        gap, known = int(record.told - first.told + after[first.rank].offset), moment.before.sensors.get(record.rank)
         smooth = gap if known is None or not known.offset else known.offset + 0.02 * (gap - known.offset)
         after[record.rank] = after[record.rank]._replace(offset=float(smooth))
 

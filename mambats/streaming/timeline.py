@@ -6,6 +6,7 @@ What is taken hangs on the packets held and on the watermark alone, not on the o
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Mapping
 from itertools import islice
 from operator import attrgetter
 from typing import Literal
@@ -25,10 +26,11 @@ class Timeline:
         sensors: Streams that measure: a moment with all of them is complete.
         row: Which robot.
         base: What is known of it at the start.
+        lags: Nanoseconds by which the stamps of streams are behind, by rank, of those whose clock is followed.
     """
 
-    def __init__(self, policy: Policy, sensors: int, row: int, base: Mark) -> None:
-        self.policy, self.sensors, self.row, self.base = policy, sensors, row, base
+    def __init__(self, policy: Policy, sensors: int, row: int, base: Mark, lags: Mapping[int, int]) -> None:
+        self.policy, self.sensors, self.row, self.base, self.lags = policy, sensors, row, base, dict(lags)
         self.pending: list[Record] = []
         self.done: list[Moment] = []
         self.newest: int | None = None  #: stamp of the newest packet, or of `advance`
@@ -40,12 +42,17 @@ class Timeline:
         self.held = 0
         self.edge: list[Record] = []  # forgotten but for their stamps, which are not late yet
         self._stamps: set[tuple[int, int]] = set()
-        self._sequences: set[tuple[int, int]] = set()
+        self._sequences: set[tuple[int, int | None]] = set()
 
     @property
     def mark(self) -> Mark:
         """After the last moment taken."""
         return self.done[-1].mark if self.done else self.base
+
+    def place(self, record: Record, told: int) -> None:
+        """Put a packet into the stream's time, from the stamp that it came with."""
+        record.lag = self.lags.get(record.rank, 0)
+        record.stamp = told + self.shift - record.lag
 
     def jumped(self, stamp: int) -> Jump | None:
         """Say whether a packet's stamp is a jump of the clock."""
@@ -56,9 +63,10 @@ class Timeline:
             return "back"
         return "ahead" if rule.ahead_ns is not None and stamp > newest + rule.ahead_ns else None
 
-    def knows(self, stamp: int, rank: int, sequence: int | None) -> bool:
-        """Say whether a packet is held already, by its stamp or by its sender's number."""
-        return (stamp, rank) in self._stamps or (sequence is not None and (rank, sequence) in self._sequences)
+    def knows(self, record: Record) -> bool:
+        """Say whether a packet is held already, by its sensor's stamp or by its sender's number."""
+        number = (record.rank, record.sequence)
+        return (record.told, record.rank) in self._stamps or (number[1] is not None and number in self._sequences)
 
     def late(self, stamp: int) -> bool:
         """Say whether a packet can no longer be put in its place."""
@@ -224,7 +232,7 @@ class Timeline:
 
     def know(self, record: Record) -> None:
         """Know a packet when it comes again."""
-        self._stamps.add((record.stamp, record.rank))
+        self._stamps.add((record.told, record.rank))
         if record.sequence is not None:
             self._sequences.add((record.rank, record.sequence))
 
@@ -232,11 +240,14 @@ class Timeline:
         """Drop the oldest moments; the state after the last of them becomes the base."""
         gone, self.done = self.done[:count], self.done[count:]
         self.base = gone[-1].mark
+        for rank in self.lags:
+            if (known := self.base.sensors.get(rank)) is not None and known.offset:
+                self.lags[rank] = round(known.offset)
         self.held -= sum(max(1, len(moment.records)) for moment in gone)
         records = self.edge + [record for moment in gone for record in moment.records]
         self.edge = [record for record in records if not self.late(record.stamp)]
         for record in records:
             if self.late(record.stamp):
-                self._stamps.discard((record.stamp, record.rank))
+                self._stamps.discard((record.told, record.rank))
                 if record.sequence is not None:
                     self._sequences.discard((record.rank, record.sequence))

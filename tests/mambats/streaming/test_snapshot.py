@@ -172,8 +172,8 @@ def test_a_snapshot_of_another_version_is_refused_and_changes_nothing():
     for facts in (
         {**snapshot.facts, "lines": [{**snapshot.facts["lines"][0], "base": [0, 0]}]},
         {**snapshot.facts, "held": [[0, 1, 2]]},
-        {**snapshot.facts, "late": [[0, 1, 7, None]]},
-        {**snapshot.facts, "edge": [[1, 1, 0, None]]},
+        {**snapshot.facts, "late": [[0, 1, 7, None, 0]]},
+        {**snapshot.facts, "edge": [[1, 1, 0, None, 0]]},
         {"lines": []},
     ):
         with pytest.raises(SnapshotForeignError, match="another version"):
