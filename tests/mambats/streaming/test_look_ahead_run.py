@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,3 +62,26 @@ def test_its_checkpoint_goes_round(checkpoint):
     assert one.identity == other.identity and one.lag_ns == 200_000_000
     assert any_engine(checkpoint).tick_ns == 20_000_000
     assert torch.equal(one.model.head[0].weight, other.model.head[0].weight)
+
+
+@pytest.mark.slow
+def test_the_recipe_is_fitted_and_runs(tmp_path, capsys):
+    """From YAML to answers at a lag: a recording of the simulated robot, tick by tick."""
+    from mambats.cli import main
+    from mambats_datasets.synthetic.robot import SimulatedRobots
+
+    recipe = Path(__file__).parents[3] / "recipes" / "fusion" / "motion_ahead.yaml"
+    words = ["--config", str(recipe), "--runs", str(tmp_path / "runs"), "--trainer.logger", "false"]
+    words += ["--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"]
+    words += ["--data.init_args.source.init_args.source.init_args.series", "6"]
+    assert main(["fit", *words]) == 0
+    assert main(["test", *words]) == 0
+    assert "motion_ahead (lag 0.5 s)" in capsys.readouterr().out
+    (drive,) = SimulatedRobots("robot", series=1, duration=3.0, seed=2).recordings()
+    place = save_recording(drive, tmp_path / "drive")
+    (best,) = (tmp_path / "runs" / "motion_ahead" / "checkpoints").glob("best.ckpt")
+    out = tmp_path / "out.jsonl"
+    assert main(["run", "--checkpoint", str(best), "--source", f"recording:{place}", "--sink", str(out)]) == 0
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(rows) >= 20 and np.isfinite([row["v"] for row in rows]).all()
+    assert 0 < max(row["lag_s"] for row in rows) <= 0.5
