@@ -10,7 +10,7 @@ NATIVE := $(wildcard $(addprefix kernels/mambats_kernels/native/,*.h *.cpp build
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1 && echo $$p && break; done)
 
-.PHONY: help setup demo test test-slow test-gpu lint types format wheel clean
+.PHONY: help setup demo test test-slow test-gpu lint types format audit wheel clean
 
 help:
 	@echo 'make setup      virtual environment in .venv with pinned versions'
@@ -18,7 +18,8 @@ help:
 	@echo 'make test       tests that take seconds'
 	@echo 'make test-slow  tests that take longer'
 	@echo 'make test-gpu   tests that need a GPU, with the python on PATH'
-	@echo 'make lint       ruff, pyright and the floors'
+	@echo 'make lint       ruff, pyright, the floors and the dependencies'
+	@echo 'make audit      dependencies, asking the package index and pip-audit too'
 	@echo 'make wheel      a wheel in dist/, with the native library if there is a C++ compiler'
 
 setup: $(READY)
@@ -50,6 +51,10 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+	$(BIN)/python tests/audit.py
+
+audit: setup
+	$(BIN)/python tests/audit.py --online
 
 types: setup
 	$(BIN)/pyright --pythonpath $(BIN)/python
