@@ -11,7 +11,7 @@ from mambats.command.door import UsageError
 from mambats.command.setup import settle_threads
 
 if TYPE_CHECKING:
-    from mambats.track.job import Tracked
+    from mambats.track.job import Sources, Tracked
 
 
 class _Arguments(argparse.ArgumentParser):
@@ -26,10 +26,10 @@ def run(words: list[str], command: str) -> int:
     import torch
 
     torch.set_num_threads(1)  # dozens of tracks: threads that wait for each other cost more than they bring
-    from mambats.track.job import Job, Sources, read_recipe
+    from mambats.track.job import Job, read_recipes
 
-    sources = Sources(given.detections, given.calibration, given.camera, given.poses)
-    recipes = [read_recipe(path, given.checkpoint) for path in given.config]
+    sources = _sources(given)
+    recipes = [one for path in given.config for one in read_recipes(path, given.checkpoint)]
     job = Job(recipes, sources, given.mode, given.lag, given.pixels, given.all_tracks, given.ego)
     names, began = given.sequences.split(",") if given.sequences else sources.sequences(recipes), time.monotonic()
     _check_shown(names, given)
@@ -45,10 +45,31 @@ def run(words: list[str], command: str) -> int:
     return 0
 
 
+def _sources(given: argparse.Namespace) -> Sources:
+    """Return the files of detections, or of sweeps and the detector that finds bodies in them."""
+    if (given.detections is None) == (given.detector is None):
+        raise UsageError("track: give --detections, or --sweeps and the --detector that finds bodies in them.")
+    if given.rerun is None and given.detector is None and (given.sweeps or given.images):
+        raise UsageError("track: --sweeps and --images are shown in a recording, or read by a detector: give --rerun "
+                         "or --detector, too.")  # fmt: skip
+    if given.detector is None:
+        from mambats.track.job import Sources
+
+        return Sources(given.detections, given.calibration, given.camera, given.poses)
+    if given.sweeps is None or given.camera is not None:
+        raise UsageError("track: --detector finds bodies in --sweeps (and --images), and joins no --camera's boxes.")
+    from mambats.track.centre.files import SweepSources, read_detector, read_reading
+
+    reading, model = read_reading(given.config), read_detector(given.detector)
+    poses = given.poses if given.ego in (None, "poses") else None
+    return SweepSources(
+        given.sweeps, given.calibration, poses=poses, model=model, reading=reading, images=given.images,
+        estimated=given.ego == "estimated",
+    )  # fmt: skip
+
+
 def _check_shown(names: list[str], given: argparse.Namespace) -> None:
     """Refuse before anything is tracked what could not be shown afterwards."""
-    if given.rerun is None and (given.sweeps or given.images):
-        raise UsageError("track: --sweeps and --images are shown in a recording: give --rerun, too.")
     if given.rerun is not None and given.rerun.suffix == ".rrd" and len(names) > 1:
         raise UsageError(f"track: {given.rerun} takes one sequence of {len(names)}: give a folder, or --sequences.")
     folders = [folder / name for folder in (given.sweeps, given.images) if folder is not None for name in names]
@@ -74,10 +95,10 @@ def _show(made: list[Tracked], given: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Arguments(prog="mambats track", description="Follow bodies through detections in KITTI's formats.")
-    parser.add_argument(
-        "--detections", type=Path, required=True, help="folder of NNNN.txt, or of a folder a class (Car/NNNN.txt)"
+    parser = _Arguments(
+        prog="mambats track", description="Follow bodies through detections or sweeps in KITTI's formats."
     )
+    parser.add_argument("--detections", type=Path, help="folder of NNNN.txt, or of a folder a class (Car/NNNN.txt)")
     parser.add_argument("--calibration", type=Path, required=True, help="folder of NNNN.txt, one a sequence")
     parser.add_argument("--camera", type=Path, help="detections in the picture, a folder a class")
     parser.add_argument("--poses", type=Path, help="oxts, NNNN.txt a sequence: tracks then stand in the world")
@@ -104,6 +125,11 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--pictures", type=Path, help="folder for pictures: from above, moving, time line, NIS")
     parser.add_argument("--rerun", type=Path, help="FILE.rrd of one sequence, or a folder: recordings for Rerun")
-    parser.add_argument("--sweeps", type=Path, help="with --rerun: folder of NNNN/000000.bin, KITTI's velodyne")
-    parser.add_argument("--images", type=Path, help="with --rerun: folder of NNNN/000000.png, KITTI's image_02")
+    parser.add_argument(
+        "--detector", type=Path,
+        help="in place of --detections: a centre head as `mambats fit` wrote it, which finds bodies in --sweeps",
+    )  # fmt: skip
+    words = "with --detector or --rerun: folder of NNNN/000000"
+    parser.add_argument("--sweeps", type=Path, help=f"{words}.bin, KITTI's velodyne")
+    parser.add_argument("--images", type=Path, help=f"{words}.png, KITTI's image_02")
     return parser

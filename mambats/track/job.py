@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -214,7 +214,23 @@ def read_recipe(path: Path, checkpoint: Path | None = None) -> Recipe:
         RecipeError: If it names no class or no tracker, or the checkpoint holds no noise for the class.
         CheckpointError: If the checkpoint cannot be read.
     """
+    return _recipe(load_recipe(path), path, checkpoint)
+
+
+def read_recipes(path: Path, checkpoint: Path | None = None) -> list[Recipe]:
+    """Read the one class of a recipe, or all of its list `trackers`; as `read_recipe`."""
     content = load_recipe(path)
+    listed = content.get("trackers")
+    if listed is None:
+        return [_recipe(content, path, checkpoint)]
+    if not isinstance(listed, list) or not listed:
+        raise RecipeError(f"{path}: `trackers` is {listed!r}, needed a list of `class` and `tracker`.")
+    entries: list[Any] = listed  # pyright: ignore[reportUnknownVariableType]
+    shared = {name: content[name] for name in ("ego",) if name in content}
+    return [_recipe({**shared, **entry}, path, checkpoint) for entry in entries]
+
+
+def _recipe(content: dict[str, Any], path: Path, checkpoint: Path | None) -> Recipe:
     if not isinstance(content.get("class"), str) or not isinstance(content.get("tracker"), dict):
         raise RecipeError(f"{path}: has no `class` or no `tracker`. Take recipes/track/kitti_car.yaml for a start.")
     tracker = rebuild(content["tracker"])

@@ -2,6 +2,7 @@
 
 from mambats.track.centre.clusters import ClusterDetector
 from mambats.track.centre.drive import detections_of, find_in, poses_of, track_drive, truth_of
+from mambats.track.centre.files import SweepReading, SweepSources, read_detector
 from mambats.track.centre.lift import ImageLift
 from mambats.track.centre.model import CentreDetector, CentreLoss, Found, objects_of
 from mambats.track.centre.module import SweepModule
@@ -27,13 +28,16 @@ __all__ = [
     "Seat",
     "SweepBatch",
     "SweepModule",
+    "SweepReading",
     "SweepSource",
+    "SweepSources",
     "SweepTable",
     "ToldNoise",
     "detections_of",
     "find_in",
     "objects_of",
     "poses_of",
+    "read_detector",
     "track_drive",
     "truth_of",
 ]

@@ -54,7 +54,12 @@ def find_in(
 
 def detections_of(found: Found, drive: SweepTable, classes: tuple[str, ...], least: float = LEAST) -> Objects:
     """Return what was found in the sweeps of one drive as a tracker reads it: scores as log odds."""
-    said = objects_of(found, drive.stamps, classes, least)
+    return scored_objects(found, drive.stamps, classes, least)
+
+
+def scored_objects(found: Found, stamps: Tensor, classes: tuple[str, ...], least: float = LEAST) -> Objects:
+    """Return what was found at stamps (B,) as `detections_of` does."""
+    said = objects_of(found, stamps, classes, least)
     score = None if said.score is None else torch.logit(said.score, 1e-6)
     return replace(said, score=score)
 
