@@ -30,20 +30,32 @@ from mambats.encoders import CausalEncoder
 from mambats.formats.kitti import read_calibration, read_detections, read_tracks
 from mambats.task import Optimiser
 from mambats.track import Objects, Tracker, tell
+from mambats.track.association import Matches
+from mambats.track.detector import Detections
+from mambats.track.existence import Existence
+from mambats.track.history import History
 from mambats.track.job import read_recipe
 from mambats.track.kitti import from_kitti
 from mambats.track.learned import CalibratedTracker, InnovationNoise, NoiseTask, PathData
+from mambats.track.learned.box import SIZE
 from mambats.track.learned.labelled import Labelled, labelled
+from mambats.track.learned.model import Memory
 from mambats.track.learned.paths import paths_of
 from mambats.track.learned.scan import follow
+from mambats.track.learned.student import student_log_likelihood
 from mambats.track.learned.task import losses
 from mambats.track.metrics import evaluate
 from mambats.track.metrics.consistency import consistency_scores
 from mambats.track.projection import in_picture, picture_of
+from mambats.track.smoother import smoothed
+from mambats.track.tracks import Tracks
+from mambats.track.updater import Told, Updater
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 NOISES = ("recipe", "classical", "learned")
 SHORT = ("0017",)  # holds too little to validate on
+MODES = ("online", "fixed-lag")
+RECIPES = Path(__file__).parent / "track"
 SHOWN = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW")
 
 
@@ -67,6 +79,11 @@ def read(root: Path, name: str, kind: str) -> tuple[Objects, Objects]:
     return from_kitti(read_detections(files[0], frames)).of_class(kind), from_kitti(read_tracks(files[1], frames))
 
 
+def rules() -> list[Existence]:
+    """Return the rule of existence of each class's recipe, beside which the encoder's is learned."""
+    return [read_recipe(RECIPES / f"kitti_{kind.lower()}.yaml").tracker.updater.existence for kind in CLASSES]
+
+
 def fit(root: Path, folds: list[str], folder: Path, tune: int, epochs: int, seed: int) -> None:
     """Fit a model for every fold, without its sequences."""
     names = names_of(root)
@@ -85,17 +102,18 @@ def fit(root: Path, folds: list[str], folder: Path, tune: int, epochs: int, seed
                       for split, some in parts.items()}  # fmt: skip
         data.fingerprint = ",".join(parts["train"])
         encoder = CausalEncoder(InnovationNoise.channels_for(CLASSES), width=16, layers=1)
-        task = NoiseTask(InnovationNoise(CLASSES, encoder), Optimiser(0.01, 0.05, 0.1), tune=tune)
-        kept = ModelCheckpoint(folder, f"without_{out[0]}", monitor="val_loss", enable_version_counter=False)
+        task = NoiseTask(InnovationNoise(CLASSES, encoder, rules()), Optimiser(0.01, 0.05, 0.1), tune=tune)
+        kept = ModelCheckpoint(folder, f"without_{out[0]}_{seed}", monitor="val_loss", enable_version_counter=False)
         trainer = lightning.Trainer(
             accelerator="cpu", max_epochs=epochs, logger=False, enable_progress_bar=False, callbacks=[kept],
-            plugins=[SafeCheckpointIO()], gradient_clip_val=1.0, enable_model_summary=False,
+            plugins=[SafeCheckpointIO()], gradient_clip_val=1.0, enable_model_summary=False, num_sanity_val_steps=0,
         )  # fmt: skip
         trainer.fit(task, datamodule=data)
         for name, ending in ((name, ending) for name in out[1:] for ending in (".ckpt", ".ckpt.sha256")):
-            shutil.copy(folder / f"without_{out[0]}{ending}", folder / f"without_{name}{ending}")
-        plain = validated(task.model.classical(), data)
-        said = {"fold": fold, "val": val, "classical": plain, "best": float(kept.best_model_score or torch.nan)}
+            shutil.copy(folder / f"without_{out[0]}_{seed}{ending}", folder / f"without_{name}_{seed}{ending}")
+        model = load_task(folder / f"without_{out[0]}_{seed}.ckpt").model
+        said = {"fold": fold, "seed": seed, "val": val, "classical": validated(model.classical(), data)}
+        said |= {"learned": validated(model, data), "trust": model.trust.tolist()}
         said |= {"seconds": round(time.monotonic() - began), "cpu": round(time.process_time() - began_cpu)}
         print(json.dumps(said), flush=True)
 
@@ -121,6 +139,34 @@ class _Known:
         return []
 
 
+class Listening(CalibratedTracker):
+    """Notes the freedom that was said of each innovation, by the row of its detection."""
+
+    freedom: dict[int, float]
+
+    def as_said(self, told: Told, seen: Detections, matches: Matches, memory: Memory) -> Told:
+        """Note it."""
+        owner = dict(zip(seen.row[matches.detection].tolist(), matches.track.tolist(), strict=True))
+        own = self.model.freedom(self._settings, memory)
+        self.freedom |= {row: float(own[owner[row]]) for row in told.row.tolist()}
+        return super().as_said(told, seen, matches, memory)
+
+
+class Noted:
+    """An updater that notes the covariance of the detections taken, by row."""
+
+    def __init__(self, updater: Updater) -> None:
+        self.updater, self.sensor = updater, dict[int, Tensor]()
+
+    def __call__(
+        self, tracks: Tracks, detections: Detections, matches: Matches, elapsed: float | Tensor
+    ) -> tuple[Tracks, Told]:
+        """Update as the other does."""
+        rows = detections.row[matches.detection].tolist()
+        self.sensor |= dict(zip(rows, detections.covariance[matches.detection], strict=True))
+        return self.updater(tracks, detections, matches, elapsed)
+
+
 def contestants(recipe: Path, checkpoint: Path, kind: str) -> dict[str, Tracker]:
     """Return the recipe's tracker, and the same with the classical part and with the encoder of a checkpoint.
 
@@ -128,55 +174,116 @@ def contestants(recipe: Path, checkpoint: Path, kind: str) -> dict[str, Tracker]
     """
     own, model = read_recipe(recipe).tracker, load_task(checkpoint).model
     own.detector.calibration = model.calibration(model.classes.index(kind))
-    return {
-        NOISES[0]: own,
-        NOISES[1]: CalibratedTracker(own, model.classical(), kind),
-        NOISES[2]: CalibratedTracker(own, model, kind),
-    }
+    return {NOISES[0]: own, NOISES[1]: Listening(own, model.classical(), kind), NOISES[2]: Listening(own, model, kind)}
 
 
 class Line(NamedTuple):
-    """What a contestant left: tracks by mode, innovations, seconds, and log likelihood."""
+    """What a contestant left of some sequences: tracks and nats by mode, innovations, and seconds."""
 
     tracks: dict[str, list[Scored]]
+    nats: dict[str, list[dict[int, float]]]
     raw: list[Tensor]
     equal: list[Tensor]
     seconds: list[float]
 
 
-def table(root: Path, kind: str, names: list[str], fits: Path, noises: list[str]) -> None:
-    """Print the rows of a class."""
-    recipe = Path(__file__).parent / "track" / f"kitti_{kind.lower()}.yaml"
-    lines, frames = dict[str, Line](), 0
+def ran(tracker: Tracker, found: Objects, line: Line) -> History:
+    """Track a sequence, and note what it says of its innovations."""
+    tracker.freedom = {}  # pyright: ignore[reportAttributeAccessIssue]
+    began = time.process_time()
+    history = tracker.run(found)
+    line.seconds.append(time.process_time() - began)
+    told = history.consistency()
+    raw = (told.residual * torch.linalg.solve(told.covariance, told.residual)).sum(-1)
+    line.raw.append(raw)
+    line.equal.append(told.nis)
+    tracker.updater, plain = Noted(tracker.updater), tracker.updater  # pyright: ignore[reportAttributeAccessIssue]
+    tracker.run(found)  # once more, apart from the clock
+    tracker.updater, noted = plain, tracker.updater
+    freedom: dict[int, float] = tracker.freedom  # pyright: ignore[reportAttributeAccessIssue]
+    here = torch.tensor([freedom.get(row, 1e7) for row in told.row.tolist()], dtype=torch.float64)
+    nats = student_log_likelihood(raw, told.covariance.logdet(), here, SIZE)
+    line.nats["online"].append(dict(zip(told.row.tolist(), nats.tolist(), strict=True)))
+    line.nats["fixed-lag"].append(left_out(history, found, noted.sensor, freedom))  # pyright: ignore
+    return history
+
+
+def left_out(
+    history: History, found: Objects, sensor: dict[int, Tensor], freedom: dict[int, float], lag: float = 2.0
+) -> dict[int, float]:
+    """Return the log likelihood, nats, of each detection taken under all others of its track up to `lag` seconds later.
+
+    From a smoothed box of covariance P that holds a detection of residual e and noise R, the detection is taken out
+    again: its residual is R (R - P)^-1 e, of covariance R (R - P)^-1 R.
+    """
+    tracks, state = history.tracks, smoothed(history, lag)
+    rows = torch.nonzero((tracks.misses == 0) & (tracks.hits > 1))[:, 0]
+    taken = tracks.detection[rows].tolist()
+    rows, noise = rows[[t in sensor for t in taken]], torch.stack([sensor[t] for t in taken if t in sensor])
+    taken = [t for t in taken if t in sensor]
+    error = found.boxes[taken].double() - state.mean[rows, :SIZE]
+    error[:, 6] -= torch.pi * torch.round(error[:, 6] / torch.pi)
+    root = torch.linalg.cholesky(noise)
+    white = torch.linalg.solve_triangular(root, error[..., None], upper=False)[..., 0]
+    half = torch.linalg.solve_triangular(root, state.covariance[rows, :SIZE, :SIZE], upper=False)
+    share, axes = torch.linalg.eigh(torch.linalg.solve_triangular(root, half.mT, upper=False))
+    left = 1 - share.clamp(0.0, 0.98)  # a track that was caught after a swerve may know less than its detection
+    nis = ((axes.mT @ white[..., None])[..., 0].square() / left).sum(-1)
+    log_det = noise.logdet() - left.log().sum(-1)
+    own = torch.tensor([freedom.get(row, 1e7) for row in taken], dtype=torch.float64)
+    return dict(zip(taken, student_log_likelihood(nis, log_det, own, SIZE).tolist(), strict=True))
+
+
+def table(root: Path, kind: str, names: list[str], fits: Path, noises: list[str], seeds: list[int]) -> None:
+    """Print the rows of a class: means over seeds, of what is learned with deviations."""
+    found: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for seed in seeds:
+        for key, scores in scored(root, kind, names, fits, noises, seed).items():
+            found.setdefault(key, []).append(scores)
+    print(f"\n{kind}, {len(names)} sequences, leave-out, seeds {', '.join(map(str, seeds))}")
+    some = list(next(iter(found.values()))[0])
+    print("| noise | mode | " + " | ".join(some) + " |\n|---|---|" + "---:|" * len(some))
+    for (label, mode), rows in found.items():
+        cells = list[str]()
+        for name in some:
+            values = torch.tensor([row[name] for row in rows], dtype=torch.float64)
+            spread = f" ± {values.std():.2f}" if len(rows) > 1 and label == NOISES[2] else ""
+            cells.append(f"{values.mean():.2f}{spread}")
+        print(f"| {label} | {mode} | " + " | ".join(cells) + " |", flush=True)
+
+
+def scored(
+    root: Path, kind: str, names: list[str], fits: Path, noises: list[str], seed: int
+) -> dict[tuple[str, str], dict[str, float]]:
+    """Return the scores of a class by noise and mode; nats are of the detections that all followed in both modes."""
+    recipe, lines, frames = RECIPES / f"kitti_{kind.lower()}.yaml", dict[str, Line](), 0
     for name in names:
         found, truth = read(root, name, kind)
         frames += len(found)
         camera = torch.from_numpy(read_calibration(root / "calib" / f"{name}.txt").projection(2))
-        known = contestants(recipe, fits / f"without_{name}.ckpt", kind)
-        for label, tracker in known.items():
+        for label, tracker in contestants(recipe, fits / f"without_{name}_{seed}.ckpt", kind).items():
             if label not in noises:
                 continue
-            line = lines.setdefault(label, Line({"online": [], "fixed-lag": []}, [], [], []))
-            began = time.process_time()
-            history = tracker.run(found)
-            line.seconds.append(time.process_time() - began)
-            told = history.consistency()
-            line.raw.append((told.residual * torch.linalg.solve(told.covariance, told.residual)).sum(-1))
-            line.equal.append(told.nis)
-            for mode, some in line.tracks.items():
+            empty = Line({mode: [] for mode in MODES}, {mode: [] for mode in MODES}, [], [], [])
+            line = lines.setdefault(label, empty)
+            history = ran(tracker, found, line)
+            for mode in MODES:
                 made = in_picture(tell(history, found, mode), camera, picture_of(found))  # pyright: ignore
-                some.append(Scored(name, truth, renamed(made, truth)))
-    print(f"\n{kind}, {len(names)} sequences, leave-one-out")
-    print("| noise | mode | " + " | ".join(SHOWN) + " | NIS/7 | in band | NIS/7 as said | in band as said | frames/s |")
-    print("|---|---|" + "---:|" * (len(SHOWN) + 5))
+                line.tracks[mode].append(Scored(name, truth, renamed(made, truth)))
+    both = [set.intersection(*(set(line.nats[mode][k]) for line in lines.values() for mode in MODES))
+            for k in range(len(names))]  # fmt: skip
+    rows = dict[tuple[str, str], dict[str, float]]()
     for label, line in lines.items():
-        for mode, some in line.tracks.items():
-            scores = evaluate(some, [kind])["TrackEval"][kind]
-            cells = [f"{scores[n]:.0f}" if n == "IDSW" else f"{100 * scores[n]:.2f}" for n in SHOWN]
-            for values in (line.raw, line.equal):
+        for mode in MODES:
+            scores = evaluate(line.tracks[mode], [kind])["TrackEval"][kind]
+            row = {name: scores[name] * (1 if name == "IDSW" else 100) for name in SHOWN}
+            nats = [said[row] for said, rows in zip(line.nats[mode], both, strict=True) for row in rows]
+            row["nats"] = sum(nats) / max(1, len(nats))
+            for title, values in (("", line.raw), (" as said", line.equal)):
                 band = consistency_scores(torch.cat(values))
-                cells += [f"{band['per_degree']:.2f}", f"{band['inside']:.1%}"]
-            print(f"| {label} | {mode} | " + " | ".join(cells) + f" | {frames / sum(line.seconds):,.0f} |", flush=True)
+                row |= {f"NIS/7{title}": band["per_degree"], f"in band{title} %": 100 * band["inside"]}
+            rows[label, mode] = row | {"frames/s": frames / sum(line.seconds)}
+    return rows
 
 
 def renamed(tracks: Objects, labels: Objects) -> Objects:
@@ -215,16 +322,19 @@ def main() -> None:
     parser.add_argument("--noise", dest="noises", action="append", choices=NOISES)
     parser.add_argument("--tune", type=int, default=8)
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", default="0,1,2", help="with commas between")
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.what == "numbers":
         return [numbers(given.root, kind) for kind in given.kinds or CLASSES] and None
     folds = given.folds.split(",") if given.folds else names_of(given.root)
+    seeds = [int(one) for one in given.seeds.split(",")]
     if given.what == "fit":
-        return fit(given.root, folds, given.write, given.tune, given.epochs, given.seed)
+        for seed in seeds:
+            fit(given.root, folds, given.write, given.tune, given.epochs, seed)
+        return None
     for kind in given.kinds or CLASSES:
-        table(given.root, kind, folds, given.fits, given.noises or list(NOISES))
+        table(given.root, kind, folds, given.fits, given.noises or list(NOISES), seeds)
     return None
 
 

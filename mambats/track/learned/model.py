@@ -67,6 +67,9 @@ class Settings(NamedTuple):
         keeps: Share of the level that a period leaves, shape (T,).
         gain: Shape (T,).
         kinds: One of the class, else zero, shape (T, classes).
+        trust: What is taken of each thing that the encoder says, 0 to 1, shape (T, 16).
+        shift: Added to the log odds that it says, shape (T,).
+        rules: Of existence: seen, leaving, prior, most, shape (T, 4).
     """
 
     weights: Tensor
@@ -77,6 +80,9 @@ class Settings(NamedTuple):
     keeps: Tensor
     gain: Tensor
     kinds: Tensor
+    trust: Tensor
+    shift: Tensor
+    rules: Tensor
 
 
 class InnovationNoise(nn.Module):
@@ -87,12 +93,14 @@ class InnovationNoise(nn.Module):
     g <- persistence^frames g + gain ((freedom + 7) / (freedom - 2 + nis) nis / 7 - 1), bounded whatever comes.
 
     Learned: a causal encoder reads one row a detection taken and says factors on all deviations, on the freedom, and
-    what to add to the log odds of existence. Its head starts at zero: before training it is the classical model.
+    what to add to the log odds of existence. Its head starts at zero: before training it is the classical model. How
+    much of each part counts, class by class, is `trust`, which `guard` finds: 0 is the classical model again.
 
     Args:
         classes: Names.
         encoder: Causal, of `channels_for(classes)` channels; None leaves the classical part alone.
-        existence: How log odds go on from frame to frame; that of the trackers it is for.
+        existence: How log odds go on from frame to frame in the tracker of each class, which the encoder adds to:
+            beside another rule it learns to add what the tracker has already. None stands for `Existence(seen=0.5)`.
         surprise: As of `Updater`.
         widest: Largest factor that the encoder may set, its inverse the smallest.
         period: Seconds between frames that noise is fitted at: a gap of 1 to the encoder.
@@ -104,12 +112,15 @@ class InnovationNoise(nn.Module):
     """
 
     score: Tensor
+    trust: Tensor
+    shift: Tensor
+    rules: Tensor
 
     def __init__(
         self,
         classes: Sequence[str],
         encoder: Encoder | None = None,
-        existence: Existence | None = None,
+        existence: Sequence[Existence] | None = None,
         surprise: float = 20.0,
         widest: float = 5.0,
         period: float = 0.1,
@@ -120,9 +131,15 @@ class InnovationNoise(nn.Module):
                 f"classes are {list(classes)}, surprise {surprise}, widest {widest}, period {period}: needed one class "
                 "or more, numbers above 0 and a factor above 1."
             )
+        lasting = existence or [Existence(seen=0.5)] * len(classes)
+        if len(lasting) != len(classes):
+            raise ValueError(f"existence has {len(lasting)} rules for {len(classes)} classes: give one a class.")
         self.classes, self.encoder, self.existence = tuple(classes), encoder, existence
         self.surprise, self.widest, self.period = surprise, widest, period
-        self.lasting = existence or Existence(seen=0.5)
+        table = torch.tensor([[one.seen, one.leaving, one.prior, one.most] for one in lasting], dtype=torch.float64)
+        self.register_buffer("rules", table, persistent=False)
+        self.register_buffer("trust", torch.ones(len(classes), len(SAID), dtype=torch.float64))
+        self.register_buffer("shift", torch.zeros(len(classes), dtype=torch.float64))
         self.base = _base(len(self.classes))
         self.register_buffer("score", torch.tensor([[1.0, -3.0]] * len(self.classes), dtype=torch.float64))
         self._kept: tuple[tuple[float, torch.device], tuple[Tensor, Tensor]] | None = None
@@ -162,9 +179,11 @@ class InnovationNoise(nn.Module):
         base, kinds = self.base, torch.eye(len(self.classes), dtype=torch.float64, device=kind.device)
         root, keeps = correlation_root(base["lower"])[kind], torch.sigmoid(base["keeps"])[kind]
         speed, gain = base["speed"].exp()[kind], base["gain"].exp()[kind]
+        trust = self.trust.repeat_interleave(torch.tensor(SAID, device=kind.device), 1)[kind]
         return Settings(
-            base["weights"][kind], root, base["drive"][kind], speed, base["freedom"][kind], keeps, gain, kinds[kind]
-        )
+            base["weights"][kind], root, base["drive"][kind], speed, base["freedom"][kind], keeps, gain, kinds[kind],
+            trust, self.shift[kind], self.rules[kind],
+        )  # fmt: skip
 
     def sensor(self, about: Tensor, yaw: Tensor, settings: Settings, memory: Memory) -> Tensor:
         """Return covariances (T, 7, 7) of boxes at yaw (T,) that are `about` (T, 9), with the factors said."""
@@ -221,7 +240,8 @@ class InnovationNoise(nn.Module):
         token, encoded = self.encoder.step(rows, gaps, mask_t=mask, state=memory.encoded)
         wide = math.log(self.widest)
         said = self.head(token).to(memory.said)
-        said = torch.cat([wide * torch.tanh(said[:, :-1] / wide), said[:, -1:]], -1)
+        odds = (settings.trust[:, -1] * said[:, -1] + settings.shift)[:, None]
+        said = torch.cat([settings.trust[:, :-1] * wide * torch.tanh(said[:, :-1] / wide), odds], -1)
         return Memory(encoded, torch.where(mask[:, None], said, memory.said), level)
 
     def rows(self, seen: Seen, settings: Settings) -> Tensor:

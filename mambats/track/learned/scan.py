@@ -107,15 +107,14 @@ def _frame(model: InnovationNoise, now: _Now, given: _Given, settings: Settings)
         doubt = (made.nis[far].detach() / model.surprise)[:, None, None]
         again = kalman_update(mean[far], covariance[far] * doubt, value[far], shown, noise[far])
         state = state[0].index_copy(0, far, again.mean), state[1].index_copy(0, far, again.covariance)
-    hits, existence = now.hits + there, _lasting(model, now.existence, odds, there)
+    hits, existence = now.hits + there, _lasting(now.existence, odds, there, settings.rules, model.period)
     seen = Seen(made.residual.detach(), made.innovation.detach(), made.nis.detach(), boxes[:, 6], about, hits)
     memory = model.step(seen, 1.0, there, settings, now.memory)
     return _Now(*state, memory, existence, hits), (made.nis, freedom, likelihood, existence + memory.said[:, -1])
 
 
-def _lasting(model: InnovationNoise, existence: Tensor, odds: Tensor, there: Tensor) -> Tensor:
-    """As `Existence` has it, for known pairs."""
-    rule = model.lasting
-    stay = torch.logit(torch.sigmoid(existence) * (1 - rule.leaving) ** model.period)
-    change = torch.where(there, odds - rule.prior, math.log1p(-rule.seen))
-    return (stay + change).clamp(-rule.most, rule.most)
+def _lasting(existence: Tensor, odds: Tensor, there: Tensor, rules: Tensor, period: float) -> Tensor:
+    """As `Existence` has it, for known pairs, by the rule of each one's class (P, 4)."""
+    seen, leaving, prior, most = rules.unbind(-1)
+    stay = torch.logit(torch.sigmoid(existence) * (1 - leaving) ** period)
+    return torch.clamp(stay + torch.where(there, odds - prior, torch.log1p(-seen)), -most, most)

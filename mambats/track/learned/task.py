@@ -13,6 +13,7 @@ from mambats.task import Optimiser, Stage, StreamsTask
 from mambats.track.detector import ScoreCalibration
 from mambats.track.learned.box import SIZE
 from mambats.track.learned.data import Batches
+from mambats.track.learned.guard import guard, level
 from mambats.track.learned.labelled import TRUE, UNKNOWN
 from mambats.track.learned.model import InnovationNoise
 from mambats.track.learned.paths import Paths
@@ -28,6 +29,7 @@ class NoiseTask(StreamsTask):
         tune: Epochs of Adam that fit the classical part before the encoder is trained, which then finds it fixed.
         rate: Learning rate of that fit, falling to 0.
         existence: Weight of the logistic loss of existence, nats a detection, beside nats a number of an innovation.
+        confirmed: Log odds from which the trackers tell of a track, see `level`.
 
     Raises:
         ValueError: If a number is out of range; from `setup`, if the data has other classes.
@@ -40,11 +42,13 @@ class NoiseTask(StreamsTask):
         tune: int = 8,
         rate: float = 0.05,
         existence: float = 1.0,
+        confirmed: float = 1.0,
     ) -> None:
         super().__init__(optimiser)
         if tune < 0 or not rate > 0 or existence < 0:
             raise ValueError(f"tune is {tune}, rate {rate}, existence {existence}: needed 0 or more, and a rate.")
         self.model, self.tune, self.rate, self.existence = model, tune, rate, existence
+        self.confirmed = confirmed
         self.model.base.requires_grad_(False)
 
     def setup(self, stage: str) -> None:
@@ -59,6 +63,22 @@ class NoiseTask(StreamsTask):
             self.channels, self.period_ns = tuple(data.channels), data.period_ns
             calibrate(self.model, data.paths["train"])
             tune(self.model, data.paths["train"], data.cells, self.tune, self.rate)
+
+    def on_train_epoch_start(self) -> None:
+        """Train all parts, whatever the last validation took of them."""
+        self.model.trust.fill_(1.0)
+        self.model.shift.zero_()
+
+    def on_validation_epoch_start(self) -> None:
+        """Validate all parts."""
+        self.on_train_epoch_start()
+
+    def on_validation_epoch_end(self) -> None:
+        """Find what of the encoder is taken, before the epoch's checkpoint is written."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if data is not None and self.model.encoder is not None and not self.trainer.sanity_checking:
+            guard(self.model, list(Batches(data.paths["val"], data.cells)))
+            level(self.model, list(Batches(data.paths["train"], data.cells))[::3], self.confirmed)
 
     def shared_step(self, batch: Paths, stage: Stage) -> Tensor:
         """Return the loss of a batch; log it and its parts."""

@@ -22,7 +22,7 @@ from mambats.track.motion import ConstantVelocity
 from mambats.track.predictor import Predictor
 from mambats.track.tracker import Tracker
 from mambats.track.tracks import Tracks
-from mambats.track.updater import Told, Updater
+from mambats.track.updater import Told
 
 
 def calibrated(tracker: Tracker, checkpoint: Path, kind: str) -> CalibratedTracker:
@@ -92,8 +92,7 @@ class CalibratedTracker(Tracker):
             Detector(noise, model.calibration(number), own.trust, own.least),
             Predictor(ConstantVelocity(walk[:3], walk[3:])),
             tracker.associator,
-            # What the encoder adds was learned beside this rule of existence, not beside the recipe's.
-            tracker.updater if model.encoder is None else Updater(model.lasting, model.surprise),
+            tracker.updater,
             Initiator(base["speed"].exp().tolist(), start.least, start.doubt),
             tracker.deleter,
             tracker.confirmer,
@@ -130,7 +129,7 @@ class CalibratedTracker(Tracker):
         after = self.model.step(shown, max(elapsed, 1e-9) / self.model.period, hit, self._settings, memory)
         later = torch.where(hit, after.said[:, -1], added)
         tracks = tracks._replace(existence=tracks.existence - added + later)
-        frame = Frame(stamp, tracks, self.confirmer(tracks), self._equal(told, seen, matches, state.memory), pose)
+        frame = Frame(stamp, tracks, self.confirmer(tracks), self.as_said(told, seen, matches, state.memory), pose)
         return CalibratedState(tracks, stamp, state.identity + len(born.identity), after, later), frame
 
     def advance(
@@ -171,8 +170,8 @@ class CalibratedTracker(Tracker):
         memory = Memory(*(_joined(old, fresh, rows) for old, fresh in zip(state.memory, new, strict=True)))
         return memory, torch.cat([state.added[rows], state.added.new_zeros(born)])
 
-    def _equal(self, told: Told, seen: Detections, matches: Matches, memory: Memory) -> Told:
-        """What updates say, with NIS as chi-square has it."""
+    def as_said(self, told: Told, seen: Detections, matches: Matches, memory: Memory) -> Told:
+        """Return what updates say, with NIS as chi-square has it, from memories as of before them."""
         if not len(told.row):
             return told
         owner = torch.empty_like(seen.row).index_copy_(0, matches.detection, matches.track)

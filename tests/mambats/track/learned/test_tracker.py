@@ -1,5 +1,6 @@
 """A tracker whose noise a model sets: the same steps as the scan it was trained by, from a checkpoint too."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from mambats.checkpoint import write_checkpoint
 from mambats.encoders import CausalEncoder
 from mambats.series import Recording
-from mambats.track import tell
+from mambats.track import Existence, tell
 from mambats.track.kitti import to_kitti
 from mambats.track.learned import CalibratedTracker, InnovationNoise, NoiseTask, PathData
 from mambats.track.learned.labelled import Labelled
@@ -23,10 +24,10 @@ from tests.mambats.track.worlds import straight, tracker
 CLASSES = ("Car",)
 
 
-def wild(seed: int = 0) -> InnovationNoise:
+def wild(seed: int = 0, rules: Sequence[Existence] | None = None) -> InnovationNoise:
     """A model whose head says something."""
     torch.manual_seed(seed)
-    made = InnovationNoise(CLASSES, CausalEncoder(InnovationNoise.channels_for(CLASSES), 8, 1))
+    made = InnovationNoise(CLASSES, CausalEncoder(InnovationNoise.channels_for(CLASSES), 8, 1), rules)
     torch.nn.init.normal_(made.head.weight, std=0.3)
     made.score.copy_(torch.tensor([[1.0, 0.0]]))
     return made
@@ -44,9 +45,7 @@ def test_the_tracker_says_what_the_scan_said() -> None:
 
 def test_existence_is_the_scans_too() -> None:
     found, _ = straight(bodies=1, frames=6)
-    model = wild(3)
-    scanned = follow(model, paths_of([(0, Labelled(found, torch.ones(6).long(), torch.zeros(6).long()))], 6))
-    model.lasting = tracker().updater.existence
+    model = wild(3, [tracker().updater.existence])
     scanned = follow(model, paths_of([(0, Labelled(found, torch.ones(6).long(), torch.zeros(6).long()))], 6))
     history = CalibratedTracker(tracker(20.0), model, "Car").run(found)
     torch.testing.assert_close(history.tracks.existence, scanned.logit[0].detach(), rtol=1e-4, atol=1e-4)
