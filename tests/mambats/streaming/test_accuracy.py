@@ -54,6 +54,31 @@ def test_a_sensor_that_falls_silent_costs_no_more_than_never_having_had_it(gone)
     assert dropped <= 1.1 * without
 
 
+def slowed(seconds, seed):
+    """Errors in the second half: as it was, and with accelerations at half their rate from the middle on; metres."""
+    given, truth = drive(seconds, seed)
+    half, kept, accelerations = seconds * 500 * MS, [], 0
+    for packet in given:
+        accelerations += packet.stream == "accel" and packet.stamp_ns > half
+        if packet.stream == "fix" or packet.stamp_ns <= half or accelerations % 2:
+            kept.append(packet)
+    (steady, _), (slow, runner) = (position_error(each, truth, after_ns=half) for each in (given, kept))
+    assert runner.periods()["accel"] == pytest.approx(20 * MS, rel=0.05)
+    return steady, slow
+
+
+def test_half_the_rate_costs_little():  # fault 11
+    steady, slow = slowed(6, 0)
+    assert slow <= 1.2 * steady
+
+
+@pytest.mark.slow
+def test_what_half_the_rate_costs():  # fault 11
+    found = np.mean([slowed(60, seed) for seed in (0, 1, 2)], 0)
+    print("accelerations at 100 Hz, then 50 Hz: RMSE m", found.round(4))
+    assert found[1] <= 1.2 * found[0]
+
+
 def test_order_and_doubles_cost_nothing():
     given, truth = drive(3, 4)
     doubled = shuffled([*given, *given[::10]], 40 * MS)

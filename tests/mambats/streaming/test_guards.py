@@ -70,6 +70,16 @@ def test_a_state_that_is_not_finite_is_never_kept(rows):
     assert runner.counters.total("rejected", cause="state") == 1 and runner.counters.balanced()
 
 
+def test_a_robot_whose_packets_are_all_refused_holds_no_more_and_more():
+    runner = StreamRunner(Exploding({"imu": 3}), Policy(lateness_ns=5), rows=3)
+    runner.push("imu", 0, [1, 2, 3], 1)
+    for at in range(1, 200):
+        runner.push("imu", at, [1e20, 0, 0], 1)
+        assert runner.lines[1].held <= 5 + 2 * 8
+    assert runner.counters.total("rejected", cause="state") > 190
+    assert runner.push("imu", 200, [1, 2, 3], 1)[-1].streams == ("imu",)
+
+
 @drawn(
     st.lists(
         st.lists(st.floats(width=32, allow_nan=True, allow_infinity=True), min_size=3, max_size=3),
@@ -160,6 +170,28 @@ def flags_on_clean(samples):
         assert not record.masked and record.fate == "used"
 
 
+def test_clean_values_of_a_coarse_converter_are_not_flagged_by_the_default_rule():
+    """Repeats are what a converter of few bits gives: the default looks for runs at the limits alone."""
+    values = np.round(np.random.default_rng(6).normal(size=(2_000, 3)) * 2).astype(np.float32) / 2
+    runner = StreamRunner(Leaky({"imu": 3}), Policy(gates={"imu": Gate(low=-8, high=8)}))
+    for at, value in enumerate(values):
+        runner.push("imu", at, value)
+    assert not +runner.counters.masked and runner.counters.total("used") == len(values)
+
+
+def test_other_units_in_mid_stream_are_kept_out_by_the_range():  # fault 12: a number does not say its unit
+    given = packets(60)
+    policy = Policy(gates={"imu": Gate(low=-5, high=5, saturated=0)})
+    runner, clean = StreamRunner(Leaky(), policy), StreamRunner(Leaky(), policy)
+    answers = run(runner, given[:30], flush=False)
+    for at in range(10):
+        wrong = np.float32([200, -300, 250]) + at  # degrees where radians are meant
+        answers += runner.push("imu", given[29].stamp_ns + 1 + at, wrong)
+    answers += run(runner, given[30:])
+    assert settled(answers) == settled(run(clean, given))
+    assert runner.counters.total("rejected", "imu", "range") == 10 and runner.counters.balanced()
+
+
 def test_an_innovation_over_its_gate_is_left_out():
     gate = Policy(gates={"gnss": Gate(innovation=0.999)})
     given = packets(100)
@@ -211,6 +243,17 @@ def test_another_form_is_an_error_and_changes_nothing(wrong, words):  # fault 12
     answers += run(runner, given[20:])
     assert settled(answers) == settled(run(clean, given))
     assert runner.counters.total("rejected", cause="form") == 1 and runner.counters.balanced()
+
+
+def test_a_robot_or_a_time_that_is_not_is_named():
+    runner = StreamRunner(Leaky(), rows=2)
+    for call in (lambda: runner.flush(2), lambda: runner.reset(-1), lambda: runner.advance(5, "a")):
+        with pytest.raises(PacketError, match="runs 2 robots"):
+            call()
+    for stamp in (1.5, None, 2**62, "now"):
+        with pytest.raises(PacketError, match="is no time"):
+            runner.advance(stamp)
+    assert runner.counters.offset == 0
 
 
 def test_numbers_of_numpy_are_numbers():
