@@ -12,7 +12,8 @@ class SlowModel:
 
     def __init__(self, policy):
         self.policy, self.taken, self.counts = policy, [], dict.fromkeys(("taken", "duplicate", "late", "rejected"), 0)
-        self.newest = self.horizon = None
+        self.newest = self.horizon = self.flushed = None
+        self.past = []  # answers before the last reset
 
     def push(self, packet):
         fate = self._fate(packet)
@@ -39,7 +40,10 @@ class SlowModel:
             self._raise(self.newest + self.policy.slop_ns + 1)
             self.flushed = self.horizon
 
-    flushed = None
+    def reset(self):
+        self.flush()
+        self.past, _ = self.answers()
+        self.taken, self.newest, self.horizon, self.flushed = [], None, None, None
 
     def _raise(self, stamp):
         self.horizon = stamp if self.horizon is None else max(self.horizon, stamp)
@@ -81,11 +85,14 @@ class SlowModel:
     def answers(self):
         """Stamp, numbers and streams of every moment, and how many of them have to be answered by now."""
         engine = Leaky()
-        state, last, found, due = engine.init_state(1), None, [], 0
+        state, last, found, due = engine.init_state(1), None, list(self.past), len(self.past)
         for group, stamp, must in self.moments():
-            events = {p.stream: _event(p.values) for p in sorted(group, key=lambda p: RANKS[p.stream])}
+            believed = [p for p in sorted(group, key=lambda p: RANKS[p.stream]) if self._believed(p).any()]
+            events = {p.stream: _event(np.where(self._believed(p), p.values, np.nan)) for p in believed}
             if not group or (self.policy.tick_ns and stamp % self.policy.tick_ns == 0 and stamp < self.watermark):
                 events["query"] = _event(np.zeros(0, np.float32))
+            if not events:
+                continue
             outputs, state = engine.step(events, np.array([0 if last is None else stamp - last]), state)
             last = stamp
             found.append(
@@ -93,6 +100,11 @@ class SlowModel:
             )
             due += must
         return found, due
+
+    def _believed(self, packet):
+        """What is measured and not over the range of its gate."""
+        gate = self.policy.gates.get(packet.stream)
+        return np.isfinite(packet.values) & ~(packet.values > (np.inf if gate is None else gate.high))
 
 
 def _event(values):

@@ -6,7 +6,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from mambats.streaming import ClockRule, Packet, PacketError, Policy, StreamRunner
+from mambats.streaming import ClockRule, Gate, Packet, PacketError, Policy, StreamRunner
 from mambats.streaming.snapshot import decode, encode
 from tests.mambats.streaming.slow_model import SlowModel
 from tests.mambats.streaming.toy import STREAMS, Leaky
@@ -25,20 +25,23 @@ class Machine(RuleBasedStateMachine):
     )
     def begin(self, slop, wait, lateness, tick):
         clock = ClockRule(ahead_ns=10**6)
-        self.policy = Policy(slop, wait, lateness, tick_ns=tick, clock=clock)
+        self.policy = Policy(slop, wait, lateness, tick_ns=tick, clock=clock, gates={"imu": Gate(high=100.0)})
         self.runner = StreamRunner(Leaky(), self.policy, rows=ROWS)
         self.models = [SlowModel(self.policy) for _ in range(ROWS)]
         self.view, self.settled, self.pushed = [{} for _ in range(ROWS)], [[] for _ in range(ROWS)], []
-        self.now, self.forms = 1000, 0
+        self.now, self.forms, self.late = 1000, 0, []
 
     def packet(self, data_seed, row, sensor, stamp, hole):
         values = np.random.default_rng([data_seed, stamp]).normal(size=STREAMS[sensor]).astype(np.float32)
-        values[: {"none": 0, "some": 1, "all": len(values)}[hole]] = np.nan
+        values[: {"none": 0, "some": 1, "all": len(values)}.get(hole, 0)] = np.nan
+        if sensor == "imu" and hole in ("one high", "all high"):
+            values[0 if hole == "one high" else slice(None)] = 101
         return Packet(sensor, stamp, values, row, stamp)
 
     def take(self, packets):
         self.pushed += packets
         fates = [self.models[packet.row].push(packet) for packet in packets]
+        self.late += [packet for packet, fate in zip(packets, fates, strict=True) if fate == "late"]
         self.hear(self.runner.push_many(packets))
         return fates
 
@@ -57,7 +60,7 @@ class Machine(RuleBasedStateMachine):
                 st.integers(0, ROWS - 1),
                 st.sampled_from(SENSORS),
                 st.integers(-40, 12),
-                st.sampled_from(["none"] * 4 + ["some", "all"]),
+                st.sampled_from(["none"] * 5 + ["some", "all", "one high", "all high"]),
             ),
             min_size=1,
             max_size=4,
@@ -93,6 +96,20 @@ class Machine(RuleBasedStateMachine):
         self.models[row].flush()
         self.hear(self.runner.flush(row))
 
+    @rule(row=st.integers(0, ROWS - 1))
+    def reset(self, row):
+        self.models[row].reset()
+        self.hear(self.runner.reset(row))
+
+    @rule()
+    def drain(self):
+        found = self.runner.drain_late()
+        assert [(p.stream, p.stamp_ns, p.row, p.sequence) for p in found] == [
+            (p.stream, p.stamp_ns, p.row, p.sequence) for p in self.late
+        ]
+        assert all(np.array_equal(a.values, b.values, equal_nan=True) for a, b in zip(found, self.late, strict=True))
+        self.late = []
+
     @rule()
     def resume_elsewhere(self):
         snapshot = decode(encode(self.runner.state()), "here")
@@ -114,8 +131,9 @@ class Machine(RuleBasedStateMachine):
         assert counters.balanced() and counters.offset == len(self.pushed) + self.forms
         for name in ("duplicate", "late"):
             assert counters.total(name) == sum(model.counts[name] for model in self.models)
-        assert counters.total("rejected") == self.forms + sum(model.counts["rejected"] for model in self.models)
-        taken = counters.total("used") + counters.total("waiting")
+        assert counters.total("rejected", cause="form") == self.forms
+        assert counters.total("rejected", cause="not finite") == sum(m.counts["rejected"] for m in self.models)
+        taken = sum(counters.total(*fate) for fate in (("used",), ("waiting",), ("rejected", None, "range")))
         assert taken == sum(model.counts["taken"] for model in self.models)
 
 
