@@ -71,7 +71,7 @@ def percentiles(engine, policy, pushes, windows):
 
 def snapshot_cost(engine, policy, count=30):
     """Best time of taking a snapshot in memory and as bytes, microseconds."""
-    from mambats.streaming.snapshot import encode
+    from mambats.streaming.snapshots.file import encode
 
     runner, found = StreamRunner(engine, policy), []
     stream, size = next(iter(engine.streams.items()))

@@ -13,9 +13,9 @@ from mambats.streaming.errors import (
 )
 from mambats.streaming.moment import Answer
 from mambats.streaming.policy import ClockRule, Gate, Policy
-from mambats.streaming.ring import SnapshotRing
 from mambats.streaming.runner import StreamRunner
-from mambats.streaming.snapshot import Snapshot
+from mambats.streaming.snapshots.file import Snapshot
+from mambats.streaming.snapshots.ring import SnapshotRing
 
 __all__ = [
     "AGE",

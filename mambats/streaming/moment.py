@@ -57,6 +57,13 @@ class Mark(NamedTuple):
     state: Kept | None = None  #: None where it was not kept
     since: int = 0  #: moments since the last state that was kept
 
+    @property
+    def kept(self) -> Kept:
+        """The state, of a moment to which the stream goes back."""
+        if self.state is None:
+            raise RuntimeError("a stream went back to a moment whose state was not kept: please report this.")
+        return self.state
+
 
 @dataclass(slots=True, eq=False)
 class Record:

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeAlias
 
 Limit: TypeAlias = float | Sequence[float] | None
+Jump: TypeAlias = Literal["back", "ahead"]
+Rule: TypeAlias = Literal["reject", "reset", "clamp"]
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,9 @@ class ClockRule:
     """
 
     back_ns: int | None = None
-    back: Literal["reject", "reset", "clamp"] = "reset"
+    back: Rule = "reset"
     ahead_ns: int | None = None
-    ahead: Literal["reject", "reset", "clamp"] = "clamp"
+    ahead: Rule = "clamp"
     patience: int = 3
 
     def __post_init__(self) -> None:
@@ -76,6 +78,10 @@ class ClockRule:
                 raise ValueError(f"{name} is {getattr(self, name)!r}: need reject, reset or clamp.")
         if self.patience < 1:
             raise ValueError(f"patience is {self.patience}: need 1 (believe at once) or more packets.")
+
+    def of(self, jump: Jump) -> Rule:
+        """Return what to do about a jump."""
+        return self.ahead if jump == "ahead" else self.back
 
 
 @dataclass(frozen=True)

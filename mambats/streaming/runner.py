@@ -13,11 +13,11 @@ from mambats.streaming.door import Door
 from mambats.streaming.engine import Engine, Packet
 from mambats.streaming.errors import PacketError, WriterError
 from mambats.streaming.moment import Answer, Kept, Mark, Moment, Record
-from mambats.streaming.policy import Policy
-from mambats.streaming.resume import check, dump, load
-from mambats.streaming.snapshot import Snapshot
+from mambats.streaming.policy import Jump, Policy
+from mambats.streaming.snapshots.file import Snapshot
+from mambats.streaming.snapshots.resume import check, dump, load
 from mambats.streaming.step import GuardedStep
-from mambats.streaming.timeline import Jump, Timeline
+from mambats.streaming.timeline import Timeline
 
 
 class StreamRunner:
@@ -44,7 +44,7 @@ class StreamRunner:
         self.engine, self.policy, self.rows = engine, policy or Policy(), rows
         self.names = tuple(engine.streams)
         self.counters = Counters()
-        #: Late packets, for `drain_late`, by the robot's clock; of more than `queue_size` the oldest fall out, counted.
+        #: For `drain_late`, by the robot's clock; of more than `queue_size` the oldest fall out, counted.
         self.late = deque[Record]()
         self._door, self._step = Door(engine, rows), GuardedStep(engine, self.policy, rows)
         self._fresh = engine.init_state(rows)
@@ -116,10 +116,9 @@ class StreamRunner:
         return {self.names[rank]: sensed.period for rank, sensed in self.lines[row].mark.sensors.items()}
 
     def offsets(self, row: int = 0) -> dict[str, float]:
-        """Return by how many nanoseconds a stream's stamps are behind the first stream's in moments they share.
+        """Return by how many nanoseconds a stream's stamps are behind the first stream's, where both measure at once.
 
-        Smoothed over about fifty such moments (`Policy.slop_ns` says which stamps share one); 0 without any. What two
-        clocks differ by, if both sensors measure at the same time.
+        Smoothed over about fifty moments that they share (`Policy.slop_ns`); 0 without any.
         """
         return {self.names[rank]: sensed.offset for rank, sensed in self.lines[row].mark.sensors.items()}
 
@@ -142,7 +141,7 @@ class StreamRunner:
         self._claim()
         check(snapshot, self)
         self.lines, self.late, counters = load(snapshot, self)
-        self._back = {row: line.mark.state or Kept(self._fresh, row) for row, line in enumerate(self.lines)}
+        self._back = {line.row: line.mark.kept for line in self.lines}
         self._answers(range(self.rows))  # what is held is taken again, and was told before
         self.counters = counters
 
@@ -199,13 +198,12 @@ class StreamRunner:
 
     def _jump(self, row: int, jump: Jump, stamp: int) -> list[Answer]:
         """Do what the clock rule says about a jump that is believed."""
-        rule, line = self.policy.clock, self.lines[row]
-        if (rule.ahead if jump == "ahead" else rule.back) == "reset":
+        if self.policy.clock.of(jump) == "reset":
             return self.reset(row)
-        answers = list[Answer]()
-        if jump == "back":
-            answers = self.flush(row)
-            line.shift += (line.horizon or 0) - stamp
+        if jump == "ahead":
+            return []  # the step clamps the time elapsed
+        answers, line = self.flush(row), self.lines[row]
+        line.shift += (line.horizon or 0) - stamp
         return answers
 
     def _set_aside(self, record: Record, told: int) -> None:
@@ -220,9 +218,7 @@ class StreamRunner:
         for moment in undone:
             for record in moment.records:
                 self.counters.decide(self.names[record.rank], record, -1)
-            if line.mark.state is None:
-                raise RuntimeError("a stream went back to a moment whose state was not kept: please report this.")
-            self._back[line.row] = line.mark.state
+            self._back[line.row] = line.mark.kept
 
     def _answers(self, rows: Iterable[int]) -> list[Answer]:
         """Take all moments that are due, and answer."""
@@ -239,8 +235,8 @@ class StreamRunner:
         answers = list[Answer]()
         for line in (self.lines[row] for row in rows):
             answers += [answer for moment in line.settle() for answer in moment.answers(line.shift, True)]
-            fresh = [answer for moment in line.fresh() for answer in moment.answers(line.shift, False)]
-            answers += fresh if self.policy.provisional else ()
+            provisional = line.fresh() if self.policy.provisional else ()
+            answers += [answer for moment in provisional for answer in moment.answers(line.shift, False)]
         return answers
 
     def _go_back(self) -> None:

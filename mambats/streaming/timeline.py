@@ -9,13 +9,11 @@ from bisect import insort
 from collections.abc import Mapping
 from itertools import islice
 from operator import attrgetter
-from typing import Literal
 
 from mambats.streaming.moment import Mark, Moment, Record
-from mambats.streaming.policy import Policy
+from mambats.streaming.policy import Jump, Policy
 
 ORDER = attrgetter("order")
-Jump = Literal["back", "ahead"]
 
 
 class Timeline:
@@ -77,7 +75,7 @@ class Timeline:
         step = 1 if jump == "ahead" else -1
         self.strange = self.strange + step if self.strange * step > 0 else step
         rule = self.policy.clock
-        return (rule.ahead if jump == "ahead" else rule.back) != "reject" and abs(self.strange) >= rule.patience
+        return rule.of(jump) != "reject" and abs(self.strange) >= rule.patience
 
     def insert(self, record: Record) -> list[Moment]:
         """Hold a packet; return the moments that were undone because it belongs before or into them."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mambats.calibration import chi_square_quantile
 from mambats.streaming import Gate, PacketError, Policy, StreamRunner
 from mambats.streaming.chi_square import quantile
-from mambats.streaming.snapshot import decode, encode
+from mambats.streaming.snapshots.file import decode, encode
 from tests.mambats.streaming.toy import MS, Leaky, packets, run, settled
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from mambats.streaming import ClockRule, Gate, Packet, PacketError, Policy, StreamRunner
-from mambats.streaming.snapshot import decode, encode
+from mambats.streaming.snapshots.file import decode, encode
 from tests.mambats.streaming.slow_model import SlowModel
 from tests.mambats.streaming.toy import STREAMS, Leaky
 

@@ -24,7 +24,7 @@ from mambats.streaming import (
     SnapshotWriteError,
     StreamRunner,
 )
-from mambats.streaming.snapshot import decode, encode
+from mambats.streaming.snapshots.file import decode, encode
 from tests.mambats.streaming.toy import MS, Leaky, packets, run, settled, shuffled
 
 POLICY = Policy(lateness_ns=30 * MS, gates={"imu": Gate(stuck=3, timeout_ns=40 * MS), "gnss": Gate(high=1.5)})

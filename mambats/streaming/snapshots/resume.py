@@ -15,7 +15,7 @@ import numpy.typing as npt
 from mambats.streaming.counters import Counters
 from mambats.streaming.errors import SnapshotForeignError
 from mambats.streaming.moment import Kept, Mark, Record, Sensed
-from mambats.streaming.snapshot import Snapshot
+from mambats.streaming.snapshots.file import Snapshot
 from mambats.streaming.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ _STATE = "state."
 def dump(runner: StreamRunner) -> Snapshot:
     """Return a runner's snapshot; arrays of state are shared, not copied."""
     lines = runner.lines
-    # Only a state that was kept becomes a base.
-    bases = [line.base.state for line in lines if line.base.state is not None]
+    bases = [line.base.kept for line in lines]
     arrays = {
         _STATE + name: bases[0].state[name] if len(lines) == 1 else np.stack([b.state[name][b.at] for b in bases])
         for name in bases[0].state

@@ -6,11 +6,13 @@ import contextlib
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from mambats.streaming.errors import SnapshotBusyError, SnapshotError, SnapshotWriteError
-from mambats.streaming.runner import StreamRunner
-from mambats.streaming.snapshot import Snapshot, decode, encode
+from mambats.streaming.snapshots.file import Snapshot, decode, encode
+
+if TYPE_CHECKING:
+    from mambats.streaming.runner import StreamRunner
 
 _NAME = "snapshot-{:012d}.safetensors"
 
