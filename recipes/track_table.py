@@ -22,6 +22,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -128,15 +129,18 @@ def published(kind: str) -> Tracker:
     )
 
 
-def above(history: History, detections: Objects, least: float) -> Objects:
-    """Return the tracks told of online whose mean score, over the frames of all of a track, is high enough."""
-    tracks = tell(history, detections)
-    assert tracks.identity is not None and detections.score is not None
+def scored(history: History, detections: Objects) -> Objects:
+    """Return the tracks told of online, each box with the score of the detection taken last, as AB3DMOT writes it."""
     rows = torch.nonzero(history.shown)[:, 0]
     rows = rows[torch.argsort(history.frame[rows], stable=True)]  # as they are told of
-    score = detections.score[history.tracks.detection[rows]]
+    return replace(tell(history, detections), score=history.tracks.odds[rows])
+
+
+def above(tracks: Objects, least: float) -> Objects:
+    """Return the tracks whose mean score, over all frames of a track, is high enough."""
+    assert tracks.identity is not None and tracks.score is not None
     _, which = tracks.identity.unique(return_inverse=True)
-    count = which.bincount()
+    count, score = which.bincount(), tracks.score
     total = torch.zeros(len(count), dtype=score.dtype).index_add(0, which, score)
     return tracks.take((total / count)[which] >= least)
 
@@ -219,11 +223,9 @@ def table(root: Path, kind: str, names: list[str], recipe: Path, fits: Path | No
     """Print the rows of a class."""
     sequences = [read(root, kind, name) for name in names]
     run = followed(sequences, lambda _: published(kind))
-    both = list(zip(run.histories, sequences, strict=True))
-    told = [above(h, one.detections, PUBLISHED[kind][-1]) for h, one in both]
-    lines = [
-        Line("AB3DMOT's settings, online, whole-track threshold", told, [tell(h, s.detections) for h, s in both], run)
-    ]
+    every = [scored(history, one.detections) for history, one in zip(run.histories, sequences, strict=True)]
+    told = [above(one, PUBLISHED[kind][-1]) for one in every]
+    lines = [Line("AB3DMOT's settings, online, whole-track threshold", told, every, run)]
     joins, sensors = read_recipe(recipe).camera, "LiDAR"
     weigh: Callable[[str], CameraEvidence] | None = None
     if camera and joins is not None:
@@ -268,8 +270,6 @@ def cut(one: Sequence, camera: str) -> Sequence:
 
 def renamed(tracks: Objects, labels: Objects) -> Objects:
     """Return tracks with the class numbers of the labels."""
-    from dataclasses import replace
-
     number = torch.tensor([labels.classes.index(name) for name in tracks.classes])
     return replace(tracks, labels=number[tracks.labels], classes=labels.classes)
 

@@ -52,7 +52,8 @@ class Initiator:
         zero, one = torch.zeros_like(taken.odds), torch.ones_like(rows)
         number = _numbers(identity, taken.scene, len(rows))
         odds = taken.odds
-        return Tracks(mean, covariance, number, odds - self.doubt, one, zero, one - 1, odds, taken.row, taken.scene)
+        sure = odds - self.doubt
+        return Tracks(mean, covariance, number, sure, one, zero, one - 1, odds, odds, taken.row, taken.scene)
 
 
 def _numbers(identity: int | Tensor, scene: Tensor | None, count: int) -> Tensor:

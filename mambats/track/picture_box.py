@@ -160,6 +160,7 @@ class PictureUpdater:
             silent=tracks.silent.index_fill(0, rows, 0.0),
             misses=tracks.misses.index_fill(0, rows, 0),
             evidence=tracks.evidence.index_add(0, rows, odds),
+            odds=tracks.odds.index_copy(0, rows, odds),
             detection=tracks.detection.index_copy(0, rows, seen.row[box]),
         )
 
@@ -213,6 +214,7 @@ class PictureHeir:
             silent=tracks.silent.index_fill(0, heir, 0.0),
             misses=tracks.misses.index_fill(0, heir, 0),
             evidence=tracks.evidence.index_add(0, heir, odds),
+            odds=tracks.odds.index_copy(0, heir, tracks.odds[gone]),
             detection=tracks.detection.index_copy(0, heir, tracks.detection[gone]),
         )
         return passed.take(torch.ones(len(tracks.hits), dtype=torch.bool).index_fill(0, gone, False))

@@ -24,6 +24,7 @@ class Tracks(NamedTuple):
         silent: Seconds since the last one, shape (T,).
         misses: Frames since the last one, shape (T,) int64.
         evidence: Sum over its detections of their log odds to be true, shape (T,).
+        odds: Log odds to be true of the detection that was taken last, shape (T,).
         detection: Row of the sequence's detections that was taken last, shape (T,) int64.
         scene: In which of many scenes each is, shape (T,) int64; None where there is one.
     """
@@ -36,6 +37,7 @@ class Tracks(NamedTuple):
     silent: Tensor
     misses: Tensor
     evidence: Tensor
+    odds: Tensor
     detection: Tensor
     scene: Tensor | None = None
 
@@ -55,7 +57,7 @@ class Tracks(NamedTuple):
         real = torch.zeros(0, dtype=torch.float64, device=device)
         whole = torch.zeros(0, dtype=torch.int64, device=device)
         mean, covariance = real.reshape(0, size), real.reshape(0, size, size)
-        return Tracks(mean, covariance, whole, real, whole, real, whole, real, whole)
+        return Tracks(mean, covariance, whole, real, whole, real, whole, real, real, whole)
 
     @staticmethod
     def joined(parts: list[Tracks]) -> Tracks:

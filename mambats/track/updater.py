@@ -66,7 +66,7 @@ class Updater:
         # Any detection for those that took none: the mask keeps them as they are.
         boxes, noise = detections.boxes.index_select(0, which), detections.covariance.index_select(0, which)
         boxes[:, 6] -= math.pi * torch.round((boxes[:, 6] - tracks.mean[:, 6]) / math.pi)  # as `turned_to`
-        seen = _seen(tracks.mean.shape[1], tracks.mean.device)
+        seen, noise = self.measured(tracks, noise)
         made = kalman_update(tracks.mean, tracks.covariance, boxes, seen, noise, mask=hit)
         rows = matches.track
         told = Told(
@@ -78,16 +78,27 @@ class Updater:
         if self.surprise is not None and bool((made.nis > self.surprise).any()):  # of those that took none it is 0
             raised = tracks.covariance * (made.nis / self.surprise).clamp_min(1.0)[:, None, None]
             made = kalman_update(tracks.mean, raised, boxes, seen, noise, mask=hit)
+        odds = detections.odds.index_select(0, which)
         found = tracks._replace(
             mean=made.mean,
             covariance=made.covariance,
             hits=tracks.hits + hit,
             silent=tracks.silent.masked_fill(hit, 0.0),
             misses=tracks.misses.masked_fill(hit, 0),
-            evidence=tracks.evidence + hit * detections.odds.index_select(0, which),
+            evidence=tracks.evidence + hit * odds,
+            odds=odds.where(hit, tracks.odds),
             detection=tracks.detection.index_copy(0, rows, told.row),
         )
         return self.existence(found, detections, matches, elapsed), told
+
+    def measured(self, tracks: Tracks, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what a box shows of a state, (7, n), or of each (T, 7, n), and the noise beside it (T, 7, 7).
+
+        Args:
+            tracks: T of them.
+            noise: Covariance of the error of what each took, shape (T, 7, 7).
+        """
+        return _seen(tracks.mean.shape[1], tracks.mean.device), noise
 
 
 @functools.cache

@@ -18,7 +18,7 @@ from mambats.streaming.engines.frame import DETECTIONS, DetectionFrame, unpack_f
 from mambats.track.detector import Detections
 from mambats.track.heading import wrapped
 from mambats.track.objects import Objects
-from mambats.track.telling import DOUBT, GRAIN
+from mambats.track.telling import confidence
 from mambats.track.tracker import Tracker, TrackerState
 from mambats.track.tracks import SEEN, Tracks
 
@@ -45,15 +45,18 @@ class TrackerEngine:
         most: Detections that a packet has room for, see `pack_frame`.
         room: Tracks that are kept.
         tick_ns: The runner asks at whole multiples of it, if it is told so (`Policy.tick_ns`); None never.
+        kind: Name of the class that is followed, for whoever chooses detections; None takes what comes.
 
     Raises:
         ValueError: If there is no room.
     """
 
-    def __init__(self, tracker: Tracker, most: int = 32, room: int = 64, tick_ns: int | None = None) -> None:
+    def __init__(
+        self, tracker: Tracker, most: int = 32, room: int = 64, tick_ns: int | None = None, kind: str | None = None
+    ) -> None:
         if most < 1 or room < 1:
             raise ValueError(f"most is {most}, room {room}: need a place for 1 detection and 1 track or more.")
-        self.tracker, self.most, self.room, self.tick_ns = tracker, most, room, tick_ns
+        self.tracker, self.most, self.room, self.tick_ns, self.kind = tracker, most, room, tick_ns, kind
         self.streams: Mapping[str, int] = {DETECTIONS: width_of(most), QUERY: 0}
         self.outputs: Mapping[str, tuple[int, ...]] = {
             "count": (), "identity": (room,), "box": (room, SEEN), "velocity": (room, 3),
@@ -147,10 +150,9 @@ class TrackerEngine:
         box = tracks.mean[:, :SEEN].clone()
         box[:, 3:6].clamp_(min=0.05)  # as `tell` does
         box[:, 6] = wrapped(box[:, 6])
-        score = ((tracks.evidence - DOUBT) / (tracks.hits + DOUBT) * GRAIN).round() / GRAIN
         told = {
             "identity": tracks.identity, "box": box, "velocity": tracks.mean[:, SEEN : SEEN + 3],
-            "covariance": tracks.covariance[:, :SEEN, :SEEN], "score": score,
+            "covariance": tracks.covariance[:, :SEEN, :SEEN], "score": confidence(tracks),
             "detection": tracks.detection.where(tracks.misses == 0, -1), "silent": tracks.silent,
         }  # fmt: skip
         outputs["count"][row] = count
@@ -179,8 +181,8 @@ def tracker_engine(
     """
     from mambats.track.job import read_recipe
 
-    tracker = read_recipe(Path(recipe), None if checkpoint is None else Path(checkpoint)).tracker
-    return TrackerEngine(tracker, most, room, tick_ns)
+    read = read_recipe(Path(recipe), None if checkpoint is None else Path(checkpoint))
+    return TrackerEngine(read.tracker, most, room, tick_ns, read.kind)
 
 
 def _leaves(tree: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:

@@ -28,6 +28,7 @@ from mambats.track import (
 )  # fmt: skip
 from mambats.track.objects import splits_of
 from mambats.track.projection import PICTURE, project
+from mambats.track.telling import confidence
 
 CAMERA = torch.tensor([[700.0, 0.0, 610.0, 40.0], [0.0, 700.0, 180.0, 0.2], [0.0, 0.0, 1.0, 0.003]]).double()
 FRAMES, STEP = 40, 100_000_000
@@ -150,9 +151,12 @@ def test_what_cannot_be_is_named() -> None:
         PictureUpdater(ScoreCalibration(), [[0.0, 0.0]] * 3)
 
 
-def test_offline_the_mean_of_a_tracks_scores_is_exact() -> None:
+def test_a_score_is_existence_and_the_last_detection() -> None:
     lidar, _, _ = street()
-    score = tell(tracker().run(lidar), lidar, "offline").score
-    assert score is not None
-    assert score.unique().tolist() == [float(score.sum()) / len(score)]
-    assert float(score[0] * 64) == int(score[0] * 64)
+    history = tracker().run(lidar)
+    last = history.tracks.detection
+    odds = tracker().detector(lidar)[0].odds[last]
+    assert torch.equal(confidence(history.tracks), history.tracks.existence + odds)
+    told = tell(history, lidar, "offline")
+    assert told.score is not None and told.identity is not None
+    assert set(told.score.tolist()) <= set(confidence(history.tracks).tolist())
