@@ -14,6 +14,7 @@ import numpy.typing as npt
 from mambats.bundle.errors import BundleDamagedError, BundleForeignError, BundleMissingError
 from mambats.bundle.folder import read_files, read_json
 from mambats.bundle.layout import CONFIG, INITIAL, NATIVE, PREFILL, STEP, WEIGHT, WEIGHTS
+from mambats.bundle.weights import unpacked
 from mambats.streaming.engines.facts import ForecastFacts, fingerprint
 from mambats.streaming.engines.forecast import Core, ForecastEngine, SeriesEngine
 
@@ -117,7 +118,11 @@ def read_bundle(folder: str | Path) -> Bundle:
         raise BundleForeignError(
             f"{root / CONFIG}: holds a {config.get('kind')!r}, this version runs a {FORECASTER!r}. Install a newer one."
         )
-    arrays = read_arrays(files[WEIGHTS], str(root / WEIGHTS))
+    stored = read_arrays(files[WEIGHTS], str(root / WEIGHTS))
+    try:
+        arrays = unpacked(stored)
+    except ValueError as error:
+        raise BundleDamagedError(f"{root / WEIGHTS}: {error} Export again.") from error
     weights = {name.removeprefix(WEIGHT): v for name, v in arrays.items() if name.startswith(WEIGHT)}
     initial = {name.removeprefix(INITIAL): v for name, v in arrays.items() if name.startswith(INITIAL)}
     # JSON keeps no order of states that a graph relies on: the configuration lists it.

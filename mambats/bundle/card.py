@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mambats.bundle.loss import told
+
 
 @dataclass(frozen=True)
 class CardFacts:
@@ -62,6 +64,7 @@ def write_card(name: str, config: Mapping[str, Any], given: CardFacts) -> str:
         "## How good it is",
         "",
         *_table(given.results),
+        *(["", *lines] if (lines := [f"- {line}." for line in told(config.get("weights") or {})]) else []),
         "",
         "## Use",
         "",

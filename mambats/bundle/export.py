@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -36,9 +36,12 @@ from mambats.bundle.layout import (
     WEIGHT,
     WEIGHTS,
 )
+from mambats.bundle.loss import loss_of, round_weights, test_loss_of
 from mambats.bundle.native import layers_of
 from mambats.bundle.native_file import native_file
 from mambats.bundle.rebuild import arrays_of, flat_of, torch_engine
+from mambats.bundle.small_graph import shrink
+from mambats.bundle.weights import Stored, is_matrix, packed
 from mambats.checkpoint import read_checkpoint, read_entry
 from mambats.recipe import describe
 from mambats.streaming.engines.facts import fingerprint
@@ -48,7 +51,14 @@ _PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "safetensors
 
 
 def export(
-    checkpoint: str | Path, folder: str | Path, *, prefill: bool = True, licence: str = "", purpose: str = ""
+    checkpoint: str | Path,
+    folder: str | Path,
+    *,
+    prefill: bool = True,
+    licence: str = "",
+    purpose: str = "",
+    stored: Stored = "float32",
+    recipe: str | Path | None = None,
 ) -> dict[str, float]:
     """Write the bundle of a checkpoint, or nothing.
 
@@ -58,6 +68,8 @@ def export(
         prefill: Whether to export the graph of many rows too.
         licence: Of the weights, for the card.
         purpose: Intended use, for the card.
+        stored: How matrices are stored; what that loses stands in the configuration and on the card.
+        recipe: `config.yaml` of the run: the loss is measured on its test rows too.
 
     Returns:
         Largest difference from the model by engine, relative to the largest number, found in a fresh process.
@@ -72,11 +84,12 @@ def export(
         raise BundleError(f"{target}: is there already. Remove it, or name another folder.")
     _need_exporter()
     model = flat_of(checkpoint)
+    losses = [] if stored == "float32" else _round(model, checkpoint, stored, recipe)
     try:
         graphs = {STEP: step_graph(model), **({PREFILL: prefill_graph(model)} if prefill else {})}
     except Exception as error:  # torch's exporter has many kinds
         raise ExportError(f"{checkpoint}: torch cannot export this model: {error}. Nothing was written.") from error
-    files = bundle_files(model, Path(checkpoint), graphs, target.name, licence, purpose)
+    files = bundle_files(model, Path(checkpoint), graphs, target.name, licence, purpose, stored, losses)
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
     try:
@@ -108,16 +121,20 @@ def bundle_files(
     name: str = "bundle",
     licence: str = "",
     purpose: str = "",
+    stored: Stored = "float32",
+    losses: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, bytes]:
     """Return the content of a bundle's files by name, without the manifest (`mambats.bundle.folder.manifest_of`).
 
     Args:
-        model: The forecaster.
+        model: The forecaster; with matrices rounded where they are not stored as float32.
         checkpoint: Where it comes from.
         graphs: ONNX files by name; without one the bundle runs by the native library or torch.
         name: Title of the card.
         licence: Of the weights, for the card.
         purpose: Intended use, for the card.
+        stored: How matrices are stored.
+        losses: What that loses, from `mambats.bundle.loss`.
     """
     facts, arrays = model.facts.plain(), arrays_of(model)
     entry = read_entry(read_checkpoint(checkpoint), checkpoint)
@@ -131,7 +148,15 @@ def bundle_files(
         "state": list(model.names),
         "layers": layers_of(model),
         "model": describe(model.model),
+        "weights": {"stored": stored},
     }
+    bodies = _bodies(model, config, graphs, "float32")
+    if stored != "float32":
+        small = _bodies(model, config, graphs, stored)
+        sizes = {part: [len(body), len(small[part])] for part, body in bodies.items()}
+        matrices = sum(is_matrix(weight, array) for weight, array in arrays.items())
+        config["weights"] |= {"matrices": matrices, "bytes": sizes, "losses": list(losses)}
+        bodies = small
     card = CardFacts(
         source=entry.source,
         fingerprint=entry.fingerprint,
@@ -141,27 +166,41 @@ def bundle_files(
         licence=licence,
         purpose=purpose,
     )
-    native = _native(model, config)
     return {
         CONFIG: json.dumps(config, indent=2).encode() + b"\n",
         CARD: write_card(name, config, card).encode(),
-        WEIGHTS: write_arrays(arrays),
         CHECK: write_arrays(record(torch_engine(model))),
-        **native,
-        **graphs,
+        **bodies,
     }
 
 
-def _native(model: FlatForecaster, config: dict[str, Any]) -> dict[str, bytes]:
-    """The file of the native library, where it knows the model."""
+def _bodies(
+    model: FlatForecaster, config: dict[str, Any], graphs: Mapping[str, bytes], stored: Stored
+) -> dict[str, bytes]:
+    """The files that hold weights: tensors, the native library's where it knows the model, and graphs."""
     arrays = arrays_of(model)
     weights = {name.removeprefix(WEIGHT): v for name, v in arrays.items() if name.startswith(WEIGHT)}
     initial = {name.removeprefix(INITIAL): v for name, v in arrays.items() if name.startswith(INITIAL)}
+    made = {WEIGHTS: write_arrays(packed(arrays, stored))}
     try:
-        return {NATIVE: native_file(config["facts"], config["layers"], weights, initial)}
+        made[NATIVE] = native_file(config["facts"], config["layers"], weights, initial, stored)
     except ValueError:
         config["layers"] = None  # readers see that there is no such engine
-        return {}
+    if stored == "float32":
+        return {**made, **graphs}
+    return {**made, **{name: shrink(graph, weights, stored) for name, graph in graphs.items()}}
+
+
+def _round(
+    model: FlatForecaster, checkpoint: str | Path, stored: Stored, recipe: str | Path | None
+) -> list[dict[str, Any]]:
+    """Round a model's matrices in place; return what is lost."""
+    exact = flat_of(checkpoint)
+    round_weights(model, stored)
+    losses = [loss_of(exact, model)]
+    if recipe is not None:
+        losses.append(test_loss_of(exact, model, recipe, read_checkpoint(checkpoint)))
+    return losses
 
 
 def _versions() -> dict[str, str]:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from mambats.bundle.weights import STORED, Stored, to_bf16, to_int8
+
 _MAGIC, _VERSION = b"MAMBATSN", 1
 _CALENDAR = ("hour_of_day", "day_of_week", "day_of_month", "day_of_year")
 _NUMBERS = (
@@ -27,7 +29,13 @@ class _Tensor(NamedTuple):
     matrix: bool = False
 
 
-def native_file(facts: Mapping[str, Any], layers: Mapping[str, Any] | None, weights: Arrays, initial: Arrays) -> bytes:
+def native_file(
+    facts: Mapping[str, Any],
+    layers: Mapping[str, Any] | None,
+    weights: Arrays,
+    initial: Arrays,
+    stored: Stored = "float32",
+) -> bytes:
     """Return the content of `native.bin`, which `mambats_open` of `mambats.h` reads.
 
     Layout: "MAMBATSN", the file's length (uint64), the sha256 of what follows; sizes and options (int64, then float64)
@@ -38,6 +46,7 @@ def native_file(facts: Mapping[str, Any], layers: Mapping[str, Any] | None, weig
         layers: Of its encoder, as `mambats.bundle.native.layers_of` gives them; None for a model that it cannot take.
         weights: By name.
         initial: State before any row, of one row, by name.
+        stored: How matrices are; they must be rounded already (`mambats.bundle.weights`).
 
     Raises:
         ValueError: If the library does not know this model, or a weight is missing or has another shape.
@@ -46,12 +55,12 @@ def native_file(facts: Mapping[str, Any], layers: Mapping[str, Any] | None, weig
         raise ValueError(
             "the native library steps causal Mamba encoders, and this model has another: take the engine onnx."
         )
-    numbers = _numbers(facts, layers, weights)
+    numbers = _numbers(facts, layers, weights) | {"stored": STORED.index(stored)}
     rows = float(np.ravel(initial["norm.count"])[0])
     _check_start(initial, rows)
     body = struct.pack(f"<{len(_NUMBERS)}q", *(numbers[name] for name in _NUMBERS))
     body += struct.pack("<4d", float(layers["eps"]), float(layers["half_life"]), rows, float(layers["norm_eps"]))
-    parts = [body, *(_bytes(tensor, weights) for tensor in _tensors(numbers))]
+    parts = [body, *(_bytes(tensor, weights, stored) for tensor in _tensors(numbers))]
     body = b"".join(parts)
     return _MAGIC + struct.pack("<Q", 48 + len(body)) + hashlib.sha256(body).digest() + body
 
@@ -132,12 +141,19 @@ def _tensors(n: Mapping[str, int]) -> Iterator[_Tensor]:
         )  # fmt: skip
 
 
-def _bytes(tensor: _Tensor, weights: Arrays) -> bytes:
+def _bytes(tensor: _Tensor, weights: Arrays, stored: Stored) -> bytes:
     array = weights.get(tensor.name)
     if array is None or array.shape != tensor.shape:
         found = None if array is None else array.shape
         raise ValueError(f"the weight {tensor.name} has shape {found}, need {tensor.shape}: export again.")
-    return np.ascontiguousarray(array, "<f4").tobytes()
+    if not tensor.matrix or stored == "float32":
+        return np.ascontiguousarray(array, "<f4").tobytes()
+    if stored == "bf16":
+        body = to_bf16(array).astype("<u2").tobytes()
+    else:
+        whole, scale = to_int8(array)
+        body = scale.astype("<f4").tobytes() + whole.tobytes()
+    return body + bytes(-len(body) % 4)
 
 
 def _check_start(initial: Arrays, rows: float) -> None:
