@@ -19,6 +19,7 @@ def bench():
     return module
 
 
+@pytest.mark.slow
 def test_a_tiny_study_measures_every_row(tmp_path, capsys):
     words = ["--series", "6", "--steps", "2", "--drives", "2", "--seconds", "3", "--losses", "0", "0.5"]
     words += ["--trained_on", "faults", "--output", str(tmp_path / "faults.json")]
