@@ -9,11 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from mambats.command.pace import Pace, Stop
 from mambats.command.sink import Sink
 from mambats.formats.error import DataError
 from mambats.streaming import Answer, Packet, PacketError, SnapshotRing, SnapshotWriteError, StreamRunner
+from mambats.streaming.engines.frame import DETECTIONS, unpack_frame
 from mambats.streaming.log import Latency
+from mambats.streaming.sinks import is_tracks, plain_outputs, told
 from mambats.streaming.sources.opener import Source
 
 
@@ -54,14 +58,31 @@ class Watch:
         """Take note of an answer."""
         self.answers += 1
         if self.log is not None:
-            self.log.output(answer.stamp_ns, answer.outputs, answer.row, microseconds)
+            self.log.output(answer.stamp_ns, plain_outputs(answer.outputs), answer.row, microseconds)
         if self.view is not None:
-            self.view.output(answer.stamp_ns, answer.outputs, answer.row)
+            self._show(answer)
 
     def packet(self, packet: Packet, fate: str) -> None:
         """Show a packet and what became of it."""
-        if self.view is not None:
+        if self.view is None:
+            return
+        if packet.stream == DETECTIONS:
+            frame = unpack_frame(packet.values, np.isfinite(packet.values))
+            if frame is not None and fate == "used":
+                self.view.boxes(packet.stamp_ns, frame.boxes, _named(DETECTIONS, packet.row))
+        else:
             self.view.input(packet.stream, packet.stamp_ns, packet.values, fate, packet.row)
+
+    def _show(self, answer: Answer) -> None:
+        """Show an answer: tracks in space, and how many there are; anything else as curves."""
+        if not is_tracks(answer.outputs):
+            self.view.output(answer.stamp_ns, answer.outputs, answer.row)
+            return
+        tracks = told(answer.outputs)
+        name = _named("tracks", answer.row)
+        self.view.tracks(answer.stamp_ns, tracks["box"], tracks["identity"], tracks["covariance"], name=name)
+        counts = {part: tracks[part] for part in ("count", "refused") if part in tracks}
+        self.view.output(answer.stamp_ns, counts, answer.row)
 
     def tell(self, runner: StreamRunner, stamp_ns: int, last: bool = False) -> None:
         """Say how it goes, where enough time has passed or the run is over."""
@@ -122,7 +143,7 @@ class Live:
         self.source, self.runner, self.sink, self.watch, self.ring, self.stop = source, runner, sink, watch, ring, stop
         self.skips, self.pace, self.saves = _skips(source, given.bad_rows), Pace(given.speed), given.snapshot_every
         # A file is read again from its start, and what was taken before is passed over; a pipe and a network go on.
-        goes_on = given.source == "-" or getattr(source, "live", False)
+        goes_on = "-" in given.source or getattr(source, "live", False)
         self.passed = 0 if goes_on else runner.counters.offset
         self._saved, self._stamp = time.monotonic(), 0
 
@@ -191,6 +212,10 @@ class Live:
 
     def _fates(self) -> dict[str, int]:
         return {name: self.runner.counters.total(name) for name in ("duplicate", "late", "rejected")}
+
+
+def _named(what: str, row: int) -> str:
+    return f"{what}_{row}" if row else what
 
 
 def _skips(source: Source, asked: str | None) -> bool:

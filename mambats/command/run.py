@@ -14,6 +14,7 @@ from mambats.command.pace import Stop
 from mambats.command.sink import Sink
 from mambats.streaming import ClockRule, Gate, Policy, SnapshotRing, StreamRunner
 from mambats.streaming.sources import SCHEMES, SourceOptions, open_source
+from mambats.streaming.sources.several import joined
 
 SECOND = 10**9
 #: A navigator is asked at every tick: a stamp further ahead than this is taken for a wrong clock, not for a long pause.
@@ -31,7 +32,7 @@ def run(words: list[str], command: str) -> int:
     engine = _engine(given)
     names = tuple(_pair(word) for word in given.stream)
     options = SourceOptions(given.rows, given.time, given.format, names)
-    source = open_source(given.source, engine, options)
+    source = joined([open_source(address, engine, options) for address in given.source], given.source)
     runner = StreamRunner(engine, _policy(given, engine), source.rows)
     ring = SnapshotRing(given.snapshot) if given.snapshot else None
     try:
@@ -57,9 +58,12 @@ def _parse(words: list[str]) -> argparse.Namespace:
     model = parser.add_mutually_exclusive_group(required=True)
     model.add_argument("--bundle", help="folder that `mambats export` wrote; needs no torch")
     model.add_argument("--checkpoint", help="checkpoint that `mambats fit` wrote")
+    model.add_argument("--tracker", type=Path, metavar="RECIPE", help="recipe of `mambats track`: frames of detections")
     parser.add_argument(
-        "--source", required=True, help=f"table (CSV, JSON lines), - for standard input, or {'|'.join(SCHEMES)}:PLACE"
-    )
+        "--source", required=True, action="append",
+        help=f"table (CSV, JSON lines), - for standard input, or {'|'.join(SCHEMES)}:PLACE; several live ones, or "
+        "several recordings, feed one model",
+    )  # fmt: skip
     parser.add_argument("--sink", default="-", help="file of answers, or - for standard output (default)")
     parser.add_argument("--engine", choices=("onnx", "native", "torch"), help="default: onnx where it is there")
     parser.add_argument(
@@ -85,8 +89,13 @@ def _parse(words: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--start", type=_numbers, help="where a navigator starts: px,py,pz,qx,qy,qz,qw,vx,vy,vz")
     parser.add_argument(
-        "--tick", type=_tick, help="seconds between questions to a model of streams (default: its reference period)"
+        "--tick",
+        type=_tick,
+        help="seconds between questions to a model of streams (default: its reference period), or to a tracker (none)",
     )
+    parser.add_argument("--noise", type=Path, metavar="CHECKPOINT", help="with --tracker: learned noise, as of track")
+    for name, size, text in (("most", 32, "detections in a frame"), ("room", 64, "tracks at once")):
+        parser.add_argument(f"--{name}", type=int, default=size, help=f"with --tracker: {text} (default {size})")
     parser.add_argument("--device", default="cpu", help="where a forecaster's checkpoint runs: cpu (default) or cuda")
     parser.add_argument(
         "--bad_rows",
@@ -97,6 +106,13 @@ def _parse(words: list[str]) -> argparse.Namespace:
 
 
 def _engine(given: argparse.Namespace) -> Any:
+    if given.tracker:
+        import torch
+
+        from mambats.streaming.engines.tracker import tracker_engine
+
+        torch.set_num_threads(1)  # dozens of tracks: threads that wait for each other cost more than they bring
+        return tracker_engine(given.tracker, given.noise, given.most, given.room, given.tick)
     if given.bundle:
         from mambats.bundle import read_bundle
 

@@ -11,7 +11,7 @@ import numpy as np
 from mambats.formats.error import DataError
 from mambats.streaming import Answer
 from mambats.streaming.engines.facts import ForecastFacts
-from mambats.streaming.sinks import AnswerLines, ForecastRows
+from mambats.streaming.sinks import AnswerLines, ForecastRows, plain_outputs
 from mambats.streaming.sources.columns import SERIES_COLUMN
 from mambats.streaming.sources.lines import Kind, Line, kind_of, nanoseconds, read_lines
 from mambats.streaming.sources.opener import Source
@@ -56,7 +56,8 @@ class Sink:
         if answer.stamp_ns <= self.last.get(series, answer.stamp_ns - 1):
             return
         if self.facts is None or "forecast" not in answer.outputs:
-            self._lines.write({"row": answer.row, "seq": answer.seq, _STAMP: answer.stamp_ns}, answer.outputs)
+            keys = {"row": answer.row, "seq": answer.seq, _STAMP: answer.stamp_ns}
+            self._lines.write(keys, plain_outputs(answer.outputs))
         else:
             if self._rows is None:
                 header = not self.last

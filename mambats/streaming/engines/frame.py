@@ -35,6 +35,11 @@ def width_of(most: int) -> int:
     return 1 + len(COLUMNS) * most
 
 
+def room_of(width: int) -> int:
+    """Return how many detections a packet of so many numbers holds: the inverse of `width_of`."""
+    return (width - 1) // len(COLUMNS)
+
+
 def pack_frame(boxes: npt.ArrayLike, score: npt.ArrayLike | None, most: int) -> FloatArray:
     """Return a packet: the number of detections, then their rows, zeros behind the last.
 

@@ -10,7 +10,9 @@ from typing import Protocol
 from mambats.formats.error import DataError
 from mambats.streaming.engine import Engine, Packet
 from mambats.streaming.sources.lines import Kind
+from mambats.streaming.sources.messages import MessageSource
 from mambats.streaming.sources.rows import RowSource, count_series
+from mambats.streaming.sources.wire import Wire
 
 
 class Source(Protocol):
@@ -46,6 +48,7 @@ SCHEMES = {
     "mcap": "mambats.streaming.sources.recording",
     "bag": "mambats.streaming.sources.recording",
     "recording": "mambats.streaming.sources.recording",
+    "kitti": "mambats.streaming.sources.kitti",
     "zenoh": "mambats.streaming.sources.zenoh",
     "mqtt": "mambats.streaming.sources.mqtt",
 }
@@ -55,7 +58,8 @@ def open_source(address: str, engine: Engine, options: SourceOptions) -> Source:
     """Open a source for an engine.
 
     Args:
-        address: `-`, a table's path, or SCHEME:PLACE with one of `SCHEMES`.
+        address: `-`, a table's path, or SCHEME:PLACE with one of `SCHEMES`. A model of several streams reads JSON
+            messages, one a line, from `-` and from files .jsonl.
         engine: Who reads.
         options: What else was said.
 
@@ -66,9 +70,12 @@ def open_source(address: str, engine: Engine, options: SourceOptions) -> Source:
     if colon and scheme in SCHEMES:
         return importlib.import_module(SCHEMES[scheme]).open_source(place, engine, options)
     facts = getattr(engine, "facts", None)
+    if facts is None and (address == "-" or address.endswith(".jsonl")):
+        names = {topic: name for name, topic in options.names}
+        return MessageSource(address, Wire(engine.streams, names), options.rows or 1)
     if facts is None:
         raise DataError(
-            f"{address}: the model reads {dict(engine.streams)}, a table holds one stream. Give one of "
-            f"{', '.join(f'{name}:PLACE' for name in SCHEMES)}."
+            f"{address}: the model reads {dict(engine.streams)}, a table holds one stream. Give messages one "
+            f"a line (FILE.jsonl or -), or one of {', '.join(f'{name}:PLACE' for name in SCHEMES)}."
         )
     return RowSource(address, facts, options.rows or count_series(address, options.kind), options.time, options.kind)

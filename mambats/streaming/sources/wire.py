@@ -10,19 +10,21 @@ from typing import Any
 import numpy as np
 
 from mambats.formats.error import DataError
-from mambats.streaming.engine import Packet
+from mambats.streaming.engine import FloatArray, Packet
+from mambats.streaming.engines.frame import COLUMNS, DETECTIONS, pack_frame, room_of
 
 #: Longest message in bytes; a packet of numbers has some hundred.
 LARGEST = 1 << 20
 _STAMPS = range(-(2**63), 2**63)
-_KEYS = {"stream", "stamp_ns", "values", "row", "sequence"}
+_KEYS = {"stream", "stamp_ns", "row", "sequence"}
 
 
 class Wire:
     """Decode messages for an engine.
 
     A message is JSON, `{"stamp_ns": 1, "values": [0.1, null], "sequence": 7, "row": 0, "stream": "imu"}` with the last
-    three optional (null is a value not measured), or a ROS message in CDR where its type is said.
+    three optional (null is a value not measured), or a ROS message in CDR where its type is said. A frame of detections
+    has `boxes` in place of `values`: a list of x, y, z, length, width, height, yaw and, where there are scores, score.
 
     Args:
         streams: Channels of the engine's streams, by name.
@@ -75,14 +77,19 @@ class Wire:
             found = json.loads(body)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{topic}: is not JSON ({str(error)[:80]}).") from error
-        if not isinstance(found, dict) or not {"stamp_ns", "values"} <= found.keys() <= _KEYS:
-            raise DataError(f"{topic}: need an object of stamp_ns and values, and at most {sorted(_KEYS)}.")
+        framed = isinstance(found, dict) and "boxes" in found
+        content = "boxes" if framed else "values"
+        if not isinstance(found, dict) or not {"stamp_ns", content} <= found.keys() <= {*_KEYS, content}:
+            raise DataError(f"{topic}: need an object of stamp_ns and values (or boxes), and at most {sorted(_KEYS)}.")
         name = found["stream"] if "stream" in found else self.stream(topic)
         if not isinstance(name, str) or name not in self.streams:
             raise DataError(f"{topic}: is of stream {str(name)[:80]!r}, the model reads {list(self.streams)}.")
         stamp, row = _whole(topic, found, "stamp_ns"), _whole(topic, found, "row", 0)
         sequence = _whole(topic, found, "sequence") if found.get("sequence") is not None else None
-        return Packet(name, stamp, _numbers(topic, found["values"], self.streams[name]), row, sequence)
+        if framed and name != DETECTIONS:
+            raise DataError(f"{topic}: has boxes, the stream {name} takes values: boxes are for {DETECTIONS!r}.")
+        make = _frame if framed else _numbers
+        return Packet(name, stamp, make(topic, found[content], self.streams[name]), row, sequence)
 
     def _ros(self, topic: str, body: bytes, ros_type: str) -> Packet:
         from mambats.streaming.sources.ros_wire import decode
@@ -99,7 +106,18 @@ def _whole(topic: str, found: Mapping[str, Any], name: str, default: int | None 
     return value
 
 
-def _numbers(topic: str, values: Any, width: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _frame(topic: str, boxes: Any, width: int) -> FloatArray:
+    """Return a frame of detections as its packet has it."""
+    if not isinstance(boxes, list):
+        raise DataError(f"{topic}: boxes are {str(boxes)[:80]}, need a list of them, empty where nothing was seen.")
+    size = len(boxes[0]) if boxes and isinstance(boxes[0], list) else len(COLUMNS)
+    if size not in (len(COLUMNS) - 1, len(COLUMNS)):
+        raise DataError(f"{topic}: a box has {size} numbers, need 7, or 8 with its score.")
+    table = np.array([_numbers(topic, box, size) for box in boxes]).reshape(len(boxes), size)
+    return pack_frame(table[:, :7], table[:, 7] if size == len(COLUMNS) else None, room_of(width))
+
+
+def _numbers(topic: str, values: Any, width: int) -> FloatArray:
     if not isinstance(values, list) or len(values) != width:
         given = f"{len(values)} values" if isinstance(values, list) else type(values).__name__
         raise DataError(f"{topic}: has {given}, the stream has {width} channels.")
