@@ -10,10 +10,8 @@ import math
 import torch
 from torch import Tensor
 
+from mambats.calibration.chi_square import chi_square_quantile
 from mambats.gaussian import Gaussian
-
-# Halvings of an interval: after 200 its ends are neighbours in float64, whatever it was.
-_HALVINGS = 200
 
 
 def nees(estimate: Gaussian, truth: Tensor) -> Tensor:
@@ -152,33 +150,6 @@ def crps_from_gaussian(estimate: Gaussian, truth: Tensor) -> Tensor:
     z = error / spread.clamp_min(torch.finfo(spread.dtype).tiny)
     density = torch.exp(-0.5 * z.square()) / math.sqrt(2 * math.pi)
     return error * (2 * torch.special.ndtr(z) - 1) + spread * (2 * density - 1 / math.sqrt(math.pi))
-
-
-def chi_square_quantile(probability: float, degrees: int) -> float:
-    """Return the value that a chi-square variable stays under with this probability.
-
-    By halving on torch's incomplete gamma function, to the last digits of float64: a robot needs no scipy.
-
-    Args:
-        probability: Within (0, 1).
-        degrees: Of freedom, at least 1.
-
-    Raises:
-        ValueError: If an argument is out of range.
-    """
-    _check_level(probability)
-    if degrees < 1:
-        raise ValueError(f"degrees is {degrees}: chi-square needs 1 or more degrees of freedom.")
-    shape = torch.tensor(degrees / 2, dtype=torch.float64)
-    # Mean n, deviation sqrt(2 n), exponential tail: 2 ln(1/tail) beyond covers what 40 deviations do not.
-    low, high = 0.0, degrees + 40 * math.sqrt(2 * degrees) - 4 * math.log1p(-probability)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        if middle in (low, high):
-            break
-        below = float(torch.special.gammainc(shape, torch.tensor(middle / 2, dtype=torch.float64)))
-        low, high = (middle, high) if below < probability else (low, middle)
-    return (low + high) / 2
 
 
 def _check_level(level: float) -> None:

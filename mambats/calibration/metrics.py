@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from mambats.calibration.gaussian import average_band, chi_square_quantile, inside_interval, nees, nis
+from mambats.calibration.chi_square import chi_square_quantile
+from mambats.calibration.gaussian import average_band, inside_interval, nees, nis
 from mambats.gaussian import Gaussian
 
 

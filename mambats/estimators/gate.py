@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mambats.calibration.chi_square import chi_square_quantile
+
 
 def chi_square(probability: float, degrees: int) -> float:
     """Return the value below which a chi-square number of so many degrees of freedom lies with a probability.
-
-    By bisection of the regularised incomplete gamma function, to float64's rounding.
 
     Raises:
         ValueError: If the probability is not inside (0, 1) or there is no degree of freedom.
@@ -18,18 +18,7 @@ def chi_square(probability: float, degrees: int) -> float:
         raise ValueError(f"probability is {probability}, needed a number inside (0, 1): 0.99 lets 99 % in.")
     if degrees < 1:
         raise ValueError(f"degrees is {degrees}, needed 1 or more: as many as numbers were measured.")
-    half = torch.tensor(degrees / 2, dtype=torch.float64)
-
-    def below(value: float) -> float:
-        return float(torch.special.gammainc(half, torch.tensor(value / 2, dtype=torch.float64)))
-
-    low, high = 0.0, 1.0
-    while below(high) < probability:
-        low, high = high, 2 * high
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if below(middle) < probability else (low, middle)
-    return (low + high) / 2
+    return chi_square_quantile(probability, degrees)
 
 
 def thresholds(probability: float, size: int) -> Tensor:

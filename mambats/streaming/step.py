@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mambats.streaming.chi_square import quantile
+from mambats.calibration.chi_square import chi_square_quantile
 from mambats.streaming.engine import AGE, NIS, STAMP, BoolArray, Engine, Int64Array, Outputs, State, StepEvent
 from mambats.streaming.gate import ValueGate
 from mambats.streaming.moment import Kept, Mark, Moment, Record, Sensed
@@ -117,7 +117,7 @@ class GuardedStep:
                 continue
             nis = outputs[NIS + self.names[rank]]
             for row, record in records.items():
-                if nis[row] > quantile(probability, int(record.believed.sum())):
+                if nis[row] > chi_square_quantile(probability, int(record.believed.sum())):
                     record.become("rejected", "innovation")
                     found = True
         return found

@@ -7,9 +7,7 @@ import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from mambats.calibration import chi_square_quantile
 from mambats.streaming import Gate, PacketError, Policy, StreamRunner
-from mambats.streaming.chi_square import quantile
 from mambats.streaming.snapshots.file import decode, encode
 from tests.mambats.streaming.toy import MS, Leaky, packets, run, settled
 
@@ -210,11 +208,6 @@ def test_an_innovation_over_its_gate_is_left_out():
     assert runner.counters.total("rejected", "gnss", "innovation") == used + 5 and runner.counters.balanced()
     with pytest.raises(ValueError, match="gives no nis_imu"):
         StreamRunner(Leaky(), Policy(gates={"imu": Gate(innovation=0.99)}))
-
-
-@pytest.mark.parametrize(("probability", "degrees"), [(0.5, 1), (0.95, 2), (0.99, 3), (0.999, 6), (0.9999, 30)])
-def test_the_quantile_is_that_of_calibration(probability, degrees):
-    assert quantile(probability, degrees) == pytest.approx(chi_square_quantile(probability, degrees), rel=1e-9)
 
 
 @pytest.mark.parametrize(
