@@ -89,6 +89,28 @@ def test_a_clock_set_back_can_be_clamped_or_refused():
             assert sum(engine.elapsed) < SECOND and runner.counters.total("used") == len(first + second)
 
 
+def test_limits_of_jumps_are_themselves_no_jumps():
+    runner = StreamRunner(Leaky({"imu": 3}), Policy(lateness_ns=50, clock=ClockRule(100, "reset", 100, "reset", 1)))
+    for stamp in (1000, 1100, 1000, 1200):
+        runner.push("imu", stamp, [1, 2, 3])
+    counters = runner.counters
+    assert counters.total("used") == 3 and counters.total("late", cause="lateness") == 1
+    runner.push("imu", 1301, [1, 2, 3])  # a jump: afresh
+    runner.push("imu", 1251, [1, 2, 3])
+    assert counters.total("used") == 5 and runner.lines[0].newest == 1301 and runner.lines[0].mark.begun == 1251
+    runner.push("imu", 1200, [1, 2, 3])  # and one back
+    assert runner.lines[0].newest == 1200
+
+
+def test_what_comes_for_a_time_that_was_flushed_is_late_and_what_comes_after_is_not():
+    runner = StreamRunner(Leaky(), Policy(slop_ns=5, lateness_ns=10))
+    runner.push("imu", 100, [1, 2, 3])
+    assert [a.settled for a in runner.flush()] == [True] and runner.flush() == []
+    runner.push("gnss", 105, [1, 2])
+    runner.push("gnss", 106, [1, 2])
+    assert runner.counters.total("late") == 1 and runner.counters.total("waiting") == 1
+
+
 @pytest.mark.parametrize("ahead", ["clamp", "reset", "reject"])
 def test_an_hour_without_packets(ahead):  # fault 8
     first, second = packets(60, seed=1), moved(packets(60, seed=2), 3600 * SECOND)
@@ -291,6 +313,15 @@ def test_ticks_are_answered_when_a_packet_behind_them_comes():
     assert [a.stamp_ns for a in runner.push("imu", 10, [1, 2, 3]) if not a.settled] == []
     assert [(a.stamp_ns, a.streams) for a in runner.push("imu", 25, [1, 2, 3]) if not a.settled] == [(25, ("imu",))]
     assert [a.stamp_ns for a in runner.advance(41) if a.settled] == [25, 30, 40]
+
+
+def test_ticks_within_a_pause_that_is_just_not_too_long_are_answered():
+    for pause, ticks in ((40, [20, 30, 40, 50]), (41, [])):
+        runner = StreamRunner(Leaky(), Policy(tick_ns=10, clock=ClockRule(ahead_ns=40, patience=1)))
+        runner.push("imu", 10, [1, 2, 3])
+        runner.push("imu", 12, [1, 2, 3])
+        answers = runner.push("imu", 12 + pause, [1, 2, 3]) + runner.flush()
+        assert [a.stamp_ns for a in answers if a.settled and a.stamp_ns % 10 == 0] == ticks
 
 
 def test_ticks_within_too_long_a_pause_are_left_out():
