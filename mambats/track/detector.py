@@ -23,6 +23,7 @@ class Detections(NamedTuple):
         odds: Log odds that a body of the class is there, shape (D,).
         row: Where each stands among the sequence's detections, shape (D,) int64.
         scene: In which of many scenes each was seen, shape (D,) int64, rising; None where there is one.
+        velocity: Over the ground, along x and y, m/s, shape (D, 2); None where the detector does not tell it.
     """
 
     boxes: Tensor
@@ -30,16 +31,16 @@ class Detections(NamedTuple):
     odds: Tensor
     row: Tensor
     scene: Tensor | None = None
+    velocity: Tensor | None = None
 
     def take(self, rows: Tensor | slice) -> Detections:
         """Return some of them."""
-        return Detections(*(part[rows] for part in self[:-1]), scene=None if self.scene is None else self.scene[rows])
+        return Detections(*(None if part is None else part[rows] for part in self))  # pyright: ignore[reportArgumentType]
 
     def split(self, sizes: list[int]) -> list[Detections]:
         """Return parts of so many each, one behind another."""
-        columns = zip(*(part.split(sizes) for part in self[:-1]), strict=True)
-        scenes = [None] * len(sizes) if self.scene is None else self.scene.split(sizes)
-        return [Detections(*parts, scene=scene) for parts, scene in zip(columns, scenes, strict=True)]
+        columns = ([None] * len(sizes) if part is None else part.split(sizes) for part in self)
+        return [Detections(*parts) for parts in zip(*columns, strict=True)]  # pyright: ignore[reportArgumentType]
 
 
 class ScoreCalibration:

@@ -34,7 +34,10 @@ def to_world(detections: Detections, poses: Tensor) -> Detections:
     boxes = (turn @ detections.boxes[..., None])[..., 0]
     boxes[:, :3] += poses[:, :3]
     boxes[:, 6] = wrapped(boxes[:, 6] + poses[:, 3])
-    return detections._replace(boxes=boxes, covariance=turn @ detections.covariance @ turn.mT)
+    told = detections.velocity
+    velocity = None if told is None else (turn[:, :2, :2] @ told[..., None])[..., 0]
+    covariance = turn @ detections.covariance @ turn.mT
+    return detections._replace(boxes=boxes, covariance=covariance, velocity=velocity)
 
 
 def to_sensor(tracks: Objects, poses: Tensor) -> Objects:

@@ -13,6 +13,9 @@ from mambats.track.objects import Objects
 class ToldNoise(Detector):
     """What detections are worth where they say it themselves: a centre head's variances, a simulator's.
 
+    Their velocities over the ground are handed on, too, where they have some: of a sensor that moves and does not know
+    how, they must be taken out first.
+
     Args:
         scale: Factor on the covariances, above 0.
         calibration: Of scores, see `Detector`.
@@ -44,4 +47,5 @@ class ToldNoise(Detector):
         if objects.covariance is None:
             raise ValueError("the detections have no covariance: take `Detector`, with a `BoxNoise` fitted to them.")
         made, splits = super().__call__(objects) if added is None else super().__call__(objects, added)
-        return made._replace(covariance=self.scale * objects.covariance[made.row].double()), splits
+        velocity = None if objects.velocity is None else objects.velocity[made.row, :2].double()
+        return made._replace(covariance=self.scale * objects.covariance[made.row].double(), velocity=velocity), splits
