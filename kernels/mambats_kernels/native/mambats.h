@@ -2,8 +2,8 @@
  *
  * Two layers of it: a whole forecaster read from a file of a bundle (`mambats_open`, `mambats_step`), and the bare stack of
  * state-space layers (`mambats_stack_step`). Nothing is kept between calls but what the caller holds, and no lock is taken: a
- * model may be stepped in several threads at once, each with states of its own. `example/forecast.cpp` beside this file
- * is a program that does what `mambats run --bundle` does; `example/CMakeLists.txt` finds header and library. */
+ * model may be stepped in several threads at once, each with states of its own. `cpp-example/forecast.cpp` beside this file
+ * is a program that does what `mambats run --bundle` does; `cpp-example/CMakeLists.txt` finds header and library. */
 #ifndef MAMBATS_H
 #define MAMBATS_H
 #include <stdint.h>

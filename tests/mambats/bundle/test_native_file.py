@@ -35,7 +35,7 @@ def program(tmp_path_factory):
         "-Werror",
         "-I",
         folder,
-        folder / "example/forecast.cpp",
+        folder / "cpp-example/forecast.cpp",
     ]
     words += [folder / "libmambats_native.so", f"-Wl,-rpath,{folder}", "-o", made]
     subprocess.run(list(map(str, words)), check=True)
@@ -141,7 +141,7 @@ def test_cmake_finds_header_and_library(tmp_path):
     if shutil.which("cmake") is None or COMPILER is None:
         pytest.skip("no cmake and C++ compiler here")
     folder = native_folder()
-    words = ["cmake", "-S", str(folder / "example"), "-B", str(tmp_path), f"-DMAMBATS_NATIVE={folder}"]
+    words = ["cmake", "-S", str(folder / "cpp-example"), "-B", str(tmp_path), f"-DMAMBATS_NATIVE={folder}"]
     subprocess.run(words, check=True, capture_output=True)
     subprocess.run(["cmake", "--build", str(tmp_path)], check=True, capture_output=True)
     done = subprocess.run([str(tmp_path / "forecast")], capture_output=True, text=True, check=False)
