@@ -232,11 +232,17 @@ def test_the_rate_may_change():  # fault 11
 @pytest.mark.parametrize("rows", [1, 3])
 def test_a_full_queue_settles_the_oldest_early(settings, rows):  # fault 13
     runner = StreamRunner(Leaky({"imu": 3}), Policy(queue_size=20, **settings), rows=rows)
-    answers = [a for at in range(200) for row in range(rows) for a in runner.push("imu", at, [1, 2, 3], row)]
+    answers = [a for at in range(200) for row in range(rows) for a in runner.push("imu", 10 * at, [1, 2, 3], row)]
     room = 20 if rows == 1 else 20 + 7  # of many robots every eighth state is kept: what is before it stays until then
     assert all(len(line.pending) + len(line.done) <= line.held <= room for line in runner.lines)
     runner.push("imu", 5, [1, 2, 3])
     assert runner.counters.total("late", cause="queue") == 1 and runner.counters.balanced()
+    horizon = runner.lines[0].horizon
+    runner.push("imu", horizon - 1, [1, 2, 3])
+    assert runner.counters.total("late") == 2
+    if "lateness_ns" in settings:  # what was settled last is still known
+        runner.push("imu", horizon, [1, 2, 3])
+        assert horizon % 10 == 0 and runner.counters.total("duplicate") == 1
     done = [a.seq for a in answers + runner.flush() if a.settled and a.row == 0]
     assert done == list(range(200))
 
