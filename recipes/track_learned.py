@@ -28,12 +28,14 @@ from mambats.checkpoint import load_task
 from mambats.checkpoint.plugin import SafeCheckpointIO
 from mambats.encoders import CausalEncoder
 from mambats.formats.kitti import read_calibration, read_detections, read_tracks
+from mambats.series import Recording
 from mambats.task import Optimiser
 from mambats.track import Objects, Tracker, tell
 from mambats.track.association import Matches
-from mambats.track.detector import Detections
+from mambats.track.detector import BoxNoise, Detections, Detector
 from mambats.track.existence import Existence
 from mambats.track.history import History
+from mambats.track.initiator import Initiator
 from mambats.track.job import read_recipe
 from mambats.track.kitti import from_kitti
 from mambats.track.learned import CalibratedTracker, InnovationNoise, NoiseTask, PathData
@@ -46,13 +48,15 @@ from mambats.track.learned.student import student_log_likelihood
 from mambats.track.learned.task import losses
 from mambats.track.metrics import evaluate
 from mambats.track.metrics.consistency import consistency_scores
+from mambats.track.motion import ConstantVelocity
+from mambats.track.predictor import Predictor
 from mambats.track.projection import in_picture, picture_of
 from mambats.track.smoother import smoothed
 from mambats.track.tracks import Tracks
 from mambats.track.updater import Told, Updater
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
-NOISES = ("recipe", "classical", "learned")
+NOISES = ("recipe", "refitted", "classical", "learned")
 SHORT = ("0017",)  # holds too little to validate on
 MODES = ("online", "fixed-lag")
 RECIPES = Path(__file__).parent / "track"
@@ -79,9 +83,10 @@ def read(root: Path, name: str, kind: str) -> tuple[Objects, Objects]:
     return from_kitti(read_detections(files[0], frames)).of_class(kind), from_kitti(read_tracks(files[1], frames))
 
 
-def rules() -> list[Existence]:
-    """Return the rule of existence of each class's recipe, beside which the encoder's is learned."""
-    return [read_recipe(RECIPES / f"kitti_{kind.lower()}.yaml").tracker.updater.existence for kind in CLASSES]
+def rules() -> tuple[list[Existence], list[float]]:
+    """Return each class's rule of existence, beside which the encoder's is learned, and from which odds it tells."""
+    trackers = [read_recipe(RECIPES / f"kitti_{kind.lower()}.yaml").tracker for kind in CLASSES]
+    return [one.updater.existence for one in trackers], [one.confirmer.least for one in trackers]  # pyright: ignore
 
 
 def fit(root: Path, folds: list[str], folder: Path, tune: int, epochs: int, seed: int) -> None:
@@ -102,7 +107,9 @@ def fit(root: Path, folds: list[str], folder: Path, tune: int, epochs: int, seed
                       for split, some in parts.items()}  # fmt: skip
         data.fingerprint = ",".join(parts["train"])
         encoder = CausalEncoder(InnovationNoise.channels_for(CLASSES), width=16, layers=1)
-        task = NoiseTask(InnovationNoise(CLASSES, encoder, rules()), Optimiser(0.01, 0.05, 0.1), tune=tune)
+        lasting, least = rules()
+        model = InnovationNoise(CLASSES, encoder, lasting)
+        task = NoiseTask(model, Optimiser(0.01, 0.05, 0.1), tune=tune, confirmed=least)
         kept = ModelCheckpoint(folder, f"without_{out[0]}_{seed}", monitor="val_loss", enable_version_counter=False)
         trainer = lightning.Trainer(
             accelerator="cpu", max_epochs=epochs, logger=False, enable_progress_bar=False, callbacks=[kept],
@@ -134,7 +141,7 @@ class _Known:
 
     name = "kitti_tracking"
 
-    def recordings(self) -> list[object]:
+    def recordings(self) -> list[Recording]:
         """Return none."""
         return []
 
@@ -167,14 +174,22 @@ class Noted:
         return self.updater(tracks, detections, matches, elapsed)
 
 
-def contestants(recipe: Path, checkpoint: Path, kind: str) -> dict[str, Tracker]:
+def contestants(recipe: Path, checkpoint: Path, kind: str, plain: Path | None) -> dict[str, Tracker]:
     """Return the recipe's tracker, and the same with the classical part and with the encoder of a checkpoint.
 
-    The calibration of scores is the fold's in all of them; the recipe's noise is of all sequences.
+    The calibration of scores is the fold's in all of them. The recipe's noise is of all sequences; of the same form,
+    fitted without this one, is what a file of recipes/track_fit.py holds.
     """
     own, model = read_recipe(recipe).tracker, load_task(checkpoint).model
-    own.detector.calibration = model.calibration(model.classes.index(kind))
-    return {NOISES[0]: own, NOISES[1]: Listening(own, model.classical(), kind), NOISES[2]: Listening(own, model, kind)}
+    score = own.detector.calibration = model.calibration(model.classes.index(kind))
+    made = {NOISES[0]: own, NOISES[2]: Listening(own, model.classical(), kind), NOISES[3]: Listening(own, model, kind)}
+    if plain is not None:
+        known = json.loads(plain.read_text())
+        again = made[NOISES[1]] = read_recipe(recipe).tracker
+        again.detector = Detector(BoxNoise(known["weights"]), score, own.detector.trust, own.detector.least)
+        again.predictor = Predictor(ConstantVelocity(known["acceleration"], known["walk"]))
+        again.initiator = Initiator(known["speed"], own.initiator.least, own.initiator.doubt, own.initiator.box)
+    return {name: made[name] for name in NOISES if name in made}
 
 
 class Line(NamedTuple):
@@ -219,6 +234,8 @@ def left_out(
     tracks, state = history.tracks, smoothed(history, lag)
     rows = torch.nonzero((tracks.misses == 0) & (tracks.hits > 1))[:, 0]
     taken = tracks.detection[rows].tolist()
+    if not any(t in sensor for t in taken):
+        return {}
     rows, noise = rows[[t in sensor for t in taken]], torch.stack([sensor[t] for t in taken if t in sensor])
     taken = [t for t in taken if t in sensor]
     error = found.boxes[taken].double() - state.mean[rows, :SIZE]
@@ -234,11 +251,11 @@ def left_out(
     return dict(zip(taken, student_log_likelihood(nis, log_det, own, SIZE).tolist(), strict=True))
 
 
-def table(root: Path, kind: str, names: list[str], fits: Path, noises: list[str], seeds: list[int]) -> None:
+def table(root: Path, kind: str, names: list[str], fits: Path, plain: Path | None, seeds: list[int]) -> None:
     """Print the rows of a class: means over seeds, of what is learned with deviations."""
     found: dict[tuple[str, str], list[dict[str, float]]] = {}
     for seed in seeds:
-        for key, scores in scored(root, kind, names, fits, noises, seed).items():
+        for key, scores in scored(root, kind, names, fits, plain, seed).items():
             found.setdefault(key, []).append(scores)
     print(f"\n{kind}, {len(names)} sequences, leave-out, seeds {', '.join(map(str, seeds))}")
     some = list(next(iter(found.values()))[0])
@@ -247,13 +264,13 @@ def table(root: Path, kind: str, names: list[str], fits: Path, noises: list[str]
         cells = list[str]()
         for name in some:
             values = torch.tensor([row[name] for row in rows], dtype=torch.float64)
-            spread = f" ± {values.std():.2f}" if len(rows) > 1 and label == NOISES[2] else ""
+            spread = f" ± {values.std():.2f}" if len(rows) > 1 and label == NOISES[3] else ""
             cells.append(f"{values.mean():.2f}{spread}")
         print(f"| {label} | {mode} | " + " | ".join(cells) + " |", flush=True)
 
 
 def scored(
-    root: Path, kind: str, names: list[str], fits: Path, noises: list[str], seed: int
+    root: Path, kind: str, names: list[str], fits: Path, plain: Path | None, seed: int
 ) -> dict[tuple[str, str], dict[str, float]]:
     """Return the scores of a class by noise and mode; nats are of the detections that all followed in both modes."""
     recipe, lines, frames = RECIPES / f"kitti_{kind.lower()}.yaml", dict[str, Line](), 0
@@ -261,9 +278,8 @@ def scored(
         found, truth = read(root, name, kind)
         frames += len(found)
         camera = torch.from_numpy(read_calibration(root / "calib" / f"{name}.txt").projection(2))
-        for label, tracker in contestants(recipe, fits / f"without_{name}_{seed}.ckpt", kind).items():
-            if label not in noises:
-                continue
+        own = None if plain is None else plain / f"{kind}_without_{name}.json"
+        for label, tracker in contestants(recipe, fits / f"without_{name}_{seed}.ckpt", kind, own).items():
             empty = Line({mode: [] for mode in MODES}, {mode: [] for mode in MODES}, [], [], [])
             line = lines.setdefault(label, empty)
             history = ran(tracker, found, line)
@@ -319,14 +335,16 @@ def main() -> None:
     parser.add_argument("--write", type=Path, default=Path("runs/track_noise"))
     parser.add_argument("--fits", type=Path, default=Path("runs/track_noise"))
     parser.add_argument("--class", dest="kinds", action="append", choices=CLASSES)
-    parser.add_argument("--noise", dest="noises", action="append", choices=NOISES)
+    parser.add_argument("--plain", type=Path, help="of recipes/track_fit.py --each: adds the row of refitted noise")
     parser.add_argument("--tune", type=int, default=8)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", default="0,1,2", help="with commas between")
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.what == "numbers":
-        return [numbers(given.root, kind) for kind in given.kinds or CLASSES] and None
+        for kind in given.kinds or CLASSES:
+            numbers(given.root, kind)
+        return None
     folds = given.folds.split(",") if given.folds else names_of(given.root)
     seeds = [int(one) for one in given.seeds.split(",")]
     if given.what == "fit":
@@ -334,7 +352,7 @@ def main() -> None:
             fit(given.root, folds, given.write, given.tune, given.epochs, seed)
         return None
     for kind in given.kinds or CLASSES:
-        table(given.root, kind, folds, given.fits, given.noises or list(NOISES), seeds)
+        table(given.root, kind, folds, given.fits, given.plain, seeds)
     return None
 
 

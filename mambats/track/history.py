@@ -120,6 +120,10 @@ class History:
         key = self.tracks.identity * (len(self.stamps) + 1)
         return torch.searchsorted(key + self.frame, key + last_frame[self.frame], right=True) - 1
 
+    def step(self, rows: Tensor, mean: Tensor, elapsed: float) -> tuple[Tensor, Tensor]:
+        """Return the matrices and the noise by which the states of rows, at `mean`, went on for some seconds."""
+        return self.predictor.step(mean, elapsed)
+
     def poses(self) -> Tensor | None:
         """Return the sensor's poses (F, 4) in the world of the tracks, or None where it stood still."""
         return self._table.poses

@@ -44,7 +44,7 @@ def _back(history: History, rows: Tensor, after: Gaussian) -> Gaussian:
     for wait in waits.unique().tolist():  # a step's matrices are shared by all rows that waited as long
         here = waits == wait
         state = Gaussian(mean[here], covariance[here])
-        matrix, noise = history.predictor.step(state.mean, wait / 1e9)
+        matrix, noise = history.step(rows[here], state.mean, wait / 1e9)
         moved = Transition(history.predictor.moved(state.mean, wait / 1e9), matrix, noise)
         made.mean[here], made.covariance[here] = step_back(state, Gaussian(*(p[here] for p in after)), moved)
     return made

@@ -45,7 +45,7 @@ def guard(model: InnovationNoise, batches: Sequence[Paths]) -> None:
 
 
 @torch.no_grad()
-def level(model: InnovationNoise, batches: Sequence[Paths], least: float = 1.0) -> None:
+def level(model: InnovationNoise, batches: Sequence[Paths], least: Sequence[float]) -> None:
     """Set `shift`, so that as many detections leave their track above `least` as without the encoder, class by class.
 
     Thresholds of a tracker were chosen beside its classical log odds: the encoder says which tracks are to be told of,
@@ -54,7 +54,7 @@ def level(model: InnovationNoise, batches: Sequence[Paths], least: float = 1.0) 
     Args:
         model: Changed in place.
         batches: Of training.
-        least: Log odds that tracks are told of from.
+        least: Log odds that tracks of each class are told of from.
     """
     model.shift.zero_()
     plain = model.classical()
@@ -62,9 +62,9 @@ def level(model: InnovationNoise, batches: Sequence[Paths], least: float = 1.0) 
     without, said, kind = (torch.cat(part) for part in zip(*logits, strict=True))
     for k in range(len(model.classes)):
         own = kind == k
-        told = int((without[own] >= least).sum())
+        told = int((without[own] >= least[k]).sum())
         if model.trust[k, EXISTENCE] > 0 and 0 < told < int(own.sum()):
-            model.shift[k] = least - said[own].sort(descending=True).values[told - 1]
+            model.shift[k] = least[k] - said[own].sort(descending=True).values[told - 1]
 
 
 def likelihoods(model: InnovationNoise, batches: Sequence[Paths]) -> Tensor:

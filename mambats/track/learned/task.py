@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class NoiseTask(StreamsTask):
         tune: Epochs of Adam that fit the classical part before the encoder is trained, which then finds it fixed.
         rate: Learning rate of that fit, falling to 0.
         existence: Weight of the logistic loss of existence, nats a detection, beside nats a number of an innovation.
-        confirmed: Log odds from which the trackers tell of a track, see `level`.
+        confirmed: Log odds from which the tracker of each class tells of a track, see `level`; None for 1.
 
     Raises:
         ValueError: If a number is out of range; from `setup`, if the data has other classes.
@@ -42,13 +43,16 @@ class NoiseTask(StreamsTask):
         tune: int = 8,
         rate: float = 0.05,
         existence: float = 1.0,
-        confirmed: float = 1.0,
+        confirmed: Sequence[float] | None = None,
     ) -> None:
         super().__init__(optimiser)
         if tune < 0 or not rate > 0 or existence < 0:
             raise ValueError(f"tune is {tune}, rate {rate}, existence {existence}: needed 0 or more, and a rate.")
+        if confirmed is not None and len(confirmed) != len(model.classes):
+            raise ValueError(f"confirmed has {len(confirmed)} numbers for {len(model.classes)} classes: give one each.")
         self.model, self.tune, self.rate, self.existence = model, tune, rate, existence
         self.confirmed = confirmed
+        self._least = list(confirmed or [1.0] * len(model.classes))
         self.model.base.requires_grad_(False)
 
     def setup(self, stage: str) -> None:
@@ -78,7 +82,7 @@ class NoiseTask(StreamsTask):
         data: Any = getattr(self.trainer, "datamodule", None)
         if data is not None and self.model.encoder is not None and not self.trainer.sanity_checking:
             guard(self.model, list(Batches(data.paths["val"], data.cells)))
-            level(self.model, list(Batches(data.paths["train"], data.cells))[::3], self.confirmed)
+            level(self.model, list(Batches(data.paths["train"], data.cells))[::3], self._least)
 
     def shared_step(self, batch: Paths, stage: Stage) -> Tensor:
         """Return the loss of a batch; log it and its parts."""

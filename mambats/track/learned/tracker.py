@@ -16,9 +16,11 @@ from mambats.track.ego import to_world
 from mambats.track.history import Frame
 from mambats.track.initiator import Initiator
 from mambats.track.learned.box import SIZE, AspectNoise, box_features
+from mambats.track.learned.history import CalibratedHistory
 from mambats.track.learned.model import InnovationNoise, Memory, Seen
 from mambats.track.learned.student import gaussian_nis
 from mambats.track.motion import ConstantVelocity
+from mambats.track.objects import Objects
 from mambats.track.predictor import Predictor
 from mambats.track.tracker import Tracker
 from mambats.track.tracks import Tracks
@@ -85,6 +87,7 @@ class CalibratedTracker(Tracker):
         number = model.classes.index(kind)
         base = {name: one.detach()[number] for name, one in model.base.items()}
         self._settings = model.settings(torch.tensor([number]))
+        self._passed: list[Memory] | None = None  # what was said at each frame of a run
         noise, own = AspectNoise(base["weights"].tolist(), base["lower"].tolist()), tracker.detector
         walk = base["drive"].exp().tolist()
         start = tracker.initiator
@@ -102,6 +105,15 @@ class CalibratedTracker(Tracker):
         """Return the state before the first frame."""
         tracks = Tracks.none(self.predictor.size)
         return CalibratedState(tracks, None, 0, self.model.init_state(0), tracks.existence)
+
+    def run(self, objects: Objects, poses: Tensor | None = None, added: Tensor | None = None) -> CalibratedHistory:
+        """Track a sequence, see `Tracker.run`; with hindsight the noise is that which was said at each frame."""
+        self._passed = passed = list[Memory]()
+        try:
+            history = super().run(objects, poses, added)
+        finally:
+            self._passed = None
+        return CalibratedHistory(history, self.model, self._settings, passed)
 
     @torch.no_grad()
     def step(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -130,6 +142,8 @@ class CalibratedTracker(Tracker):
         later = torch.where(hit, after.said[:, -1], added)
         tracks = tracks._replace(existence=tracks.existence - added + later)
         frame = Frame(stamp, tracks, self.confirmer(tracks), self.as_said(told, seen, matches, state.memory), pose)
+        if self._passed is not None:
+            self._passed.append(after._replace(encoded=None))
         return CalibratedState(tracks, stamp, state.identity + len(born.identity), after, later), frame
 
     def advance(

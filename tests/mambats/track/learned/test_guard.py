@@ -51,7 +51,7 @@ def test_as_many_are_told_of_as_without_the_encoder() -> None:
         model.head.bias[-1] = -3.0
     plain = follow(model.classical(), some).logit[some.seen]
     wanted = float(plain.median())
-    level(model, [some], wanted)
+    level(model, [some], [wanted])
     with torch.no_grad():
         said = follow(model, some).logit[some.seen]
     assert int((said >= wanted - 1e-9).sum()) == int((plain >= wanted).sum())

@@ -62,6 +62,19 @@ def test_tracks_come_and_go_with_their_memories() -> None:
     assert not len(nothing.tracks.identity)
 
 
+def test_hindsight_goes_back_over_the_noise_that_was_said() -> None:
+    found, _ = straight(bodies=2, frames=10)
+    history = CalibratedTracker(tracker(), wild(2), "Car").run(found)
+    rows, tracks = torch.arange(9), history.tracks  # of the first track; row k went on to row k + 1
+    matrix, noise = history.step(rows, tracks.mean[rows], 0.1)
+    moved = matrix @ tracks.covariance[rows] @ matrix.mT + noise
+    told = history.consistency()
+    mine = torch.tensor([told.row.tolist().index(int(row)) for row in tracks.detection[1:10]])
+    before = moved[:, :7, :7]
+    after = before - before @ torch.linalg.solve(told.covariance[mine], before)
+    torch.testing.assert_close(after, tracks.covariance[1:10, :7, :7], rtol=1e-9, atol=1e-12)
+
+
 def test_another_class_is_refused() -> None:
     with pytest.raises(ValueError, match="learned for Car"):
         CalibratedTracker(tracker(), wild(), "Tram")
