@@ -14,6 +14,7 @@ from mambats.track.forecast.batch import Forecast, ForecastBatch
 from mambats.track.forecast.course import Course, spread_after, straight
 from mambats.track.forecast.features import channels, features, over_ground
 from mambats.track.forecast.own_motion import OwnMotion, own_motion
+from mambats.track.forecast.stepping import FRAMES, ForecastState, Moment, renewed, shifted
 
 PERIOD = 0.1  # seconds between frames that an encoder's gap of 1 stands for
 COURSE = 11  # numbers that say a mode's mean: two of the sensor's turn, four of arcs, five of what these leave over
@@ -96,6 +97,29 @@ class TrajectoryForecaster(nn.Module):
         row = features(batch, own, len(self.classes))
         token, _ = self.encoder(row, batch.elapsed / PERIOD, mask=batch.seen)
         return self.answer(batch, own, self.told(torch.cat([token, row], -1), batch.labels))
+
+    def init_state(self, batch: int) -> ForecastState:
+        """Return the state of so many tracks before the first frame."""
+        return ForecastState(None, self.encoder.init_state(batch))
+
+    def renewed(self, state: ForecastState, which: Tensor) -> ForecastState:
+        """Return the state with the tracks where `which` (N,) is True forgotten: others begin in their places."""
+        return renewed(state, which, self.encoder.init_state(len(which)))
+
+    def step(self, moment: Moment, state: ForecastState) -> tuple[Forecast, ForecastState]:
+        """Return the forecasts (N, K, H) at one frame: those of `forward` there, and what to remember.
+
+        Raises:
+            ValueError: If there are more or fewer tracks than the state has.
+        """
+        window = shifted(state, moment)
+        own = own_motion(window)
+        row = features(window, own, len(self.classes))[:, -1]
+        token, encoder = self.encoder.step(row, moment.elapsed / PERIOD, mask_t=moment.seen, state=state.encoder)
+        last = window._replace(**{name: getattr(window, name)[:, -1:] for name in FRAMES})
+        here = OwnMotion(*(part[:, -1:] for part in own))
+        said = self.answer(last, here, self.told(torch.cat([token, row], -1)[:, None], moment.labels))
+        return Forecast(*(part[:, 0] for part in said)), ForecastState(window, encoder)
 
     def told(self, token: Tensor, labels: Tensor) -> Told:
         """Return what the head says of tokens (N, T, ...) with their rows, as far as their classes (N,) are trusted."""
