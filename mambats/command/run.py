@@ -96,7 +96,9 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--noise", type=Path, metavar="CHECKPOINT", help="with --tracker: learned noise, as of track")
     for name, size, text in (("most", 32, "detections in a frame"), ("room", 64, "tracks at once")):
         parser.add_argument(f"--{name}", type=int, default=size, help=f"with --tracker: {text} (default {size})")
-    parser.add_argument("--device", default="cpu", help="where a forecaster's checkpoint runs: cpu (default) or cuda")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="where a forecaster's checkpoint runs (default cpu)"
+    )
     parser.add_argument(
         "--bad_rows",
         choices=("stop", "skip"),

@@ -85,3 +85,10 @@ def test_the_recipe_is_fitted_and_runs(tmp_path, capsys):
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert len(rows) >= 20 and np.isfinite([row["v"] for row in rows]).all()
     assert 0 < max(row["lag_s"] for row in rows) <= 0.5
+
+
+def test_a_device_is_for_forecasters(checkpoint):
+    from mambats.bundle.rebuild import any_engine
+
+    with pytest.raises(ValueError, match="a StreamRegressor runs on the CPU: forecasters run on a GPU"):
+        any_engine(checkpoint, device="cuda")
