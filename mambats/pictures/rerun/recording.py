@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mambats.pictures.rerun.shape import BRIGHT, origin, rgb
+from mambats.pictures.rerun.viewer import start_viewer
 
 Numbers = npt.NDArray[np.float64]
 HELD = 512  # rows of numbers kept back until they are written together: 7 us a row in place of 100 (processor time)
@@ -40,7 +41,7 @@ class Recording:
         name: Of the recording.
 
     Raises:
-        ValueError: If the file cannot be written.
+        ValueError: If the file cannot be written, or no viewer can be started.
         ModuleNotFoundError: If rerun-sdk is not installed.
     """
 
@@ -65,7 +66,7 @@ class Recording:
                 raise ValueError(f"{place}: cannot be written ({error.strerror}). Choose another file.") from error
             self._stream.save(place)
         elif place == "live":
-            self._stream.spawn()
+            self._stream.connect_grpc(start_viewer()[1])
         else:
             self._stream.connect_grpc(place.removeprefix("live:"))
 

@@ -1,5 +1,6 @@
 """What a view writes is what Rerun's own reader finds in the file."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from mambats.pictures.ellipsoid import ellipsoids, half_axes, quaternions
 from mambats.pictures.rerun import StreamView
+from mambats.pictures.rerun.viewer import start_viewer
 
 SECOND = 10**9
 
@@ -164,3 +166,40 @@ def test_ellipsoids_turn_their_axes_back_into_the_covariance():
     first = np.stack([1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w)], axis=1)
     np.testing.assert_allclose(first, turn[:, :, 0], atol=1e-9)
     assert ellipsoids(np.zeros((2, 2)), np.tile(np.eye(2), (2, 1, 1)))[1].min() == 0.005
+
+
+def bound(port: int) -> set[str]:
+    """Addresses that a port is listened on at, from the kernel's table: an IPv4 one as it stands, last byte first."""
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        lines = Path(table).read_text().splitlines()[1:] if Path(table).is_file() else []
+        for local, state in ((line.split()[1], line.split()[3]) for line in lines):
+            address, number = local.split(":")
+            if state == "0A" and int(number, 16) == port:
+                found.add(address)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").is_file(), reason="the table of sockets is Linux's")
+def test_a_live_viewer_listens_to_this_machine_alone():
+    pytest.importorskip("rerun")
+    viewer, address = start_viewer(headless=True)
+    try:
+        port = int(address.split(":")[2].partition("/")[0])
+        assert bound(port) == {"0100007F"}  # 127.0.0.1, and no other interface
+    finally:
+        viewer.kill()
+        viewer.wait()
+    with socket.socket() as everywhere:  # the test can fail: what listens everywhere is seen as such
+        everywhere.bind(("0.0.0.0", 0))
+        everywhere.listen()
+        assert bound(everywhere.getsockname()[1]) == {"00000000"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a display")
+def test_without_a_display_live_is_refused(monkeypatch: pytest.MonkeyPatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "WAYLAND_SOCKET"):
+        monkeypatch.delenv(name, raising=False)
+    pytest.importorskip("rerun")
+    with pytest.raises(ValueError, match=r"no display here.*FILE\.rrd"):
+        StreamView("live")
