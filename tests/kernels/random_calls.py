@@ -3,11 +3,22 @@
 import random
 import sys
 
+import numpy as np
 import torch
 
+from mambats.bundle.flat import FlatForecaster
+from mambats.bundle.loss import round_weights
+from mambats.bundle.native import layers_of
+from mambats.bundle.native_file import native_file
+from mambats.bundle.rebuild import arrays_of
 from mambats.encoders import CausalEncoder
+from mambats.forecast import Cycle, DirectHead, Forecaster, LinearSkip
+from mambats.forecast.task import ForecastTask
 from mambats.mixers import MambaSettings
 from mambats.preprocess.imu import Preintegration
+from mambats.scale import RunningNorm
+from mambats.streaming.engine import StepEvent
+from mambats.streaming.engines.native import NativeEngine
 from mambats_kernels import causal_conv, causal_conv_step, native, selective_scan, selective_step
 from mambats_kernels.backend import use_backend
 from mambats_kernels.causal_conv import cases as conv_cases
@@ -85,11 +96,44 @@ def imu():
     )
 
 
+def forecaster(seed):
+    """A forecaster of any options, read from its flat file."""
+    draw = np.random.default_rng(seed)
+    mixing, channels, horizon = coin(), choose.randint(1, 3), choose.randint(1, 5)
+    levels = choose.choice([None, (0.5,), (0.1, 0.5, 0.9)])
+    settings = MambaSettings(choose.choice([1, 5, 16]), 2, choose.randint(0, 4), choose.randint(1, 4), hold=coin())
+    width = choose.randint(2, 20)
+    model = Forecaster(
+        CausalEncoder(channels if mixing else 1, width, 2, mixer=settings, final_norm=coin()),
+        DirectHead(width, horizon, quantiles=levels, outputs=channels if mixing else 1),
+        RunningNorm(24, 24),
+        LinearSkip(choose.randint(1, 6), horizon) if coin() else None,
+        mixing=mixing,
+        series_channels=0 if mixing or coin() else channels,
+        cycle=Cycle(24, channels) if coin() else None,
+    )
+    task = ForecastTask(model)
+    task.adopt(tuple("abc"[:channels]), 3600 * 10**9)
+    flat = FlatForecaster.of(task.eval(), {})
+    stored = choose.choice(["float32", "bf16", "int8"])
+    round_weights(flat, stored)
+    kept = arrays_of(flat)
+    weights = {name[7:]: v for name, v in kept.items() if name.startswith("weight.")}
+    initial = {name[8:]: v for name, v in kept.items() if name.startswith("initial.")}
+    body = native_file(flat.facts.plain(), layers_of(flat), weights, initial, stored)
+    engine, rows = NativeEngine(body, flat.facts, "", initial), choose.choice([1, 3, 17, 40])
+    state = engine.init_state(rows)
+    for _ in range(3):
+        shape = (rows, channels)
+        event = StepEvent(draw.standard_normal(shape).astype("f4"), draw.random(shape) < 0.8, draw.random(rows) < 0.8)
+        _, state = engine.step({"series": event}, draw.integers(0, 10**14, rows), state)
+
+
 if __name__ == "__main__":
     torch.set_num_threads(2)
     with use_backend("native"):
         for level in (0, 1, 2):
             if native.library.mambats_use_instructions(level) == 0:
                 for seed in range(int(sys.argv[1])):
-                    scan(seed), conv(seed), step(), stack(), imu()
+                    scan(seed), conv(seed), step(), stack(), imu(), forecaster(seed)
                 print("clean", level, flush=True)

@@ -13,7 +13,7 @@ from mambats.data.calendar import calendar_features
 from mambats.forecast.model import Rows
 from mambats.streaming import Policy, StreamRunner
 from mambats.streaming.engine import STAMP, StepEvent
-from mambats.streaming.engines.library import missing
+from mambats.streaming.engines.library import missing, open_library
 from mambats.streaming.engines.native import NativeEngine
 
 KINDS = ("plain", "quantiles", "mixing", "covariates")
@@ -79,6 +79,40 @@ def test_native_steps_equal_those_of_torch(tiny, kind):
     for name, array in state.items():
         assert array.dtype == given[f"last.{name}"].dtype
         assert np.allclose(array, given[f"last.{name}"], rtol=1e-5, atol=1e-5), name
+
+
+@pytest.mark.parametrize("kind", ["mixing", "covariates"])
+def test_native_steps_of_many_rows_in_every_instruction_set(tiny, kind):
+    """More rows than a block of the library holds, some of them silent."""
+    if missing():
+        pytest.skip(missing())
+    library, model = open_library(), flat(tiny, kind)
+    given = record(torch_engine(model), seed=5, moments=6, rows=37)
+    try:
+        for level in (0, 1, 2):
+            if library.mambats_use_instructions(level) == 0:
+                found, _, state = replay(native(model), given)
+                assert np.abs(found - given["forecast"]).max() < 1e-5 * np.abs(given["forecast"]).max(), level
+                assert all(np.allclose(a, given[f"last.{name}"], rtol=1e-5, atol=1e-5) for name, a in state.items())
+    finally:
+        library.mambats_use_instructions(-1)
+
+
+def test_a_state_goes_on_from_wherever_it_was_kept(tiny):
+    """An older state, copies of parts, or parts of two states: the library reads what it is given."""
+    if missing():
+        pytest.skip(missing())
+    model = flat(tiny, "quantiles")
+    engine, given = native(model), record(torch_engine(model), seed=6, moments=8)
+    _, half, last = replay(engine, given)
+    copied = {name: array.copy() for name, array in half.items()}
+    mixed = {name: half[name] if k % 2 else copied[name] for k, name in enumerate(half)}
+    event = StepEvent(given["values"][4], given["observed"][4], given["mask"][4])
+    passed = given["stamps"][4] - given["stamps"][3]
+    before = {name: array.copy() for name, array in half.items()}
+    answers = [engine.step({"series": event}, passed, state)[0]["forecast"] for state in (half, copied, mixed, half)]
+    assert all(np.array_equal(answer, answers[0]) for answer in answers) and np.ptp(answers[0]) > 0
+    assert all(np.array_equal(half[name], before[name]) for name in half) and set(last) == set(half)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,4 +1,4 @@
-"""From the wheel alone, without torch and without a checkout: `mambats run`, and the C++ example against its library."""
+"""From the wheel alone, no torch, no checkout: `mambats run`, and the C++ example against its library."""
 
 import importlib.util
 import shutil
