@@ -247,6 +247,15 @@ def test_a_full_queue_settles_the_oldest_early(settings, rows):  # fault 13
     assert done == list(range(200))
 
 
+def test_moments_without_packets_take_room_too():
+    policy = Policy(queue_size=20, lateness_ns=10**6, tick_ns=10, clock=ClockRule(ahead_ns=10**6))
+    runner = StreamRunner(Leaky(), policy)
+    runner.push("imu", 0, [1, 2, 3])
+    answers = [a for at in (*range(10, 1000, 10), 2000) for a in runner.advance(at)]  # one by one, and many at once
+    assert runner.lines[0].held == len(runner.lines[0].done) == 20
+    assert [a.seq for a in answers + runner.flush() if a.settled] == list(range(201))
+
+
 def growth(count, level, **settings):
     """What a stream grows by over packets in an odd order, with doubles and late ones, that nobody drains."""
     runner = StreamRunner(Leaky(), Policy(queue_size=50, **settings))
