@@ -1,8 +1,11 @@
 """What is taken of an encoder: what validation bears out, and no more tracks told than without it."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from mambats.recipe import load_recipe, rebuild
 from mambats.track import Existence
 from mambats.track.learned import CalibratedTracker, InnovationNoise
 from mambats.track.learned.guard import guard, level, likelihoods
@@ -11,6 +14,8 @@ from mambats.track.learned.paths import Paths, paths_of
 from mambats.track.learned.scan import follow
 from tests.mambats.track.learned.test_tracker import wild
 from tests.mambats.track.worlds import straight, tracker
+
+RECIPES = Path(__file__).parents[4] / "recipes" / "track"
 
 
 def paths(true: bool = True) -> Paths:
@@ -66,3 +71,11 @@ def test_each_class_has_its_rule_of_existence() -> None:
     assert float(raised[:, 1].min()) == pytest.approx(1.5, abs=0.05)
     with pytest.raises(ValueError, match="one a class"):
         InnovationNoise(["Car", "Van"], existence=[Existence()])
+
+
+def test_the_recipe_learns_beside_the_trackers_own_rules() -> None:
+    task = rebuild(load_recipe(RECIPES / "learned_noise.yaml")["model"])
+    for k, name in enumerate(task.model.classes):
+        own = rebuild(load_recipe(RECIPES / f"kitti_{name.lower()}.yaml")["tracker"])
+        assert vars(task.model.existence[k]) == vars(own.updater.existence), name
+        assert task.confirmed[k] == own.confirmer.least, name
