@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from mambats.command.door import UsageError
+from mambats.command.report_tracks import TRACKS, add_tracks
 from mambats.pictures.page import Page
 from mambats.pictures.stream import draw_curves, draw_latency, duration
 from mambats.results import read_results, table
@@ -43,13 +44,13 @@ def page_of(source: Path, title: str = "") -> tuple[Page, str]:
         raise UsageError(f"report: {source} {state} {', '.join((*STREAM, *FIT))}. Give the folder of a run.")
     page = Page(title or source.resolve().name)
     if any(name in STREAM for name in here):
-        _add_stream(page, read_log(source))
+        _add_stream(page, read_log(source), source)
     if any(name in FIT for name in here):
         _add_fit(page, source)
     return page, ", ".join(here)
 
 
-def _add_stream(page: Page, log: Log) -> None:
+def _add_stream(page: Page, log: Log, folder: Path | None = None) -> None:
     lost = unaccounted(log.counters)
     _add_cards(page, log, bool(lost))
     for name, count in lost.items():
@@ -61,9 +62,12 @@ def _add_stream(page: Page, log: Log) -> None:
         _add_latency(page, log.latency)
     if log.counters:
         _add_counters(page, log)
-    if log.outputs:
+    outputs = log.outputs
+    if folder is not None and add_tracks(page, folder, log.answers, str(log.configuration.get("class") or "tracks")):
+        outputs = {name: curves for name, curves in outputs.items() if name.partition(" ")[0] not in TRACKS}
+    if outputs:
         page.section("Outputs")
-    for name, curves in log.outputs.items():
+    for name, curves in outputs.items():
         columns = dict(zip(curves.names, curves.values.T, strict=True))
         page.picture(draw_curves(curves.stamps, columns, label=name), _caption(name, len(columns), curves.size))
     if log.configuration:

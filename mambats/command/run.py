@@ -118,7 +118,7 @@ def _engine(given: argparse.Namespace) -> Any:
     if given.bundle:
         from mambats.bundle import read_bundle
 
-        return read_bundle(given.bundle).engine(given.engine)
+        return read_bundle(given.bundle).engine(given.engine, given.start)
     if given.engine not in (None, "torch"):
         raise UsageError(
             f"run: --engine {given.engine} runs bundles. First: mambats export --checkpoint "
@@ -145,7 +145,8 @@ def _policy(given: argparse.Namespace, engine: Any) -> Policy:
 def _configuration(given: argparse.Namespace, engine: Any) -> dict[str, Any]:
     plain = {name: str(value) if isinstance(value, Path) else value for name, value in vars(given).items()}
     lag = getattr(engine, "lag_ns", 0) / SECOND
-    return {"command": "run", **plain, "identity": engine.identity, "lag_s": lag, "mambats": __version__}
+    kind = {"class": engine.kind} if getattr(engine, "kind", None) else {}
+    return {"command": "run", **plain, **kind, "identity": engine.identity, "lag_s": lag, "mambats": __version__}
 
 
 def _pair(word: str) -> tuple[str, str]:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from mambats.cli import main
+from mambats.command.report_tracks import add_tracks
 from mambats.formats.error import DataError
 from mambats.formats.kitti import read_detections
+from mambats.pictures.page import Page
 from mambats.streaming import Packet
 from mambats.streaming.engines.frame import unpack_frame
 from mambats.streaming.engines.tracker import tracker_engine
@@ -161,3 +163,27 @@ def test_a_run_that_tracked_can_be_seen(detections, tmp_path):
     told = [json.loads(line)["outputs"] for line in (log / "outputs.jsonl").read_text().splitlines()]
     assert [len(one["identity"]) for one in told] == [int(one["count"]) for one in told]
     assert (tmp_path / "run.rrd").stat().st_size > 10_000
+
+
+def test_the_page_of_a_run_that_tracked_shows_its_tracks(detections, tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: pages are not tested")
+    log, page = tmp_path / "log", tmp_path / "page.html"
+    assert run(f"kitti:{detections}", tmp_path / "out.jsonl", "--log", str(log)) == 0
+    with (log / "outputs.jsonl").open("a") as file:
+        file.write(
+            '{"stamp_ns": 1, "outputs": {"identity": [1], "box": [1], "covariance": [], "detection": [0]}}\n{"to'
+        )
+    assert main(["report", str(log), "--output", str(page)]) == 0
+    text = page.read_text()
+    assert "<h2>Tracks</h2>" in text and "<b>2</b><span>tracks</span>" in text and "from above" in text
+    assert text.count("<img") >= 4  # latency, from above, lives, counts of tracks
+    assert "covariance: the first" not in text and '"class": "Car"' in text.replace("&quot;", '"')
+
+
+def test_a_run_without_tracks_has_no_such_section(tmp_path):
+    page = Page("run")
+    (tmp_path / "outputs.jsonl").write_text('{"stamp_ns": 1, "outputs": {"position": [1, 2]}}\n')
+    assert not add_tracks(page, tmp_path, 1) and not add_tracks(page, tmp_path / "none", 0)
+    empty = '{"stamp_ns": %d, "outputs": {"identity": [], "box": [], "covariance": [], "detection": []}}\n'
+    (tmp_path / "outputs.jsonl").write_text(empty % 1 + empty % 2)
+    assert add_tracks(page, tmp_path, 2) and "no track was told of in 2 answers" in page.html()
