@@ -46,6 +46,11 @@ class GuardedStep:
         for what, given in (("gates", policy.gates), ("offsets", policy.offsets_ns)):
             if unknown := sorted(given.keys() - set(self.names)):
                 raise ValueError(f"there are {what} for {unknown}: the engine reads {', '.join(self.names)}.")
+        if policy.tick_ns is not None and 0 not in self.engine.streams.values():
+            raise ValueError(
+                f"tick_ns is {policy.tick_ns}, but none of the engine's streams {', '.join(self.names)} is without "
+                "channels, by which it could be asked: set it to None."
+            )
         for name, gate in policy.gates.items():
             if gate.innovation is not None and NIS + name not in self.engine.outputs:
                 raise ValueError(

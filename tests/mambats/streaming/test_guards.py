@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from mambats.streaming import Gate, PacketError, Policy, StreamRunner
+from mambats.streaming import ClockRule, Gate, PacketError, Policy, StreamRunner
 from mambats.streaming.snapshots.file import decode, encode
 from tests.mambats.streaming.toy import MS, Leaky, packets, run, settled
 
@@ -278,8 +278,9 @@ def test_of_many_with_a_wrong_one_none_is_taken():
         lambda: StreamRunner(Leaky(), Policy(gates={"imu": Gate(low=[1, 2])})),
         lambda: StreamRunner(Leaky(), Policy(gates={"imu": Gate(low=2, high=1)})),
         lambda: StreamRunner(Leaky(), rows=0),
+        lambda: StreamRunner(Leaky({"imu": 3}), Policy(tick_ns=10, clock=ClockRule(ahead_ns=10))),
     ],
 )
 def test_settings_that_cannot_be_are_refused(wrong):
-    with pytest.raises(ValueError, match="need|gate"):
+    with pytest.raises(ValueError, match="need|gate|tick_ns is 10"):
         wrong()
