@@ -22,9 +22,12 @@ import torch
 
 from mambats.bundle.flat import FlatForecaster
 from mambats.bundle.graph import step_graph
+from mambats.bundle.loss import round_weights
 from mambats.bundle.native import layers_of
 from mambats.bundle.native_file import native_file
 from mambats.bundle.rebuild import arrays_of, torch_engine
+from mambats.bundle.small_graph import shrink
+from mambats.bundle.weights import STORED, Stored
 from mambats.encoders import CausalEncoder
 from mambats.forecast import DirectHead, Forecaster
 from mambats.forecast.task import ForecastTask
@@ -48,16 +51,20 @@ def forecaster(width: int, layers: int, horizon: int) -> FlatForecaster:
     return FlatForecaster.of(task.eval(), {})
 
 
-def engines(model: FlatForecaster) -> dict[str, SeriesEngine]:
-    """Open every engine of a model."""
+def engines(model: FlatForecaster, stored: Stored = "float32") -> dict[str, SeriesEngine]:
+    """Open every engine of a model whose matrices are stored so; prints what its files hold."""
+    round_weights(model, stored)
     arrays = arrays_of(model)
     weights = {name.removeprefix("weight."): v for name, v in arrays.items() if name.startswith("weight.")}
     initial = {name: arrays[f"initial.{name}"] for name in model.names}
-    body = native_file(model.facts.plain(), layers_of(model), weights, initial)
+    body, graph = native_file(model.facts.plain(), layers_of(model), weights, initial, stored), step_graph(model)
+    if stored != "float32":
+        graph = shrink(graph, weights, stored)
+    print(f"{stored}: native.bin {len(body):,} bytes, step.onnx {len(graph):,}")
     return {
         "eager": torch_engine(model),
         "torch": torch_engine(model),
-        "onnx": ForecastEngine(OnnxCore(initial, step_graph(model)), model.facts, "onnx"),
+        "onnx": ForecastEngine(OnnxCore(initial, graph), model.facts, "onnx"),
         "native": NativeEngine(body, model.facts, "native", initial),
     }
 
@@ -99,7 +106,7 @@ def measure(call: Callable[[], None], calls: int) -> dict[str, float]:
             taken[k] = time.thread_time_ns() - begun
         windows.append(np.percentile(taken / 1e3, [50, 99]))
     p50, p99 = min(windows, key=lambda window: window[0])
-    return {"p50_us": round(float(p50), 1), "p99_us": round(float(p99), 1)}
+    return {"p50_us": round(float(p50), 1), "p99_us": round(float(p99), 1), "tail": round(float(p99 / p50), 2)}
 
 
 def main() -> None:
@@ -110,11 +117,12 @@ def main() -> None:
     parser.add_argument("--horizon", type=int, default=24)
     parser.add_argument("--rows", type=int, default=1)
     parser.add_argument("--calls", type=int, default=400, help="of each window")
+    parser.add_argument("--stored", choices=STORED, default="float32", help="how matrices are stored")
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
     found = dict[str, dict[str, float]]()
-    for name, engine in engines(forecaster(given.width, given.layers, given.horizon)).items():
+    for name, engine in engines(forecaster(given.width, given.layers, given.horizon), given.stored).items():
         with use_backend("torch" if name == "eager" else None):
             found[name] = measure(stepper(engine, given.rows), given.calls)
             if given.rows == 1:
@@ -124,8 +132,8 @@ def main() -> None:
     print(f"{given.width} wide, {given.layers} layers, {given.rows} rows; {platform.machine()}, load {load:.1f}")
     for name, numbers in found.items():
         numbers["eager_ratio"] = round(eager / numbers["p50_us"], 1)
-        p50, p99, ratio = numbers["p50_us"], numbers["p99_us"], numbers["eager_ratio"]
-        print(f"{name:<20} p50 {p50:8.1f} us  p99 {p99:8.1f} us  {ratio:5.1f}x")
+        p50, p99, tail, ratio = (numbers[key] for key in ("p50_us", "p99_us", "tail", "eager_ratio"))
+        print(f"{name:<20} p50 {p50:8.1f} us  p99 {p99:8.1f} us ({tail:4.2f} of p50)  {ratio:5.1f}x")
     if given.output:
         given.output.write_text(
             json.dumps({"arguments": vars(given) | {"output": None}, "load": load, **found}, indent=2)
