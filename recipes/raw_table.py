@@ -3,8 +3,8 @@
     python recipes/raw_table.py oracle                       # the tracker in a world whose laws it has: NIS, HOTA
     python recipes/raw_table.py train runs/raw               # a GPU: 3 seeds, with and without pictures
     python recipes/raw_table.py clusters runs/raw            # the classical way on the same held-out drives
-    python recipes/raw_table.py table runs/raw               # AP and HOTA of all that lies there; with --rounds 2 the
-                                                             # noise of boxes is fitted to the errors of tracks
+    python recipes/raw_table.py table runs/raw               # AP and HOTA of all that lies there; how errors of boxes
+                                                             # repeat is fitted on the drives for calibration
 
 Everything is drawn from seeds; held-out drives have a seed of their own, the same for all. All is online: boxes of a
 sweep are made of it and of what was before it, tracks of a frame likewise.
@@ -22,26 +22,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from raw_tracks import CLASSES, scored, tracked, tracker_of
 from torch import Tensor, nn
 
 from mambats.encoders.features import ImageEncoder, PillarEncoder, PointGrid
 from mambats.task import Optimiser, parameter_groups
 from mambats.track import (
-    ByExistence,
     ConstantVelocity,
-    Deleter,
-    Existence,
-    Hungarian,
-    Initiator,
-    Mahalanobis,
-    Objects,
     Predictor,
     ScoreCalibration,
-    Tracker,
-    Updater,
-    tell,
 )
-from mambats.track.association import SinglePass
 from mambats.track.centre import (
     CentreDetector,
     ClusterDetector,
@@ -51,44 +41,19 @@ from mambats.track.centre import (
     OverlapScores,
     SweepBatch,
     SweepTable,
-    ToldNoise,
-    detections_of,
     find_in,
-    poses_of,
-    truth_of,
 )
-from mambats.track.centre.codes import residual
-from mambats.track.centre.precision import match
 from mambats.track.centre.task import varied
-from mambats.track.metrics import HOTA, ClearMOT, PlainRule
 from mambats_datasets.synthetic.crossing import CrossingWorlds, StatedDetector
 from mambats_datasets.synthetic.world import Camera, Lidar
 from mambats_datasets.synthetic.world.lidar_drives import LidarDrives
 
-CLASSES = ("car", "pedestrian", "cyclist")
 BEFORE = (0, 2, 4)
 CAMERA = Camera(192, 64, math.pi / 2)  # patches of 4 pixels are 1.9 degrees wide, 0.7 m at 20 m
 HELD_SEED = 9_000
 SIDE = 38.4  # m: what lies beyond is not asked for
 SPARSE = 0.1  # of the points: about three rings of 32
-CALIBRATED = 3  # one in so many held-out drives is for the score calibration; tracks are scored on the others
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-# Densities of acceleration, m/s^1.5, and deviations of the first velocity, m/s. Movers swing their speeds and turn.
-ACCELERATION = {"car": 2.0, "pedestrian": 0.5, "cyclist": 1.0}
-SPEED = {"car": 8.0, "pedestrian": 1.2, "cyclist": 4.0}
-
-
-def tracker_of(name: str, calibration: ScoreCalibration, density: float, scale: float = 1.0) -> Tracker:
-    """Return a tracker that believes what detections say of themselves."""
-    return Tracker(
-        ToldNoise(scale, calibration, least=-3.0),
-        Predictor(ConstantVelocity([density, density, 1e-2], [1e-2, 1e-2, 1e-2, 1e-1])),
-        SinglePass(Mahalanobis(limit=40.0, reach=8.0), Hungarian()),
-        Updater(Existence(seen=0.9)),
-        Initiator([SPEED[name], SPEED[name], 0.1], least=-1.0),
-        Deleter(least=-3.0, silence=2.0),
-        ByExistence(least=1.0),
-    )
 
 
 def oracle(scenes: int, seed: int) -> list[dict[str, Any]]:
@@ -102,42 +67,6 @@ def oracle(scenes: int, seed: int) -> list[dict[str, Any]]:
         runs = [tuple(part.of_class(name) for part in made.objects(row)) for row in range(scenes)]
         rows.append({"class": name} | scored(name, tracker, runs, [None] * scenes))
     return rows
-
-
-def scored(
-    name: str, tracker: Tracker, runs: list[tuple[Objects, ...]], poses: list[Tensor | None]
-) -> dict[str, float]:
-    """Return HOTA, MOTA, switches and consistency over sequences of (truth, detections)."""
-    hota, clear, nis = HOTA(PlainRule(name, "centre")), ClearMOT(PlainRule(name, "centre")), list[Tensor]()
-    frames, began, away = 0, time.perf_counter(), list[Tensor]()
-    for (truth, found), pose in zip(runs, poses, strict=True):
-        history = tracker.run(found, pose)
-        tracks = tell(history, found)
-        frames += len(truth)
-        hota.update(truth, tracks)
-        clear.update(truth, tracks)
-        away.append(track_errors(truth, tracks))
-        nis += [frame.told.nis for frame in history.frames]
-    spent, squares = time.perf_counter() - began, torch.cat(nis)
-    made = {key: float(value) for key, value in (hota.compute() | clear.compute()).items()}
-    shown = {key: made[key] for key in ("HOTA", "DetA", "AssA", "MOTA", "IDSW")}
-    inside = ((squares > 1.69) & (squares < 16.01)).double().mean()  # chi-square of 7, two-sided 95 %
-    shown |= {"NIS/7": float(squares.mean() / 7), "inside 95 %": float(inside), "frames/s": frames / spent}
-    velocity, nees = torch.cat(away).mean(0).tolist()
-    return shown | {"track velocity [m/s]": velocity, "track NEES/7": nees}
-
-
-def track_errors(truth: Objects, tracks: Objects) -> Tensor:
-    """Errors (n, 2) of tracks within 2 m of a true box: of velocity along the ground in m/s, and e' P^-1 e / 7."""
-    if truth.velocity is None or tracks.velocity is None or tracks.covariance is None or not len(truth.boxes):
-        return torch.zeros(0, 2, dtype=torch.float64)
-    apart = torch.cdist(tracks.boxes[:, :2], truth.boxes[:, :2])
-    near, which = apart.masked_fill(tracks.frames[:, None] != truth.frames, torch.inf).min(1)
-    kept, which = near <= 2.0, which[near <= 2.0]
-    moving = tracks.velocity[kept, :2], truth.velocity[which, :2]
-    error = residual(tracks.boxes[kept], moving[0], truth.boxes[which], moving[1])
-    white = torch.linalg.solve(tracks.covariance[kept], error[:, :7, None])[..., 0]
-    return torch.stack([error[:, 7:].norm(dim=1), (error[:, :7] * white).sum(1) / 7], 1)
 
 
 def model_of(side: float, cell: float, width: int, camera: bool = False) -> CentreDetector:
@@ -238,11 +167,14 @@ def table(words: argparse.Namespace) -> list[dict[str, Any]]:
     path = words.folder / "truth.npz"
     held, rows = SweepTable.load(path) if path.is_file() else held_out(words), list[dict[str, Any]]()
     sets = {"true boxes with noise": noisy(held)}
+    chosen = None if words.only is None else words.only.split(",")
     for path in sorted(words.folder.glob("found_*.npz")):
+        if chosen is not None and path.stem.removeprefix("found_") not in chosen:
+            continue
         with np.load(path) as stored:
             sets[path.stem.removeprefix("found_")] = Found(*(torch.from_numpy(stored[name]) for name in Found._fields))
     for model, found in sets.items():
-        for word, where in (("all around", in_grid), ("in view", in_view)):
+        for word, where in (("all around", in_grid), ("in view", in_view))[: 2 if chosen is None else 1]:
             truth = replace(held, labels=torch.where(where(held.boxes), held.labels, -1))
             some = found._replace(score=found.score * where(found.boxes))
             batch = SweepBatch(held.points[:, :1], truth.boxes, truth.velocity, truth.labels)
@@ -251,7 +183,7 @@ def table(words: argparse.Namespace) -> list[dict[str, Any]]:
                 scores.update(some, batch)
                 made |= scores.compute()
             rows.append(row | {name: float(value) for name, value in made.items()})
-            rows += [row | {"class": name} | tracked(name, truth, some, batch, words.rounds) for name in CLASSES]
+            rows += [row | {"class": name} | tracked(name, truth, some, batch, words) for name in CLASSES]
         (words.folder / "table.json").write_text(json.dumps(rows, indent=1))
     for row in rows:
         print("  ".join(f"{key} {value:.3f}" if isinstance(value, float) else str(value) for key, value in row.items()))
@@ -279,40 +211,6 @@ def in_view(boxes: Tensor) -> Tensor:
     return in_grid(boxes) & (ahead > 2) & (boxes[..., 1].abs() < ahead * math.tan(CAMERA.view / 2))
 
 
-def tracked(name: str, held: SweepTable, found: Found, truth: SweepBatch, rounds: int = 0) -> dict[str, float]:
-    """Return the scores of tracks of one class over the drives that nothing was fitted on."""
-    label, logit = CLASSES.index(name), torch.logit(found.score.double(), 1e-6)
-    hit = match(found, truth).truth >= 0
-    fitted = (found.score > 0) & (found.labels == label) & (held.drive % CALIBRATED == 0)[:, None]
-    try:
-        calibration = ScoreCalibration.fitted(logit[fitted], hit[fitted])
-    except ValueError:  # a detector whose scores tell nothing
-        calibration = ScoreCalibration()
-    known, other = (drives_of(name, held, found, calibrated) for calibrated in (True, False))
-    scale, tracker = 1.0, tracker_of(name, calibration, ACCELERATION[name])
-    # Errors of a body's boxes repeat from sweep to sweep, so a filter that takes them for white trusts itself too much:
-    # covariances grow until the tracks' own errors fit, on the drives for calibration.
-    for _ in range(rounds):
-        nees = scored(name, tracker, *known)["track NEES/7"]
-        scale *= max(nees, 1.0) if nees < math.inf else 1.0
-        tracker = tracker_of(name, calibration, ACCELERATION[name], scale)
-    return {"noise x": scale} | scored(name, tracker, *other)
-
-
-def drives_of(
-    name: str, held: SweepTable, found: Found, calibrated: bool
-) -> tuple[list[tuple[Objects, ...]], list[Tensor | None]]:
-    """Return truth and detections of one class, and poses, of the drives for calibration or of the others."""
-    runs, poses = list[tuple[Objects, ...]](), list[Tensor | None]()
-    for number in (one for one in held.drive.unique().tolist() if (one % CALIBRATED == 0) == calibrated):
-        rows = held.drive == number
-        drive, some = held.take(rows), Found(*(part[rows] for part in found))
-        pair = truth_of(drive, CLASSES), detections_of(some, drive, CLASSES)
-        runs.append(tuple(part.of_class(name) for part in pair))
-        poses.append(poses_of(drive))
-    return runs, poses
-
-
 def parsed() -> argparse.Namespace:
     """Return the words of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -322,7 +220,7 @@ def parsed() -> argparse.Namespace:
         "seed": 0,
         "steps": 3000,
         "scenes": 100,
-        "rounds": 0,
+        "rounds": 2,
         "held": 16,
         "parts": 16,
         "batch": 16,
@@ -342,6 +240,13 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--before", type=int, nargs="+", default=list(BEFORE))
     parser.add_argument("--one-sweep", action="store_true", help="one training more, without earlier sweeps")
+    parser.add_argument(
+        "--white", action="store_true", help="table: take errors of boxes for white, as most filters do"
+    )
+    parser.add_argument(
+        "--told", type=float, default=0.0, help="table: 0.25 takes the head's velocities, at 4 deviations"
+    )
+    parser.add_argument("--only", help="table: names of models with commas between, all around alone")
     parser.add_argument("--camera", choices=("both", "yes", "no"), default="both")
     return parser.parse_args()
 

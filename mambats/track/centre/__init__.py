@@ -10,6 +10,7 @@ from mambats.track.centre.overlap_precision import OverlapScores
 from mambats.track.centre.precision import DetectionScores
 from mambats.track.centre.recorded import RecordedSweeps, Seat
 from mambats.track.centre.recorded_picture import RecordedPicture
+from mambats.track.centre.repeated import RepeatedErrors, RepeatedInitiator, RepeatedUpdater, RepeatedVelocity
 from mambats.track.centre.sweeps import SweepBatch, SweepSource, SweepTable
 from mambats.track.centre.task import DetectTask
 from mambats.track.centre.told import ToldNoise
@@ -25,6 +26,10 @@ __all__ = [
     "OverlapScores",
     "RecordedPicture",
     "RecordedSweeps",
+    "RepeatedErrors",
+    "RepeatedInitiator",
+    "RepeatedUpdater",
+    "RepeatedVelocity",
     "Seat",
     "SweepBatch",
     "SweepModule",

@@ -17,10 +17,12 @@ RECIPE = Path(__file__).parents[4] / "recipes" / "raw_table.py"
 
 @pytest.fixture(scope="module")
 def recipe():
+    sys.path.insert(0, str(RECIPE.parent))  # for its neighbours
     spec = importlib.util.spec_from_file_location("raw_table", RECIPE)
     module = importlib.util.module_from_spec(spec)
     sys.modules["raw_table"] = module
     spec.loader.exec_module(module)
+    sys.path.remove(str(RECIPE.parent))
     return module
 
 
