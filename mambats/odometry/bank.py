@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -76,9 +77,7 @@ class FilterBank(nn.Module):
         Returns:
             The members' estimates at every tick, axes (B, T, C) float64; and the filters at the end.
         """
-        blind = {"gnss": (1,), "wheel": (2,)}
-        sighted = {name: _repeat(one, blind.get(name, ())) for name, one in rows.items()}
-        track, first = self.inertial.run(sighted, length_ns, state.sighted)
+        track, first = self.inertial.run(blinded(rows), length_ns, state.sighted)
         pseudo = rows | {"imu": unit_of_wheels(rows["wheel"], self.wheeled.gravity)}
         alone, last = self.wheeled.run(pseudo, length_ns, state.blind)
         ticks = rows["query"].stamps
@@ -101,6 +100,12 @@ def ready(window: SensorWindow, tick_ns: int) -> dict[str, SensorRows]:
     for name, width in (("rolling", 2), ("query", 0)):
         rows[name] = SensorRows(like.values.new_zeros(*stamps.shape, width), there, gaps, stamps)
     return rows
+
+
+def blinded(rows: Mapping[str, SensorRows]) -> dict[str, SensorRows]:
+    """Return the rows of the members that see the inertial unit, one behind the other, (3 B, T, ...)."""
+    blind = {"gnss": (1,), "wheel": (2,)}
+    return {name: _repeat(one, blind.get(name, ())) for name, one in rows.items()}
 
 
 def unit_of_wheels(wheel: SensorRows, gravity: float) -> SensorRows:

@@ -112,12 +112,25 @@ class Navigator(nn.Module):
             raise ValueError(f"the window has {window.length_ns} ns: need a tick of {self.bank.tick_ns} ns or more.")
         rows = ready(window, self.bank.tick_ns)
         each, bank = self.bank.run(rows, window.length_ns, state.bank)
+        prepared, after = self.show(rows, window.length_ns, each, state)
+        return prepared, each, after._replace(bank=bank)
+
+    def show(
+        self, rows: Mapping[str, SensorRows], length_ns: int, each: Navigation, state: NavigatorState
+    ) -> tuple[Prepared, NavigatorState]:
+        """Return what the network reads of a batch of windows, and the state with the memory of the windows' end.
+
+        Args:
+            rows: As `ready` makes them.
+            length_ns: Of the windows.
+            each: The filters' estimates at the ticks, axes (B, T, C).
+            state: At the windows' start.
+        """
         far = distances(rows["gnss"], rows["query"].stamps, each, state.memory.far)
         found = candidates(each, state.memory.start, anchor_of(far))
         shown = tokens(rows, found, each, state.memory, self.bank.tick_ns)
-        memory = remember(rows, each, state.memory, window.length_ns, far[:, -1])
-        prepared = Prepared(shown, found, rows["query"].stamps, window.length_ns)
-        return prepared, each, NavigatorState(bank, memory, state.encoder)
+        memory = remember(rows, each, state.memory, length_ns, far[:, -1])
+        return Prepared(shown, found, rows["query"].stamps, length_ns), state._replace(memory=memory)
 
     def believe(self, rows: Mapping[str, SensorRows], length_ns: int, state: State = None) -> tuple[Tensor, State]:
         """Return the encoder's tokens (B, T, width) at the ticks, and its state."""

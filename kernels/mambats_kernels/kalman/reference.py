@@ -60,7 +60,8 @@ def raise_pivots(matrix: Tensor) -> Tensor:
 
 def _missing_from_pivots(matrix: Tensor, floor: Tensor) -> Tensor:
     """What must be added to each diagonal cell, shape (..., n), that none after it falls below its floor."""
-    left, added = matrix, list[Tensor]()
+    left = matrix
+    added: list[Tensor] = []  # dynamo knows no list[Tensor]()
     for j in range(matrix.shape[-1]):
         pivot, column = left[..., 0, 0], left[..., 1:, 0]
         raised = torch.maximum(pivot, floor[..., j])

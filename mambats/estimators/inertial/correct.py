@@ -95,7 +95,7 @@ def _count(state: NavigationState, refused: Tensor, used: Tensor, patience: int,
     rejected = state.rejected.clone()
     rejected[:, stream] = torch.where(tired, 0.0, count)
     # Seldom is anyone tired, and on a CPU the doubling was a fifth of a run; a GPU would have to be waited for.
-    if not tired.is_cuda and not bool(tired.any()):
+    if not tired.is_cuda and not torch.compiler.is_compiling() and not bool(tired.any()):
         return state._replace(rejected=rejected)
     covariance = torch.where(tired[:, None, None], settled(4 * state.covariance), state.covariance)
     return state._replace(covariance=covariance, rejected=rejected)

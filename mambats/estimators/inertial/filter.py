@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mambats.estimators.inertial.correct import Gate, correct
 from mambats.estimators.inertial.errors import SIZES, extras_of, needs_noises, needs_rows
 from mambats.estimators.inertial.motion import Interval, carry, sum_readings, wander
-from mambats.estimators.inertial.schedule import Readings, Schedule, plan
+from mambats.estimators.inertial.schedule import Layout, Readings, Schedule, lay_out, plan
 from mambats.estimators.inertial.sensors import MEASURED, MODELS, View
 from mambats.estimators.inertial.smooth import Passed, smoothed
 from mambats.estimators.inertial.start import Start
@@ -21,6 +21,7 @@ from mambats.gaussian import Gaussian
 from mambats.preprocess.imu import so3
 from mambats.protocols import Estimator, Innovation
 from mambats.series import SensorRows
+from mambats_kernels.checks import looks_at
 
 
 class InertialFilter(Estimator):
@@ -111,10 +112,10 @@ class InertialFilter(Estimator):
         parts = {"quaternion": quaternion, "velocity": velocity, "position": position, "bias": bias}
         for (name, part), width in zip(parts.items(), (4, 3, 3, 6), strict=True):
             needs_floats(name, part, (batch, width))
-            if not bool(torch.isfinite(part).all()):
+            if looks_at(part) and not bool(torch.isfinite(part).all()):
                 raise ValueError(f"{name} has a number that is not finite: an alignment needs all of them.")
         length = quaternion.norm(dim=-1, keepdim=True)
-        if not bool((length > 1e-6).all()):
+        if looks_at(length) and not bool((length > 1e-6).all()):
             raise ValueError("a quaternion is zero: give x y z w of length 1.")
         quaternion = quaternion / length
         variances = velocity.new_tensor((deviations or self._start).numbers).square()
@@ -273,11 +274,22 @@ class InertialFilter(Estimator):
         """Return the state that a window starts from, and its moments."""
         needs_rows(rows, self.streams, length_ns)
         state = self.init_state(len(rows["imu"].values)) if state is None else state
-        rows = {name: rows[name] for name in sorted(rows, key=[*self._order, *rows].index)}
-        period = None if self.wheel_period is None else round(self.wheel_period * 1e9)
-        average = {} if period is None else {"wheel": period, "rolling": period}
         with torch.no_grad() if not rows["imu"].values.requires_grad else torch.enable_grad():
-            return state, plan(rows, length_ns, state, average)
+            return state, plan(self._ordered(rows), length_ns, state, self._average())
+
+    def lay_out(self, rows: Mapping[str, SensorRows], length_ns: int, state: NavigationState) -> Layout:
+        """Return a window's moments as `run` goes through them, in shapes that do not depend on numbers: for a graph.
+
+        Every stream has a row or more, if only a masked one; nothing is looked at.
+        """
+        return lay_out(self._ordered(rows), length_ns, state, self._average(), fixed=True)
+
+    def _ordered(self, rows: Mapping[str, SensorRows]) -> dict[str, SensorRows]:
+        return {name: rows[name] for name in sorted(rows, key=[*self._order, *rows].index)}
+
+    def _average(self) -> dict[str, int]:
+        period = None if self.wheel_period is None else round(self.wheel_period * 1e9)
+        return {} if period is None else {"wheel": period, "rolling": period}
 
     def take(
         self, state: NavigationState, stream: str, readings: Readings, k: int, *, noise: Tensor | None = None

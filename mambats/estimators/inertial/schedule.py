@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -52,6 +53,41 @@ class Schedule:
     streams: Mapping[str, Readings]
 
 
+class Pieces(NamedTuple):
+    """What the inertial unit read in each of J intervals, as `sum_readings` takes it."""
+
+    values: Tensor  #: (B, J, L, 6)
+    dt: Tensor  #: (B, J, L) seconds that each holds within the interval, 0 where there is none
+    last: Tensor  #: (B, J, 6) at the interval's end
+    guessed: Tensor | None  #: (B, J, L) bool
+
+    def sums(self, bias: Tensor) -> list[Interval]:
+        """Sum them, all intervals side by side, at a bias (B, 6); return one of B for each interval."""
+        shape = self.dt.shape[:2]
+        values, dt, last = (part.flatten(0, 1) for part in self[:3])
+        guessed = None if self.guessed is None else self.guessed.flatten(0, 1)
+        summed = sum_readings(values, dt, bias[:, None].expand(-1, shape[1], -1).reshape(-1, 6), last, guessed)
+        motion = zip(*(part.unflatten(0, shape).unbind(1) for part in summed.motion), strict=True)
+        rest = zip(*(part.unflatten(0, shape).unbind(1) for part in summed[1:]), strict=True)
+        return [Interval(Preintegrated(*m), *parts) for m, parts in zip(motion, rest, strict=True)]
+
+
+class Layout(NamedTuple):
+    """A schedule whose moments and intervals lie behind one another, (B, K, ...): what `Schedule` is made of.
+
+    Args:
+        stamps: Shape (B, K) int64.
+        mask: Which moments are there, shape (B, K) bool.
+        pieces: Of all K + 1 intervals.
+        streams: By stream: values (B, K, m), there (B, K), late (B, K), inertial (B, K, 6), as `Readings` has them.
+    """
+
+    stamps: Tensor
+    mask: Tensor
+    pieces: Pieces
+    streams: Mapping[str, tuple[Tensor, Tensor, Tensor, Tensor]]
+
+
 @dataclass(frozen=True)
 class _Held:
     """The inertial unit's readings (B, 1 + T, 6) with what was held before, when each began, and which are guesses."""
@@ -81,11 +117,11 @@ class _Held:
         """The readings held at stamps, (B, Q, 6)."""
         return self.values.gather(1, self.place(stamps)[..., None].expand(-1, -1, 6))
 
-    def intervals(self, edges: Tensor, bias: Tensor) -> list[Interval]:
-        """Sum readings between edges (B, K + 2), all intervals side by side."""
+    def pieces(self, edges: Tensor, dtype: torch.dtype, fixed: bool) -> Pieces:
+        """Cut readings at edges (B, K + 2)."""
         places = self.place(edges)
         first, last = places[:, :-1], places[:, 1:]
-        longest = int((last - first).max()) + 1
+        longest = self.values.shape[1] if fixed else int((last - first).max()) + 1
         which = first[..., None] + torch.arange(longest, device=edges.device)
         inside = which <= last[..., None]
         which = torch.minimum(which, last[..., None]).flatten(1)
@@ -93,20 +129,11 @@ class _Held:
         begins = torch.maximum(begins, edges[:, :-1, None])
         ends = torch.cat([begins[..., 1:], edges[:, 1:, None]], -1)
         ends = torch.where(inside.roll(-1, -1) & inside, ends, edges[:, 1:, None])
-        dt = torch.where(inside, ends - begins, 0).to(bias.dtype) * 1e-9
-        values = self.values.gather(1, which[..., None].expand(-1, -1, 6)).view(-1, longest, 6)
-        biases = bias[:, None].expand(-1, first.shape[1], -1).reshape(-1, 6)
+        dt = torch.where(inside, ends - begins, 0).to(dtype) * 1e-9
+        values = self.values.gather(1, which[..., None].expand(-1, -1, 6)).view(*dt.shape, 6)
         readings = self.values.gather(1, last[..., None].expand(-1, -1, 6))
-        guessed = None if self.guessed is None else self.guessed.gather(1, which).view(-1, longest)
-        summed = sum_readings(values, dt.flatten(0, 1), biases, readings.flatten(0, 1), guessed)
-        return _unbind(summed, first.shape)
-
-
-def _unbind(summed: Interval, shape: torch.Size) -> list[Interval]:
-    """Cut intervals (B K, ...) into K of B."""
-    motion = zip(*(part.unflatten(0, shape).unbind(1) for part in summed.motion), strict=True)
-    rest = zip(*(part.unflatten(0, shape).unbind(1) for part in summed[1:]), strict=True)
-    return [Interval(Preintegrated(*m), *parts) for m, parts in zip(motion, rest, strict=True)]
+        guessed = None if self.guessed is None else self.guessed.gather(1, which).view(dt.shape)
+        return Pieces(values, dt, readings, guessed)
 
 
 def present(rows: SensorRows) -> Tensor:
@@ -137,17 +164,42 @@ def plan(
         state: At its start.
         average: Nanoseconds over which rows of a stream are averaged into one.
     """
+    made = lay_out(rows, length_ns, state, average)
+    busy = {name: there.any(0).tolist() for name, (_, there, _, _) in made.streams.items()}
+    streams = {name: Readings(*parts, busy[name]) for name, parts in made.streams.items()}
+    return Schedule(made.stamps, made.mask, made.pieces.sums(state.bias.detach()), streams)
+
+
+def lay_out(
+    rows: Mapping[str, SensorRows],
+    length_ns: int,
+    state: NavigationState,
+    average: Mapping[str, int],
+    fixed: bool = False,
+) -> Layout:
+    """Lay out a window, moments behind one another.
+
+    Args:
+        rows: As of `plan`.
+        length_ns: Of the window.
+        state: At its start.
+        average: As of `plan`.
+        fixed: Make as many moments as rows could need, so that no shape depends on numbers: a graph needs that. Every
+            stream then has a row or more, if only a masked one.
+    """
     held = _Held.of(rows["imu"], state)
-    streams = {name: _collect(one, held, average.get(name), state) for name, one in rows.items() if name != "imu"}
-    stamps, mask = _moments([one[0] for one in streams.values()], length_ns, state)
-    end = stamps.new_full((len(stamps), 1), length_ns)
+    streams = {
+        name: _collect(one, held, average.get(name), state, length_ns) for name, one in rows.items() if name != "imu"
+    }
+    stamps, mask = _moments([one[0] for one in streams.values()], length_ns, state, fixed)
+    end = torch.full_like(stamps[:, :1], length_ns) if fixed else stamps.new_full((len(stamps), 1), length_ns)
     edges = torch.cat([torch.zeros_like(end), stamps, end], 1)
     made = {name: _place(*one, stamps, mask) for name, one in streams.items() if rows[name].values.shape[-1]}
-    return Schedule(stamps, mask, held.intervals(edges, state.bias.detach()), made)
+    return Layout(stamps, mask, held.pieces(edges, state.bias.dtype, fixed), made)
 
 
 def _collect(
-    rows: SensorRows, held: _Held, average: int | None, state: NavigationState
+    rows: SensorRows, held: _Held, average: int | None, state: NavigationState, length_ns: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return stamps (B, T), where not there the largest; values with inertial readings (B, T, m + 6); late (B, T)."""
     there = present(rows)
@@ -159,7 +211,7 @@ def _collect(
         values = values.gather(1, order[..., None].expand_as(values))
         return stamps, values, torch.zeros_like(values[..., 0])
     cell = torch.where(there, (rows.stamps + average - 1) // average, 0)
-    cells = int(cell.max()) + 1
+    cells = -(-length_ns // average) + 1
     count = values.new_zeros(len(cell), cells).scatter_add(1, cell, there.to(values.dtype))
     last = torch.full_like(cell[:, :1], -1).repeat(1, cells)
     last = last.scatter_reduce(1, cell, torch.where(there, rows.stamps, -1), "amax")
@@ -172,7 +224,7 @@ def _collect(
     return stamps.values, sums[..., :-1], sums[..., -1]
 
 
-def _moments(clocks: Sequence[Tensor], length_ns: int, state: NavigationState) -> tuple[Tensor, Tensor]:
+def _moments(clocks: Sequence[Tensor], length_ns: int, state: NavigationState, fixed: bool) -> tuple[Tensor, Tensor]:
     """Return the moments of each body, (B, K), and which are there.
 
     Bodies on one clock share a moment even where one of them lost a measurement, so that few moments have much to do;
@@ -186,6 +238,8 @@ def _moments(clocks: Sequence[Tensor], length_ns: int, state: NavigationState) -
     first = torch.ones_like(every[:, :1], dtype=torch.bool)
     again = ~torch.cat([first, every[:, 1:] != every[:, :-1]], 1)
     own = torch.where(again, _NEVER, every).sort(1).values
+    if fixed:
+        return torch.where(own < _NEVER, own, length_ns), own < _NEVER
     own = own[:, : int((own < _NEVER).sum(1).max())]
     shared = own.unique()
     shared = shared[shared < _NEVER]
@@ -205,13 +259,14 @@ def _found(clock: Tensor, stamps: Tensor) -> tuple[Tensor, Tensor]:
     return row, clock.gather(1, row) == stamps
 
 
-def _place(clock: Tensor, values: Tensor, late: Tensor, stamps: Tensor, mask: Tensor) -> Readings:
+def _place(
+    clock: Tensor, values: Tensor, late: Tensor, stamps: Tensor, mask: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Put a stream's rows to their moments."""
     row, there = _found(clock, stamps)
     there = there & mask
     if clock.shape[1] == 0:
         empty = values.new_zeros(*stamps.shape, values.shape[-1])
-        return Readings(empty[..., :-6], there, empty[..., 0], empty[..., -6:], [False] * stamps.shape[1])
+        return empty[..., :-6], there, empty[..., 0], empty[..., -6:]
     placed = values.gather(1, row[..., None].expand(-1, -1, values.shape[-1]))
-    busy = there.any(0).tolist()
-    return Readings(placed[..., :-6], there, late.gather(1, row), placed[..., -6:], busy)
+    return placed[..., :-6], there, late.gather(1, row), placed[..., -6:]

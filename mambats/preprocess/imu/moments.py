@@ -70,7 +70,7 @@ def end_motion(rates: Tensor, forces: Tensor, dt: Tensor) -> tuple[Tensor, Tenso
 def _attitudes(angle: Tensor, scale: Tensor, cosine: Tensor) -> tuple[Tensor, Tensor]:
     """Return attitudes (B, 4, T) before and after each sample."""
     after = so3.running_product(torch.cat([scale[:, None] * angle, cosine[:, None]], 1))
-    start = torch.tensor([0.0, 0.0, 0.0, 1.0]).to(after)[None, :, None].expand(len(after), 4, 1)
+    start = torch.tensor([0.0, 0.0, 0.0, 1.0]).to(after)[None, :, None].expand(after.shape[0], 4, 1)
     return torch.cat([start, after[..., :-1]], 2), after
 
 
@@ -122,7 +122,7 @@ def uncertainty(sums: Sums, densities: tuple[float, float, float]) -> tuple[Tens
         torch.cat([_crossed(lever[:, 1:4]), -held[:, 0]], -1),
         torch.cat([_crossed(lever[:, 4:]), -held[:, 1]], -1),
     ], 1)  # fmt: skip
-    back = torch.eye(9).to(end).repeat(len(end), 1, 1)
+    back = torch.eye(9).to(end).repeat(end.shape[0], 1, 1)
     back[:, :3, :3] = end.mT
     return jacobian, back @ covariance @ back.mT
 
@@ -146,7 +146,7 @@ def _crossed(sums: Tensor) -> Tensor:
 def _isotropic(spread: Tensor) -> Tensor:
     """Return the part of the gyroscope's covariance that is equal in all directions, (B, 9, 9)."""
     eye = torch.eye(3).to(spread)
-    made = spread.new_zeros(len(spread), 9, 9)
+    made = spread.new_zeros(spread.shape[0], 9, 9)
     made[:, :3, :3] = spread[:, :1, :1] * eye
     places = ((slice(3, 6), slice(1, 4)), (slice(6, 9), slice(4, 7)))
     for rows, a in places:

@@ -133,7 +133,7 @@ class Preintegration:
             ValueError: If shapes or dtypes disagree, or a bias is given beside a state.
         """
         needs_motion(gyro, accelerometer, dt, bias, state is not None)
-        first = state if state is not None else self.start(len(gyro), bias, dtype=gyro.dtype)
+        first = state if state is not None else self.start(gyro.shape[0], bias, dtype=gyro.dtype)
         if state is None and bias is None:
             first = Preintegrated(*(part.to(gyro) for part in first))
         if dt.numel() == 0:
@@ -152,7 +152,7 @@ class Preintegration:
         """Sum samples from rest by torch's operations: any device, and gradients flow."""
         parts = [_sum(*rows, errors=self.errors) for rows in _lanes(gyro, accelerometer, dt, bias)]
         duration, velocity, position, *sums = (torch.cat(column) for column in zip(*parts, strict=True))
-        batch = len(gyro)
+        batch = gyro.shape[0]  # len() would be a constant in a graph
         none = gyro.new_zeros(batch, 9, 6), gyro.new_zeros(batch, 9, 9)
         errors = uncertainty(Sums._make(sums), self._densities()) if self.errors else none
         return Preintegrated(duration, sums[0], velocity, position, *errors, bias)
@@ -207,6 +207,8 @@ _SLICE = 51_200
 
 def _lanes(*columns: Tensor) -> list[tuple[Tensor, ...]]:
     """Cut the batch into slices of about `_SLICE` samples."""
+    if torch.compiler.is_exporting():
+        return [columns]  # a graph knows no number of slices
     batch, length = columns[0].shape[:2]
     slices = max(1, math.ceil(batch * length / _SLICE))
     width = max(1, math.ceil(batch / slices))

@@ -49,24 +49,33 @@ class OnnxCore:
         return self._prefill(feed, state)
 
 
+def open_session(graph: bytes) -> Any:
+    """Load a graph, to be run on one thread.
+
+    Raises:
+        ValueError: If ONNX Runtime cannot load it.
+    """
+    options = onnxruntime.SessionOptions()
+    # One thread: a pool of its own would ruin the tail of latencies on a robot's shared cores.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3
+    # Matrices stored in fewer bits are made float32 once, on loading, and not in each step.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own kinds have no public base
+        raise ValueError(
+            f"ONNX Runtime {onnxruntime.__version__} cannot load the graph: {error}. Install a newer onnxruntime, "
+            "or export again."
+        ) from error
+
+
 class _Graph:
     """One session, and which of its inputs and outputs is which part of the state."""
 
     def __init__(self, graph: bytes, initial: State) -> None:
-        options = onnxruntime.SessionOptions()
-        # One thread: a pool of its own would ruin the tail of latencies on a robot's shared cores.
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.log_severity_level = 3
-        # Matrices stored in fewer bits are made float32 once, on loading, and not in each step.
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
-        try:
-            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's own kinds have no public base
-            raise ValueError(
-                f"ONNX Runtime {onnxruntime.__version__} cannot load the graph: {error}. Install a newer onnxruntime, "
-                "or export again."
-            ) from error
+        self._session = open_session(graph)
         self._states = tuple(initial)
         wanted = {_STATE + name for name in initial}
         given = {node.name for node in self._session.get_inputs()}
