@@ -168,7 +168,7 @@ def study(window: SensorWindow, test: Drives, given: argparse.Namespace, seed: i
     model = train(window, None, faults, seed, given.steps)
     found = {f"lost {share:.0%}": rmse(model, lost(test, share), WARM) for share in given.losses}
     found["whole, second half"] = rmse(model, test, half)
-    for name in SILENT:
+    for name in given.silent:
         found[f"{name} silent from half-way"] = rmse(model, silenced(test, name, half), half)
         bare = train(window, name, faults, seed, given.steps)
         found[f"never had {name}"] = rmse(bare, test, half)
@@ -182,7 +182,7 @@ def ratios(found: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
         for name in found
         if name.startswith("lost ") and name != "lost 0%"
     }
-    for name in SILENT:
+    for name in (each.removeprefix("never had ") for each in found if each.startswith("never had ")):
         pairs = zip(found[f"{name} silent from half-way"], found[f"never had {name}"], strict=True)
         made[f"{name} silent / never had"] = [a / b for a, b in pairs]
     return made
@@ -197,6 +197,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--drives", type=int, default=6, help="to test on")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each of these")
     parser.add_argument("--losses", type=float, nargs="+", default=list(LOSSES))
+    parser.add_argument("--silent", choices=SILENT, nargs="*", default=list(SILENT), help="sensors that stop")
     parser.add_argument("--trained_on", choices=("whole", "faults"), nargs="+", default=["whole", "faults"])
     parser.add_argument("--output", type=Path)
     return parser.parse_args(words)

@@ -31,11 +31,10 @@ def test_a_tiny_study_measures_every_row(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_trained_network_bears_lost_packets_and_silent_sensors():
-    """A few minutes of one core. The table in docs has three seeds; here the marks of one."""
-    words = ["--series", "60", "--steps", "150", "--drives", "4", "--losses", "0", "0.1", "--trained_on", "faults"]
-    found = bench().main(words)["faults"]
+def test_a_trained_network_bears_lost_packets():
+    """Fault 4: two minutes of one core. The table in docs has three seeds, and fault 10, where the mark is missed."""
+    found = bench().main(["--losses", "0", "0.1", "0.5", "--trained_on", "faults", "--silent"])["faults"]
     print(found)
     (lost,) = found["ratio"]["lost 10%"]
     assert max(lost) <= 1.2
-    assert found["rmse"]["lost 0%"][0] < 0.15  # m/s: it has learned something
+    assert found["rmse"]["lost 0%"][0] < 0.1  # m/s, of 0.27 that the mean of the training has: it has learned
