@@ -104,15 +104,19 @@ def mutated(body, random_):
     return bytes(changed)
 
 
-@pytest.mark.parametrize("kind", ["json", "cdr"])
+@pytest.mark.parametrize("kind", ["json", "cdr", "boxes"])
 def test_10_000_mutated_messages_are_all_accounted_for(kind):
     random_ = random.Random(5)
-    body = imu_message() if kind == "cdr" else said(values=[0.5] * 6, row=0)
-    wire = Wire(STREAMS)
-    runner = StreamRunner(Leaky(STREAMS), Policy(queue_size=100))
+    topic, streams = ("detections", {"detections": 1 + 8 * 3}) if kind == "boxes" else ("imu", STREAMS)
+    numbers = {"values": [0.5] * 6}
+    if kind == "boxes":
+        numbers = {"boxes": [[1.5, 2, 0, 4, 2, 1.5, 0.1, 7]] * 2, "values": ...}
+    body = imu_message() if kind == "cdr" else said(**numbers, row=0)
+    wire = Wire(streams)
+    runner = StreamRunner(Leaky(streams), Policy(queue_size=100))
     errors = refused = 0
     for _ in range(10_000):
-        found = wire.packet("imu", mutated(body, random_), IMU if kind == "cdr" else None)
+        found = wire.packet(topic, mutated(body, random_), IMU if kind == "cdr" else None)
         if isinstance(found, DataError):
             errors += 1
             continue
