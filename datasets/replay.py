@@ -119,7 +119,8 @@ def draw(curves: Mapping[str, Sequence[Mapping[str, Any]]], what: str, path: Pat
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(5, 3.4), layout="constrained")
-    for name, rows in curves.items():
+    for name, given in curves.items():
+        rows = sorted(given, key=lambda row: row["loss"])
         axes.errorbar([100 * row["loss"] for row in rows], [row[what] for row in rows],
                       [row["spread"] for row in rows], marker="o", capsize=2, label=name)  # fmt: skip
     axes.set(xlabel="packets lost, %", ylabel=f"{what}, online", ylim=(0, None))
