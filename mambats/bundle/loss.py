@@ -135,9 +135,9 @@ def _test_data(recipe: str | Path, checkpoint: Mapping[str, Any]) -> Any:
     if not isinstance(spec, dict) or not str(spec.get("class_path")).endswith("WindowDataModule"):
         raise BundleError(f"{recipe}: names no WindowDataModule under data: give the config.yaml of the run.")
     arguments = dict(spec.get("init_args") or {})
-    loading = arguments.pop("loading", None) or {}
+    loading = arguments.pop("loading", None) or {}  # its class is named in a recipe, not in a run's config.yaml
     rows: dict[str, Any] = {name: rebuild(value) if _names_class(value) else value for name, value in arguments.items()}
-    data = WindowDataModule(**rows, loading=Loading(**loading))
+    data = WindowDataModule(**rows, loading=rebuild(loading) if _names_class(loading) else Loading(**loading))
     data.load_state_dict(checkpoint["WindowDataModule"])
     data.setup("test")
     entry = read_entry(dict(checkpoint), Path(recipe))

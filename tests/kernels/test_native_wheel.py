@@ -47,7 +47,7 @@ def wheel(folder, **environment):
         str(folder / "copy"),
     ]
     given = {**os.environ, **environment}
-    done = subprocess.run(command, env=given, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=given, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     return next(folder.glob("*.whl")), done.stdout + done.stderr
 

@@ -8,14 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from mambats.bundle import BundleDamagedError, layout, loss, read_bundle
+from mambats.bundle import BundleDamagedError, BundleError, layout, loss, read_bundle
 from mambats.bundle.bundle import read_arrays, write_arrays
 from mambats.bundle.check import check_bundle
 from mambats.bundle.export import bundle_files
 from mambats.bundle.loss import loss_of, round_weights, told
 from mambats.bundle.rebuild import arrays_of, flat_of
 from mambats.bundle.weights import is_matrix, packed, rounded, to_int8, unpacked
+from mambats.checkpoint import read_checkpoint, write_checkpoint, write_entry
 from mambats.cli import main
+from mambats.data import Table, WindowDataModule
 from mambats.streaming.engines.library import missing
 
 MATRICES = arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=6), elements=st.floats(-1e4, 1e4, width=32))
@@ -90,6 +92,38 @@ def test_stored_matrices_without_their_scales_are_refused(checkpoint, lay, tmp_p
         read_bundle(lay(tmp_path / "bundle", {**small, layout.WEIGHTS: write_arrays(without)}))
     with pytest.raises(ValueError, match="uint16"):
         unpacked({"bf16.weight.x.weight": np.zeros((2, 2), np.float32)})
+
+
+def test_the_loss_on_test_rows_is_that_of_the_metrics_and_other_data_is_refused(tiny, tmp_path):
+    draw = np.random.default_rng(0)
+    lines = [f"2020-01-{1 + k // 24:02d}T{k % 24:02d}:00:00,{a:.3f},{b:.3f}" for k, (a, b) in
+             enumerate(draw.normal((1, 10), (2, 3), (240, 2)))]  # fmt: skip
+    (tmp_path / "rows.csv").write_text("\n".join(["time,a,b", *lines]) + "\n")
+    source = {"class_path": "mambats.data.Table", "init_args": {"path": str(tmp_path / "rows.csv")}}
+    init = {"source": source, "lookback": 24, "horizon": 3, "loading": {"eval_batch_size": 16}}
+    recipe = {"data": {"class_path": "mambats.data.WindowDataModule", "init_args": init}}
+    (tmp_path / "config.yaml").write_text(json.dumps(recipe))
+    task = tiny.make_task(quantiles=(0.1, 0.5, 0.9))
+    data = WindowDataModule(Table(tmp_path / "rows.csv"), 24, 3)
+    data.setup("fit")
+    task.scaler.load_state_dict(data.scaler.state_dict())
+    saved = {"state_dict": task.state_dict(), "WindowDataModule": data.state_dict()}
+    write_entry(saved, task, ("a", "b"), tiny.HOUR, source=data.name, fingerprint=data.fingerprint)
+    write_checkpoint(saved, tmp_path / "best.ckpt")
+    exact, model = flat_of(tmp_path / "best.ckpt"), flat_of(tmp_path / "best.ckpt")
+    read = read_checkpoint(tmp_path / "best.ckpt")
+    same = loss.test_loss_of(exact, model, tmp_path / "config.yaml", read)
+    assert same["worst"] == 0 and all(before == after > 0 for before, after in same["scores"].values())
+    round_weights(model, "int8")
+    lost = loss.test_loss_of(exact, model, tmp_path / "config.yaml", read)
+    assert 0 < lost["mean"] < lost["worst"] < 0.3 and lost["scores"]["mse"][0] == same["scores"]["mse"][0]
+    assert lost["scores"]["crps"][0] != lost["scores"]["crps"][1]
+    (tmp_path / "rows.csv").write_text("\n".join(["time,a,b", *lines[:-1]]) + "\n")
+    with pytest.raises(BundleError, match="the checkpoint was trained on"):
+        loss.test_loss_of(exact, model, tmp_path / "config.yaml", read)
+    (tmp_path / "config.yaml").write_text("name: nothing\n")
+    with pytest.raises(BundleError, match="names no WindowDataModule"):
+        loss.test_loss_of(exact, model, tmp_path / "config.yaml", read)
 
 
 @pytest.mark.slow
