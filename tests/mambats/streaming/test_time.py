@@ -321,6 +321,33 @@ def test_a_second_writer_is_refused_and_nothing_is_spoilt():  # fault 17
     assert errors[-1] == 1
 
 
+def test_a_second_thread_may_not_even_let_time_pass():
+    runner, errors = StreamRunner(Leaky()), []
+    runner.push("imu", 0, [1, 2, 3])
+    snapshot = runner.state()
+    calls = [
+        lambda: runner.advance(5),
+        runner.flush,
+        runner.reset,
+        runner.drain_late,
+        runner.state,
+        lambda: runner.load_state(snapshot),
+        runner.release,
+    ]
+
+    def intrude():
+        for call in calls:
+            try:
+                call()
+            except WriterError:
+                errors.append(call)
+
+    thread = threading.Thread(target=intrude)
+    thread.start()
+    thread.join()
+    assert errors == calls
+
+
 def test_ticks_are_answered_when_a_packet_behind_them_comes():
     policy = Policy(tick_ns=10, clock=ClockRule(ahead_ns=1000))
     runner = StreamRunner(Leaky(), policy)
