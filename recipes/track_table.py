@@ -7,6 +7,7 @@ Noise and score calibration are those of recipes/track/kitti_CLASS.yaml. For lea
 that were fitted without it, where the folder of `--fits` has them:
 
     python recipes/track_fit.py ROOT --class Car --each --write runs/track
+    python recipes/track_choose.py ROOT --class Car --fits runs/track       thresholds without each, too
 
 `--camera` joins RRC's boxes in the picture; `--camera half` turns LiDAR off from the middle of every sequence on,
 `--camera gaps` for 1 s of every 5 s. Columns `sAMOTA` score what is told of, columns `all` every track with its score,
@@ -24,7 +25,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -34,8 +35,10 @@ from mambats.formats.kitti import read_calibration, read_detections, read_detect
 from mambats.track import (
     MODES,
     BoxNoise,
+    ByExistence,
     ByHits,
     CameraEvidence,
+    Cascade,
     CentreDistance,
     ConstantVelocity,
     Deleter,
@@ -145,8 +148,8 @@ def above(tracks: Objects, least: float) -> Objects:
     return tracks.take((total / count)[which] >= least)
 
 
-def fitted(tracker: Tracker, kind: str, name: str, fits: Path | None) -> Tracker:
-    """Return the tracker with what was learned without a sequence, where that is known."""
+def fitted(tracker: Tracker, kind: str, name: str, fits: Path | None, *, chosen: bool = True) -> Tracker:
+    """Return the tracker with what was learned without a sequence, where that is known, and chosen without it."""
     file = None if fits is None else fits / f"{kind}_without_{name}.json"
     if file is None:
         return tracker
@@ -156,7 +159,23 @@ def fitted(tracker: Tracker, kind: str, name: str, fits: Path | None) -> Tracker
         BoxNoise(known["weights"]), ScoreCalibration(known["slope"], known["offset"]), detector.trust, detector.least
     )
     tracker.predictor = Predictor(ConstantVelocity(known["acceleration"], known["walk"]))
-    tracker.initiator.deviation = known["speed"]
+    start = tracker.initiator
+    tracker.initiator = Initiator(known["speed"], start.least, start.doubt, start.box)
+    return chosen_of(tracker, known["chosen"]) if chosen and "chosen" in known else tracker
+
+
+def chosen_of(tracker: Tracker, chosen: dict[str, Any]) -> Tracker:
+    """Return the tracker with the thresholds of recipes/track_choose.py."""
+    seen, prior = chosen["existence"]
+    own, existence, associator = cast(Any, tracker.confirmer), tracker.updater.existence, cast(Any, tracker.associator)
+    tracker.updater.existence = Existence(seen, existence.leaving, prior, existence.most)
+    tracker.confirmer = ByExistence(chosen["told"], own.evidence, own.misses)
+    tracker.deleter.silence = chosen["silence"]
+    for one in associator.passes if isinstance(associator, Cascade) else [associator]:
+        affinity = one.affinity
+        affinity.reach = affinity.reach * chosen["reach"]
+        if isinstance(affinity, CentreDistance):
+            affinity.limit = affinity.reach
     return tracker
 
 

@@ -148,7 +148,8 @@ class Tracker:
                 raise ValueError(f"there are {len(sequences)} sequences and {len(given)} {name}: give one a sequence.")
         if not sequences:
             return []
-        if type(self).step is not Tracker.step:  # a tracker with steps of its own: one by one
+        # One by one: a tracker with steps of its own, and sequences that have no frame to line up.
+        if type(self).step is not Tracker.step or not any(len(one) for one in sequences):
             lists = [[None] * len(sequences) if part is None else part for part in (poses, added)]
             return [self.run(*given) for given in zip(sequences, *lists, strict=True)]
         scenes = lined_up(self.detector, sequences, poses, added, torch.device(device))

@@ -130,3 +130,16 @@ def test_a_thousand_scenes_on_a_gpu_are_each_alone() -> None:
     many = made.run_many(sequences * 50, device="cuda")
     for k in (0, 3, 19, 500, 999):
         same(many[k], made.run(sequences[k % 20]), 1e-7)
+
+
+def test_a_run_without_frames_says_nothing() -> None:
+    some = crowd(3, 4)
+    none = torch.zeros(0, dtype=torch.int64)
+    boxes = torch.zeros(0, 7).double()
+    nothing = Objects(none, torch.zeros(1, dtype=torch.int64), boxes, none, ("Car",), boxes[:, 0])
+    alone = tracker().run(nothing)
+    assert len(alone.consistency().nis) == 0 and len(tell(alone, nothing, "fixed-lag").boxes) == 0
+    for at, sequences in ((0, [nothing]), (0, [nothing, some]), (1, [some, nothing])):
+        made = tracker().run_many(sequences)
+        assert [len(one.stamps) for one in made] == [len(one) for one in sequences]
+        assert made[at].consistency().residual.shape == (0, 7)
