@@ -5,9 +5,10 @@
     python datasets/bench_replay_tracks.py --losses      # equality alone
     python datasets/bench_replay_tracks.py --equal 0 --output rows.json --picture loss.png    # loss alone
 
-KITTI's sequences, PointRCNN's detections of cars, recipes/track/kitti_car.yaml: `TrackerEngine` against `Tracker.run`
-and `tell`, what `mambats track` does online. Then HOTA by KITTI's rules in the picture where frames are lost: told of
-what came alone, or with ticks, at which a lost frame's tracks are carried on. What else is as in `bench_replay.py`.
+KITTI's sequences, PointRCNN's detections, recipes/track/kitti_car.yaml (or the recipe of another `--kind`):
+`TrackerEngine` against `Tracker.run` and `tell`, what `mambats track` does online. Then HOTA by KITTI's rules in the
+picture where frames are lost: told of what came alone, or with ticks, at which a lost frame's tracks are carried on.
+What else is as in `bench_replay.py`.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def kitti_replay(objects: Objects, name: str, kind: str = "Car", ticks: bool = F
     return Replay(f"kitti {name}", engine, kitti_packets(objects, engine.most), wanted, 300 * MS, tick_ns=tick)
 
 
-def kitti_tracks(answers: Sequence[Answer], objects: Objects) -> Objects:
+def kitti_tracks(answers: Sequence[Answer], objects: Objects, kind: str = "Car") -> Objects:
     """Return answers as the tracks of a sequence; frames that were not answered have none."""
     by_stamp = {answer.stamp_ns: answer.outputs for answer in answers}
     none = {"count": 0, "box": np.zeros((0, 7)), "identity": np.zeros(0, np.int64), "score": np.zeros(0),
@@ -88,7 +89,7 @@ def kitti_tracks(answers: Sequence[Answer], objects: Objects) -> Objects:
         rows = (first + taken.clamp_min(0)).clamp_max(len(objects.pixels) - 1)
         pixels = objects.pixels[rows].where((taken >= 0)[:, None], torch.nan)
     return Objects(
-        objects.stamps, splits_of(counts), column("box"), torch.full((sum(counts),), objects.classes.index("Car")),
+        objects.stamps, splits_of(counts), column("box"), torch.full((sum(counts),), objects.classes.index(kind)),
         objects.classes, score=column("score"), identity=column("identity"), pixels=pixels,
     )  # fmt: skip
 
@@ -102,16 +103,18 @@ class Scored:
     tracks: Objects
 
 
-def kitti_loss(root: Path, names: Sequence[str], losses: Sequence[float], seeds: Sequence[int]) -> list[dict[str, Any]]:
+def kitti_loss(
+    root: Path, names: Sequence[str], losses: Sequence[float], seeds: Sequence[int], kind: str = "Car"
+) -> list[dict[str, Any]]:
     """Return HOTA and MOTA by share of frames lost, without and with ticks."""
     from mambats.formats.kitti import read_calibration, read_tracks
     from mambats.track.metrics.evaluation import evaluate
     from mambats.track.projection import in_picture, picture_of
 
-    read = {name: kitti_detections(root, name) for name in names}
+    read = {name: kitti_detections(root, name, kind) for name in names}
     labels = {name: from_kitti(read_tracks(root / "label_02" / f"{name}.txt", len(read[name]))) for name in names}
     cameras = {name: torch.from_numpy(read_calibration(root / "calib" / f"{name}.txt").projection(2)) for name in names}
-    replays = {(name, ticks): kitti_replay(read[name], name, ticks=ticks) for name in names for ticks in (False, True)}
+    replays = {(name, ticks): kitti_replay(read[name], name, kind, ticks) for name in names for ticks in (False, True)}
     rows = list[dict[str, Any]]()
     for loss in losses:
         for ticks in (False, True):
@@ -121,9 +124,9 @@ def kitti_loss(root: Path, names: Sequence[str], losses: Sequence[float], seeds:
                 for number, name in enumerate(names):
                     replay, objects = replays[name, ticks], read[name]
                     answers, _ = pushed(replay, lossy(replay.packets, loss, 1000 * seed + number))
-                    tracks = in_picture(kitti_tracks(answers, objects), cameras[name], picture_of(objects))
+                    tracks = in_picture(kitti_tracks(answers, objects, kind), cameras[name], picture_of(objects))
                     made.append(Scored(name, labels[name], replace(tracks, score=None)))  # TrackEval's scores alone
-                found = evaluate(made, ["car"])["TrackEval"]
+                found = evaluate(made, [kind])["TrackEval"]
                 car = next(iter(found.values()))
                 scores.append((100 * car["HOTA"], 100 * car["MOTA"]))
             hota, mota = np.array(scores).T
@@ -138,15 +141,16 @@ def main(words: Sequence[str] | None = None) -> dict[str, list[dict[str, Any]]]:
     parser = parser_of(__doc__ or "")
     parser.add_argument("--sequences", nargs="+", help="default: all, those with labels for the loss")
     parser.add_argument("--equal", type=int, choices=(0, 1), default=1, help="0 leaves the comparison out")
+    parser.add_argument("--kind", choices=("Car", "Pedestrian", "Cyclist"), default="Car")
     given = parser.parse_args(words)
     root = settle(given) / "kitti_tracking"
-    names = given.sequences or sorted(path.stem for path in (root / "det3d_pointrcnn" / "Car").glob("*.txt"))
+    names = given.sequences or sorted(path.stem for path in (root / "det3d_pointrcnn" / given.kind).glob("*.txt"))
     equal = list[dict[str, Any]]()
     for name in names if given.equal else ():
-        equal.append(equality(kitti_replay(kitti_detections(root, name), name)))
+        equal.append(equality(kitti_replay(kitti_detections(root, name, given.kind), name, given.kind)))
         print(equal[-1], flush=True)
     labelled = [name for name in names if (root / "label_02" / f"{name}.txt").is_file()]
-    loss = kitti_loss(root, labelled, given.losses, range(given.seeds))
+    loss = kitti_loss(root, labelled, given.losses, range(given.seeds), given.kind)
     finish(given, {"equality": equal, "loss": loss})
     if given.picture:
         words_of = {False: "lost frames told of nothing", True: "carried on at ticks"}
