@@ -217,7 +217,9 @@ class SweepFiles:
             for name, part in boxes.items()
         }
         stamps = torch.arange(self.frames) * PERIOD
-        return self._placed(scored_objects(Found(**whole), stamps, model.classes, self.reading.least))
+        made = self._placed(scored_objects(Found(**whole), stamps, model.classes, self.reading.least))
+        # Velocities are over the ground: to a tracker that does not know how the sensor moves they would be others.
+        return made if way is not None else replace(made, velocity=None)
 
     def _table(self, numbers: list[int], way: Tensor | None) -> SweepTable:
         """Some sweeps as one drive."""

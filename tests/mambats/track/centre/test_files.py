@@ -88,8 +88,8 @@ def test_points_become_one_identity(
     told = from_kitti(read_tracks(folder / "out" / "0000.txt", FRAMES)).of_class("Car")
     assert told.identity.unique().tolist() == [0] and told.splits.diff()[[3, 4, 6, 7, 8, 9]].tolist() == [1] * 6
     place = torch.stack([2.6 + 0.25 * torch.arange(FRAMES) - SHIFT[0], torch.full((FRAMES,), -2.0 - SHIFT[1])], -1)
-    # In the camera's axes, where KITTI's files have boxes. Of one body alone nobody knows who moves: told from it, sweeps
-    # are laid over one another as if it stood, which this head never saw.
+    # In the camera's axes, where KITTI's files have boxes. Of one body alone nobody knows who moves: told from it,
+    # sweeps are laid over one another as if it stood, which this head never saw.
     limit = 0.6 if ego == "none" else 1.5
     assert float((told.boxes[:, :2] - place[told.frames]).abs().max()) < limit
     assert float((told.boxes[:, 2] - (SIZE[2] / 2 - 1.8 - SHIFT[2])).abs().max()) < 0.4
