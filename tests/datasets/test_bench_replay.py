@@ -62,8 +62,9 @@ def test_every_sequence_is_the_batch_run(data_root):
 def test_drives_are_the_batch_pass(data_root, kind, read):
     rows = drives.drive_equality(drives.fixes(read(data_root / "fusion", 20), kind, 0), kind)
     holds(rows[0])
-    # Over the whole flight the batch pass sums readings at the bias of its start: close, but not to rounding.
-    assert rows[2]["push against batch"] < (2e-3 if kind == "euroc" else 1e-5)
+    # Longer windows sum readings at the bias of their start, and add up float32 otherwise: close, not to rounding.
+    second, whole = rows[1]["push against batch"], rows[2]["push against batch"]
+    assert (second < 1e-3 and whole < 5e-3) if kind == "euroc" else (second < 1e-5 and whole < 1e-4), rows
 
 
 @pytest.mark.slow
