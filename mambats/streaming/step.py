@@ -85,8 +85,8 @@ class GuardedStep:
             rows, outputs, after = set[int](), Outputs(), state
         shared = 2 * len(moments) >= self.rows
         for moment, known in zip(moments, sensors, strict=True):
-            self._close(moment, known, outputs if moment.row in rows else None)
-            moment.mark = self._kept(moment.mark, moment.row, after, shared)
+            kept = self._kept(moment, after, shared)
+            self._close(moment, known, outputs if moment.row in rows else None, kept)
         return after
 
     def _judge(self, moment: Moment) -> dict[int, Sensed]:
@@ -138,7 +138,7 @@ class GuardedStep:
                 records[row].become("rejected", "state")
         return bool(wrong)
 
-    def _close(self, moment: Moment, sensors: Mapping[int, Sensed], outputs: Outputs | None) -> None:
+    def _close(self, moment: Moment, sensors: Mapping[int, Sensed], outputs: Outputs | None, kept: Kept | None) -> None:
         """Note a robot's answers and what is known after them; None: nothing of the moment was taken."""
         before, stamp = moment.before, moment.stamp
         begun = stamp if before.begun is None else before.begun
@@ -151,15 +151,14 @@ class GuardedStep:
             late = [rank for rank, limit in self._timeouts.items() if stamp - heard[rank] > limit]
             moment.silent = tuple(self.names[rank] for rank in late)
         last, number = before.stamp if outputs is None else stamp, before.number + len(moment.parts)
-        moment.mark = Mark(last, begun, number, moment.tick, sensors, since=before.since)
+        moment.mark = Mark(last, begun, number, moment.tick, sensors, kept, 0 if kept else before.since + 1)
 
-    def _kept(self, mark: Mark, row: int, state: State, shared: bool) -> Mark:
-        """Note the robot's state to go back to, if it is time: in its batch where many keep it, else a copy."""
-        since = mark.since + 1
-        if since < self._stride:
-            return mark._replace(since=since)
-        kept = Kept(state, row) if shared else Kept({k: array[row : row + 1].copy() for k, array in state.items()}, 0)
-        return mark._replace(state=kept, since=0)
+    def _kept(self, moment: Moment, state: State, shared: bool) -> Kept | None:
+        """Return a robot's state to go back to, if it is time: in its batch where many keep it, else a copy."""
+        if moment.before.since + 1 < self._stride:
+            return None
+        row = moment.row
+        return Kept(state, row) if shared else Kept({k: array[row : row + 1].copy() for k, array in state.items()}, 0)
 
 
 def _by_stream(records: Iterable[Record]) -> dict[int, dict[int, Record]]:
