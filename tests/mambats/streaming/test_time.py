@@ -371,6 +371,7 @@ def test_ticks_within_too_long_a_pause_are_left_out():
     runner.push("imu", 4, [1, 2, 3])
     answers = runner.push("imu", 10**12 + 5, [1, 2, 3]) + runner.advance(2 * 10**12)
     assert len(answers) < 10 and answers[-1].stamp_ns == 2 * 10**12 - 10
+    assert [a.stamp_ns for a in runner.advance(3 * 10**12 + 1)] == [3 * 10**12]
 
 
 def test_a_model_that_looks_ahead_answers_with_its_lag():
