@@ -14,7 +14,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -36,10 +36,10 @@ from mambats.streaming import Policy, StreamRunner
 from mambats.streaming.engine import StepEvent
 from mambats.streaming.engines.forecast import ForecastEngine, SeriesEngine
 from mambats.streaming.engines.native import NativeEngine
-from mambats.streaming.engines.onnx_core import OnnxCore
 from mambats_kernels.backend import use_backend
 
 SECOND = 10**9
+ENGINES = ("eager", "torch", "onnx", "native")
 
 
 def forecaster(width: int, layers: int, horizon: int) -> FlatForecaster:
@@ -51,22 +51,27 @@ def forecaster(width: int, layers: int, horizon: int) -> FlatForecaster:
     return FlatForecaster.of(task.eval(), {})
 
 
-def engines(model: FlatForecaster, stored: Stored = "float32") -> dict[str, SeriesEngine]:
-    """Open every engine of a model whose matrices are stored so; prints what its files hold."""
+def engines(model: FlatForecaster, names: Iterable[str], stored: Stored = "float32") -> dict[str, SeriesEngine]:
+    """Open engines of a model whose matrices are stored so; prints what their files hold."""
     round_weights(model, stored)
     arrays = arrays_of(model)
     weights = {name.removeprefix("weight."): v for name, v in arrays.items() if name.startswith("weight.")}
     initial = {name: arrays[f"initial.{name}"] for name in model.names}
-    body, graph = native_file(model.facts.plain(), layers_of(model), weights, initial, stored), step_graph(model)
-    if stored != "float32":
-        graph = shrink(graph, weights, stored)
-    print(f"{stored}: native.bin {len(body):,} bytes, step.onnx {len(graph):,}")
-    return {
-        "eager": torch_engine(model),
-        "torch": torch_engine(model),
-        "onnx": ForecastEngine(OnnxCore(initial, graph), model.facts, "onnx"),
-        "native": NativeEngine(body, model.facts, "native", initial),
-    }
+    found = dict[str, SeriesEngine]()
+    for name in names:
+        if name == "onnx":
+            from mambats.streaming.engines.onnx_core import OnnxCore  # a GPU machine may not have it
+
+            graph = step_graph(model) if stored == "float32" else shrink(step_graph(model), weights, stored)
+            print(f"{stored}: step.onnx {len(graph):,} bytes")
+            found[name] = ForecastEngine(OnnxCore(initial, graph), model.facts, "onnx")
+        elif name == "native":
+            body = native_file(model.facts.plain(), layers_of(model), weights, initial, stored)
+            print(f"{stored}: native.bin {len(body):,} bytes")
+            found[name] = NativeEngine(body, model.facts, "native", initial)
+        else:
+            found[name] = torch_engine(model)
+    return found
 
 
 def stepper(engine: SeriesEngine, rows: int) -> Callable[[], None]:
@@ -117,12 +122,14 @@ def main() -> None:
     parser.add_argument("--horizon", type=int, default=24)
     parser.add_argument("--rows", type=int, default=1)
     parser.add_argument("--calls", type=int, default=400, help="of each window")
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=ENGINES, help="eager is what ratios are to")
     parser.add_argument("--stored", choices=STORED, default="float32", help="how matrices are stored")
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
     found = dict[str, dict[str, float]]()
-    for name, engine in engines(forecaster(given.width, given.layers, given.horizon), given.stored).items():
+    model = forecaster(given.width, given.layers, given.horizon)
+    for name, engine in engines(model, dict.fromkeys(("eager", *given.engines)), given.stored).items():
         with use_backend("torch" if name == "eager" else None):
             found[name] = measure(stepper(engine, given.rows), given.calls)
             if given.rows == 1:
