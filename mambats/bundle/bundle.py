@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,15 +13,18 @@ import numpy.typing as npt
 
 from mambats.bundle.errors import BundleDamagedError, BundleForeignError, BundleMissingError
 from mambats.bundle.folder import read_files, read_json
-from mambats.bundle.layout import CONFIG, INITIAL, NATIVE, PREFILL, STEP, WEIGHT, WEIGHTS
+from mambats.bundle.layout import BEGIN, CONFIG, INITIAL, NATIVE, PREFILL, STEP, WEIGHT, WEIGHTS
+from mambats.bundle.navigator_bundle import NAVIGATOR, navigator_engine
 from mambats.bundle.weights import unpacked
 from mambats.streaming.engines.facts import ForecastFacts, fingerprint
 from mambats.streaming.engines.forecast import Core, ForecastEngine, SeriesEngine
+from mambats.streaming.engines.ticks import TickEngine
 
 Route = Literal["torch", "onnx", "native"]
 ROUTES: tuple[Route, ...] = ("onnx", "native", "torch")
-#: The kind of model that this reader knows.
+#: The kinds of model that this reader knows.
 FORECASTER = "forecaster"
+KINDS = (FORECASTER, NAVIGATOR)
 
 
 @dataclass(frozen=True)
@@ -54,16 +57,19 @@ class Bundle:
         """Sha256 of facts, weights and first state: the same for every engine of this model."""
         return str(self.config["identity"])
 
-    def engine(self, route: Route | None = None) -> SeriesEngine:
+    def engine(self, route: Route | None = None, start: Sequence[float] | None = None) -> SeriesEngine | TickEngine:
         """Open an engine.
 
         Args:
             route: Who computes; None takes ONNX Runtime where it is installed, else the native library.
+            start: Where a navigator starts, see `start_of`; forecasters have none.
 
         Raises:
             ModuleNotFoundError: If what computes is not installed; says what to install.
             ValueError: If this model cannot take that route; says why.
         """
+        if self.config["kind"] == NAVIGATOR:
+            return navigator_engine(self.config, self.weights, self.graphs, route, start)
         chosen = route or self._route()
         if chosen == "native":
             return self._native()
@@ -114,9 +120,10 @@ def read_bundle(folder: str | Path) -> Bundle:
     root = Path(folder)
     files = read_files(root)
     config = read_json(files[CONFIG], str(root / CONFIG))
-    if config.get("kind") != FORECASTER or not isinstance(config.get("facts"), dict):
+    if config.get("kind") not in KINDS or not isinstance(config.get("facts"), dict):
         raise BundleForeignError(
-            f"{root / CONFIG}: holds a {config.get('kind')!r}, this version runs a {FORECASTER!r}. Install a newer one."
+            f"{root / CONFIG}: holds a {config.get('kind')!r}, this version runs {' and '.join(map(repr, KINDS))}. "
+            "Install a newer one."
         )
     stored = read_arrays(files[WEIGHTS], str(root / WEIGHTS))
     try:
@@ -135,7 +142,7 @@ def read_bundle(folder: str | Path) -> Bundle:
             f"{root}: facts and weights make the model {found[:12]}..., the configuration says "
             f"{str(config.get('identity'))[:12]}...: they are not of one export. Export again."
         )
-    graphs = {name: files[name] for name in (STEP, PREFILL) if name in files}
+    graphs = {name: files[name] for name in (STEP, PREFILL, BEGIN) if name in files}
     return Bundle(root, config, weights, {name: initial[name] for name in order}, graphs, files.get(NATIVE))
 
 

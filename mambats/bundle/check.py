@@ -23,9 +23,11 @@ from mambats.bundle.bundle import Bundle, Route, read_arrays, read_bundle
 from mambats.bundle.errors import BundleError, ExportError
 from mambats.bundle.folder import read_files
 from mambats.bundle.layout import CHECK, PREFILL, STEP
+from mambats.bundle.navigator_check import tick_pairs
 from mambats.streaming.engine import STAMP, State, StepEvent
 from mambats.streaming.engines.facts import SERIES
 from mambats.streaming.engines.forecast import SeriesEngine
+from mambats.streaming.engines.ticks import TickEngine
 
 #: Largest difference from torch, relative to the largest number of an answer or a state.
 TOLERANCE = 1e-5
@@ -100,6 +102,9 @@ def check_bundle(folder: str | Path, routes: Iterable[Route] | None = None) -> d
     found: dict[str, float] = {}
     for route in routes or _at_hand(bundle):
         engine = bundle.engine(route)
+        if isinstance(engine, TickEngine):
+            found[route] = max(_difference(*pair) for pair in tick_pairs(engine, recorded))
+            continue
         found[route] = _differences(engine, recorded)
         if route == "onnx" and PREFILL in bundle.graphs:
             found["onnx prefill"] = _prefill_difference(engine, recorded)

@@ -39,7 +39,7 @@ from mambats.bundle.layout import (
 from mambats.bundle.loss import loss_of, round_weights, test_loss_of
 from mambats.bundle.native import layers_of
 from mambats.bundle.native_file import native_file
-from mambats.bundle.rebuild import arrays_of, flat_of, torch_engine
+from mambats.bundle.rebuild import arrays_of, flat_of, navigator_of, torch_engine
 from mambats.bundle.small_graph import shrink
 from mambats.bundle.weights import Stored, is_matrix, packed
 from mambats.checkpoint import read_checkpoint, read_entry
@@ -63,7 +63,7 @@ def export(
     """Write the bundle of a checkpoint, or nothing.
 
     Args:
-        checkpoint: Of a forecaster that streams.
+        checkpoint: Of a forecaster that streams, or of a navigator.
         folder: Where the bundle goes; must not be there yet.
         prefill: Whether to export the graph of many rows too.
         licence: Of the weights, for the card.
@@ -76,20 +76,28 @@ def export(
 
     Raises:
         ExportError: If a difference is above 1e-5, or the graphs cannot be made.
-        BundleError: If the folder is there already, or the checkpoint holds no such forecaster.
+        BundleError: If the folder is there already, or the checkpoint holds no such model.
+        ValueError: If a navigator's matrices are to be stored in fewer bits.
         ModuleNotFoundError: If the exporter is not installed; says what to install.
     """
     target = Path(folder)
     if target.exists() or target.is_symlink():
         raise BundleError(f"{target}: is there already. Remove it, or name another folder.")
     _need_exporter()
+    navigator = navigator_of(checkpoint)
+    if navigator is not None:
+        return _write(_navigator_files(navigator, Path(checkpoint), target.name, licence, purpose, stored), target)
     model = flat_of(checkpoint)
     losses = [] if stored == "float32" else _round(model, checkpoint, stored, recipe)
     try:
         graphs = {STEP: step_graph(model), **({PREFILL: prefill_graph(model)} if prefill else {})}
     except Exception as error:  # torch's exporter has many kinds
         raise ExportError(f"{checkpoint}: torch cannot export this model: {error}. Nothing was written.") from error
-    files = bundle_files(model, Path(checkpoint), graphs, target.name, licence, purpose, stored, losses)
+    return _write(bundle_files(model, Path(checkpoint), graphs, target.name, licence, purpose, stored, losses), target)
+
+
+def _write(files: Mapping[str, bytes], target: Path) -> dict[str, float]:
+    """Write and verify a bundle, or leave nothing."""
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
     try:
@@ -137,7 +145,6 @@ def bundle_files(
         losses: What that loses, from `mambats.bundle.loss`.
     """
     facts, arrays = model.facts.plain(), arrays_of(model)
-    entry = read_entry(read_checkpoint(checkpoint), checkpoint)
     config: dict[str, Any] = {
         "kind": FORECASTER,
         "format": FORMAT,
@@ -157,7 +164,18 @@ def bundle_files(
         matrices = sum(is_matrix(weight, array) for weight, array in arrays.items())
         config["weights"] |= {"matrices": matrices, "bytes": sizes, "losses": list(losses)}
         bodies = small
-    card = CardFacts(
+    card = _card(checkpoint, licence, purpose)
+    return {
+        CONFIG: json.dumps(config, indent=2).encode() + b"\n",
+        CARD: write_card(name, config, card).encode(),
+        CHECK: write_arrays(record(torch_engine(model))),
+        **bodies,
+    }
+
+
+def _card(checkpoint: Path, licence: str, purpose: str) -> CardFacts:
+    entry = read_entry(read_checkpoint(checkpoint), checkpoint)
+    return CardFacts(
         source=entry.source,
         fingerprint=entry.fingerprint,
         checkpoint_sha256=hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
@@ -166,12 +184,16 @@ def bundle_files(
         licence=licence,
         purpose=purpose,
     )
-    return {
-        CONFIG: json.dumps(config, indent=2).encode() + b"\n",
-        CARD: write_card(name, config, card).encode(),
-        CHECK: write_arrays(record(torch_engine(model))),
-        **bodies,
-    }
+
+
+def _navigator_files(
+    model: Any, checkpoint: Path, name: str, licence: str, purpose: str, stored: Stored
+) -> dict[str, bytes]:
+    from mambats.bundle.navigator_export import navigator_files, navigator_graphs
+
+    if stored != "float32":
+        raise ValueError(f"weights is {stored}: a navigator's are stored as float32 only. Leave --weights out.")
+    return navigator_files(model, navigator_graphs(model, checkpoint), name, _card(checkpoint, licence, purpose))
 
 
 def _bodies(

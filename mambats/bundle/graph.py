@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
@@ -109,15 +109,40 @@ def _probe(model: FlatForecaster) -> tuple[list[Tensor], list[Tensor]]:
 
 def _export(module: _Step, inputs: list[Tensor], state: list[Tensor], shapes: Any) -> bytes:
     names = module.model.names
+    return proto_of(
+        module,
+        (inputs, state),
+        shapes,
+        [*module.inputs, *(STATE + name for name in names)],
+        ["forecast", *(NEXT + name for name in names)],
+    )
+
+
+def proto_of(
+    module: nn.Module,
+    given: tuple[Any, ...],
+    shapes: Any,
+    inputs: Sequence[str] | None,
+    outputs: Sequence[str] | None,
+    table: Mapping[Any, Callable[..., Any]] | None = None,
+) -> bytes:
+    """Export a module as an ONNX file's bytes.
+
+    Args:
+        module: In evaluation mode.
+        given: What it is traced with.
+        shapes: Which axes are free, as `torch.export.export` takes them.
+        inputs: Names in order.
+        outputs: Names in order.
+        table: Operators to write out beforehand, see `mambats.bundle.elementary`; None leaves all to the exporter.
+    """
     # "torch": operations that an exporter knows; the native library is a black box to it.
     with torch.no_grad(), use_backend("torch"), _quiet():
-        program = torch.export.export(module, (inputs, state), dynamic_shapes=shapes)
+        program = torch.export.export(module, given, dynamic_shapes=shapes)
+        if table is not None:
+            program = program.run_decompositions(dict(table))
         made = torch.onnx.export(
-            program,
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=[*module.inputs, *(STATE + name for name in names)],
-            output_names=["forecast", *(NEXT + name for name in names)],
+            program, dynamo=True, opset_version=OPSET, input_names=inputs, output_names=outputs, optimize=table is None
         )
     if made is None:
         raise RuntimeError("torch gave no ONNX program: this is a defect of the exporter.")

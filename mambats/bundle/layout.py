@@ -9,6 +9,7 @@ OPSET = 20
 
 MANIFEST, CONFIG, WEIGHTS, CARD = "manifest.json", "config.json", "weights.safetensors", "card.md"
 STEP, PREFILL, CHECK, NATIVE = "step.onnx", "prefill.onnx", "check.safetensors", "native.bin"
+BEGIN = "begin.onnx"  # of a navigator: where a run begins
 #: Most bytes of each file: what is larger is not read. A model of 64 wide and 4 layers has 1 MB.
 LIMITS = {
     MANIFEST: 1 << 16,
@@ -17,6 +18,7 @@ LIMITS = {
     WEIGHTS: 1 << 32,
     STEP: 1 << 31,
     PREFILL: 1 << 31,
+    BEGIN: 1 << 31,
     CHECK: 1 << 28,
     NATIVE: 1 << 32,
 }

@@ -87,6 +87,16 @@ def any_engine(
     return NavigatorEngine(task.model, start)
 
 
+def navigator_of(checkpoint: str | Path) -> Any:
+    """Load the navigator of a checkpoint; None where it holds another model.
+
+    Raises:
+        CheckpointError: One of its kinds.
+    """
+    model = getattr(load_task(checkpoint), "model", None)
+    return model if type(model).__name__ == "Navigator" else None
+
+
 def torch_engine(model: FlatForecaster, device: str = "cpu") -> ForecastEngine:
     """Step a model by torch; on a GPU as one recorded graph.
 

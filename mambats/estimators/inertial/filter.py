@@ -280,7 +280,8 @@ class InertialFilter(Estimator):
     def lay_out(self, rows: Mapping[str, SensorRows], length_ns: int, state: NavigationState) -> Layout:
         """Return a window's moments as `run` goes through them, in shapes that do not depend on numbers: for a graph.
 
-        Every stream has a row or more, if only a masked one; nothing is looked at.
+        Every stream has a row or more, if only a masked one; nothing is looked at. The first body has every row that
+        any of them has, and all have its moments, as bodies on one clock have in `run`.
         """
         return lay_out(self._ordered(rows), length_ns, state, self._average(), fixed=True)
 

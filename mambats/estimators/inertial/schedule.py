@@ -185,7 +185,8 @@ def lay_out(
         state: At its start.
         average: As of `plan`.
         fixed: Make as many moments as rows could need, so that no shape depends on numbers: a graph needs that. Every
-            stream then has a row or more, if only a masked one.
+            stream then has a row or more, if only a masked one; and all bodies have the moments of the first, which
+            has every row that any of them has.
     """
     held = _Held.of(rows["imu"], state)
     streams = {
@@ -239,6 +240,7 @@ def _moments(clocks: Sequence[Tensor], length_ns: int, state: NavigationState, f
     again = ~torch.cat([first, every[:, 1:] != every[:, :-1]], 1)
     own = torch.where(again, _NEVER, every).sort(1).values
     if fixed:
+        own = own[:1].expand(batch, -1)
         return torch.where(own < _NEVER, own, length_ns), own < _NEVER
     own = own[:, : int((own < _NEVER).sum(1).max())]
     shared = own.unique()
