@@ -77,9 +77,7 @@ class StreamRunner:
         """Take packets together: moments of different robots share steps of the engine."""
         self._claim()
         records = [self._look(packet) for packet in packets]
-        answers = list[Answer]()
-        for record in records:
-            answers += self._admit(record)
+        answers = [answer for record in records for answer in self._admit(record)]
         return answers + self._answers({record.row for record in records})
 
     def advance(self, stamp_ns: int, row: int | None = None) -> list[Answer]:
