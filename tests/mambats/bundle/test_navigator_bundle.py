@@ -12,7 +12,7 @@ from mambats.bundle.check import check_bundle
 from mambats.bundle.elementary import asinh, atan2, cholesky, cholesky_solve, cummax, searchsorted, slice_scatter
 from mambats.bundle.flat_navigator import FlatNavigator, members_scale
 from mambats.bundle.navigator_check import record_ticks, replay_ticks
-from mambats.bundle.navigator_export import navigator_files
+from mambats.bundle.navigator_export import navigator_files, navigator_graphs
 from mambats.encoders.fusion import StreamFusion
 from mambats.odometry import FilterBank, Navigator
 from mambats.odometry.robot import inertial_filter
@@ -171,3 +171,20 @@ def test_elementary_operators_are_those_of_torch():
 
 def test_the_start_is_made_of_length_1():
     assert np.allclose(start_of((0, 0, 0, 0, 0, 3, 4, 0, 0, 0))[3:7], [0, 0, 0.6, 0.8])
+
+
+@pytest.mark.slow
+def test_its_graph_is_the_model(model, lay, tmp_path):
+    """Three to ten minutes: the exporter takes nine parts."""
+    for needed in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(needed)
+    graphs = navigator_graphs(model, "test")
+    assert graphs.keys() == {layout.STEP, layout.BEGIN}
+    folder = lay(tmp_path / "bundle", navigator_files(model, graphs, "demo", CARD))
+    assert check_bundle(folder, ["onnx"])["onnx"] < 1e-5
+    two = record_ticks(read_bundle(folder).engine("onnx"), ticks=3, rows=2)
+    first = {
+        name: part if name in ("ticks",) or name.endswith(".stamps") else part[:, :1] for name, part in two.items()
+    }
+    answers, _ = replay_ticks(read_bundle(folder).engine("onnx"), first)
+    assert all(np.array_equal(answers[name], two[name][:, :1]) for name in ANSWERS)  # robots do not touch one another
