@@ -39,8 +39,8 @@ def flat_of(checkpoint: str | Path) -> FlatForecaster:
     model: Any = getattr(task, "model", None)
     if not isinstance(model, Forecaster):
         raise BundleForeignError(
-            f"{checkpoint}: holds a {type(task).__name__}; forecasters that stream can be exported; they run, and "
-            "so do navigators and numbers asked of streams. Give the checkpoint of one."
+            f"{checkpoint}: holds a {type(task).__name__}; forecasters that stream and navigators can be "
+            "exported; they run, and so do numbers asked of streams. Give the checkpoint of one."
         )
     return FlatForecaster.of(task, read_checkpoint(checkpoint))
 

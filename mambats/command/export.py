@@ -19,7 +19,7 @@ class _Arguments(argparse.ArgumentParser):
 def run(words: list[str], command: str) -> int:
     """Run the command."""
     parser = _Arguments(prog="mambats export", description="Write a bundle that runs without torch, verified.")
-    parser.add_argument("--checkpoint", required=True, help="of a forecaster that streams, from `mambats fit`")
+    parser.add_argument("--checkpoint", required=True, help="of a forecaster that streams or a navigator, from `mambats fit`")
     parser.add_argument("--output", required=True, help="folder of the bundle; must not be there yet")
     parser.add_argument("--no_prefill", action="store_true", help="leave out the graph of many rows")
     parser.add_argument("--licence", default="", help="licence of the weights, for the model card")
@@ -40,5 +40,5 @@ def run(words: list[str], command: str) -> int:
         print(f"{route:<13}differs from the model by {difference:.1e} of the largest number (at most 1e-5)")
     for line in told(read_bundle(given.output).config.get("weights") or {}):
         print(f"weights  {line}")
-    print(f"run      mambats run --bundle {given.output} --source ROWS.csv --sink FORECASTS.csv")
+    print(f"run      mambats run --bundle {given.output} --source ROWS --sink ANSWERS")
     return 0
