@@ -19,7 +19,7 @@ class _Arguments(argparse.ArgumentParser):
 def run(words: list[str], command: str) -> int:
     """Run the command."""
     parser = _Arguments(prog="mambats export", description="Write a bundle that runs without torch, verified.")
-    parser.add_argument("--checkpoint", required=True, help="of a forecaster that streams or a navigator, from `mambats fit`")
+    parser.add_argument("--checkpoint", required=True, help="of a streaming forecaster or a navigator")
     parser.add_argument("--output", required=True, help="folder of the bundle; must not be there yet")
     parser.add_argument("--no_prefill", action="store_true", help="leave out the graph of many rows")
     parser.add_argument("--licence", default="", help="licence of the weights, for the model card")
