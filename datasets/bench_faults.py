@@ -62,10 +62,10 @@ def windows(series: int, seed: int) -> SensorWindow:
 
 
 def spoilt(window: SensorWindow) -> SensorWindow:
-    """Lose up to half of the packets in half of the windows, and in half let one sensor fall silent somewhere."""
+    """Lose up to half of the packets in half of the windows, and in half let one sensor fall silent or never speak."""
     batch = len(window)
     share = torch.rand(batch, 1) * 0.5 * (torch.rand(batch, 1) < 0.5)
-    silent, begins = torch.randint(len(window.streams), (batch, 1)), torch.rand(batch, 1) * window.length_ns
+    silent, begins = torch.randint(len(window.streams), (batch, 1)), (2 * torch.rand(batch, 1) - 1) * window.length_ns
     quiet = torch.rand(batch, 1) < 0.5
     streams = dict[str, SensorRows]()
     for number, (name, rows) in enumerate(window.streams.items()):
