@@ -75,8 +75,8 @@ def _source(table, name):
 def test_a_recipe_says_what_it_is_and_names_only_what_it_may(path):
     content = load_recipe(path)
     assert path.read_text().startswith("#")
-    if "tracker" in content:  # for `mambats track`, which has no runs to name
-        assert content["tracker"]["class_path"] == "mambats.track.Tracker"
+    if trackers := [one["tracker"] for one in content.get("trackers", [content]) if "tracker" in one]:
+        assert {one["class_path"] for one in trackers} == {"mambats.track.Tracker"}  # `mambats track` names no runs
     elif path.parent.name != "parts":
         assert content["name"] in (path.stem, f"{path.parent.name}-{path.stem}")
     assert yaml.safe_dump(content)
