@@ -183,8 +183,7 @@ def test_its_graph_is_the_model(model, lay, tmp_path):
     folder = lay(tmp_path / "bundle", navigator_files(model, graphs, "demo", CARD))
     assert check_bundle(folder, ["onnx"])["onnx"] < 1e-5
     two = record_ticks(read_bundle(folder).engine("onnx"), ticks=3, rows=2)
-    first = {
-        name: part if name in ("ticks",) or name.endswith(".stamps") else part[:, :1] for name, part in two.items()
-    }
+    given = {name: part for name, part in two.items() if not name.startswith("last.")}
+    first = {name: part[:, :1] if part.ndim > 1 else part for name, part in given.items()}
     answers, _ = replay_ticks(read_bundle(folder).engine("onnx"), first)
     assert all(np.array_equal(answers[name], two[name][:, :1]) for name in ANSWERS)  # robots do not touch one another
