@@ -17,10 +17,15 @@ CALLS = Path(__file__).parent / "random_calls.py"
 
 
 def runtime(words: list[str]) -> str | None:
-    """Where the sanitizer's library is: it must be loaded before Python."""
-    asked = subprocess.run([*words, "-print-file-name=libasan.so"], capture_output=True, text=True)
-    found = asked.stdout.strip()
-    return found if asked.returncode == 0 and Path(found).is_absolute() else None
+    """Where the sanitizer's library is: it must be loaded before Python, and with it what C++ throws by.
+
+    Without libstdc++ beside it, it ends the process at the first exception of any library, matplotlib's for one.
+    """
+    found = list[str]()
+    for name in ("libasan.so", "libstdc++.so"):
+        asked = subprocess.run([*words, f"-print-file-name={name}"], capture_output=True, text=True)
+        found.append(asked.stdout.strip() if asked.returncode == 0 else "")
+    return " ".join(found) if all(Path(path).is_absolute() for path in found) else None
 
 
 @pytest.mark.slow
