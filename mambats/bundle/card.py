@@ -109,7 +109,7 @@ def write_navigator_card(name: str, config: Mapping[str, Any], given: CardFacts)
         "",
         "## Use",
         "",
-        "    mambats run --bundle FOLDER --source ROWS.jsonl --sink poses.csv --start 0,0,0,0,0,0,1,0,0,0",
+        "    mambats run --bundle FOLDER --source ROWS.jsonl --sink poses.jsonl --start 0,0,0,0,0,0,1,0,0,0",
         "    python -m mambats.bundle.check FOLDER",
         "",
         "Needs numpy, safetensors and onnxruntime; no torch. A graph takes one tick of one robot.",
