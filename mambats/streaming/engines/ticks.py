@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from mambats.streaming.engine import STAMP, BoolArray, Int64Array, Outputs, State, StepEvent
 from mambats.streaming.engines.navigation_facts import ANSWERS, QUERY, WIDTHS
+from mambats.streaming.engines.waiting import Waiting, WaitingRows
 
 BEGIN, FRESH = "begin_ns", "fresh"
 #: Rows of each stream that are kept between two ticks: 10 kHz for a tick of 0.1 s, far more than any such sensor gives.
@@ -49,6 +50,7 @@ class TickEngine:
         self.tick_ns: int = tick_ns
         self.streams: Mapping[str, int] = {**WIDTHS, QUERY: 0}
         self.outputs: Mapping[str, tuple[int, ...]] = ANSWERS
+        self.waiting = Waiting({name: (width, _ROOM[name]) for name, width in WIDTHS.items()})
 
     def init_state(self, rows: int) -> State:
         """Return the state before any moment."""
@@ -57,12 +59,7 @@ class TickEngine:
             BEGIN: np.zeros(rows, np.int64),
             FRESH: np.ones(rows, np.bool_),
         }
-        for name, width in WIDTHS.items():
-            state[f"rows.{name}.values"] = np.zeros((rows, _ROOM[name], width), np.float32)
-            state[f"rows.{name}.stamps"] = np.zeros((rows, _ROOM[name]), np.int64)
-            state[f"rows.{name}.there"] = np.zeros((rows, _ROOM[name]), np.bool_)
-            state[f"rows.{name}.count"] = np.zeros(rows, np.int64)
-        return {**state, **self.core.begin(self.start, rows)}
+        return {**state, **self.waiting.init_state(rows), **self.core.begin(self.start, rows)}
 
     def step(self, events: Mapping[str, StepEvent], elapsed_ns: Int64Array, state: State) -> tuple[Outputs, State]:
         """Take what was measured at one moment; see `mambats.streaming.engine.Engine.step`.
@@ -73,7 +70,7 @@ class TickEngine:
         after = dict(state)
         for name in WIDTHS:
             if name in events:
-                _keep(after, name, events[name])
+                self.waiting.keep(after, name, events[name], state[STAMP])
         asked = events.get(QUERY)
         if asked is None or not asked.mask.any():
             return {}, after
@@ -91,7 +88,7 @@ class TickEngine:
             if waited < 1:
                 continue  # asked again within a tick: nothing new to say
             length = int(waited) * self.tick_ns
-            given = {name: _packed(state, name, chosen, begin[chosen], length) for name in WIDTHS}
+            given = {name: _within(self.waiting.read(state, name, chosen, begin[chosen]), length) for name in WIDTHS}
             made, left = self.core.answer(given, int(waited), {name: array[chosen] for name, array in state.items()})
             for name in ANSWERS:
                 outputs[name][chosen] = made[name]
@@ -99,34 +96,12 @@ class TickEngine:
                 after[name][chosen] = array
             after[BEGIN][chosen] = begin[chosen] + length
         after[FRESH] = state[FRESH] & ~asked
-        for name in WIDTHS:
-            after[f"rows.{name}.count"] = np.where(asked, 0, state[f"rows.{name}.count"])
+        self.waiting.clear(after, asked)
         return outputs, after
 
 
-def _keep(state: State, name: str, event: StepEvent) -> None:
-    """Put a row behind those that wait, in new arrays."""
-    values, stamps, there, count = (state[f"rows.{name}.{part}"] for part in ("values", "stamps", "there", "count"))
-    here = np.flatnonzero(event.mask)
-    at = count[here]
-    if (at >= stamps.shape[1]).any():
-        raise ValueError(f"{name}: more than {stamps.shape[1]} rows came between two ticks. Ask more often.")
-    values, stamps, there, count = values.copy(), stamps.copy(), there.copy(), count.copy()
-    values[here, at], stamps[here, at] = event.values[here], state[STAMP][here]
-    # A row of which part was not measured counts as none: filters take whole rows.
-    there[here, at] = event.observed[here].all(-1)
-    count[here] += 1
-    for part, array in (("values", values), ("stamps", stamps), ("there", there), ("count", count)):
-        state[f"rows.{name}.{part}"] = array
-
-
-def _packed(
-    state: State, name: str, chosen: Int64Array, begin: Int64Array, length_ns: int
-) -> tuple[npt.NDArray[np.float32], Int64Array, BoolArray]:
-    """The waiting rows of a stream, as a core takes them."""
-    count = state[f"rows.{name}.count"][chosen]
-    most = int(count.max())
-    values, stamps, there = (state[f"rows.{name}.{part}"][chosen, :most] for part in ("values", "stamps", "there"))
-    passed = stamps - begin[:, None]
-    mask = there & (np.arange(most) < count[:, None]) & (passed >= 0) & (passed <= length_ns)
-    return np.where(mask[..., None], values, np.float32(0)), np.where(mask, passed, 0), mask
+def _within(rows: WaitingRows, length_ns: int) -> tuple[npt.NDArray[np.float32], Int64Array, BoolArray]:
+    """The rows that waited, as a core takes them: those measured in full (filters take whole rows) since the begin."""
+    mask = rows.mask & rows.observed.all(-1) & (rows.passed >= 0) & (rows.passed <= length_ns)
+    values = np.where(mask[..., None], rows.values, np.float32(0)).astype(np.float32, copy=False)
+    return values, np.where(mask, rows.passed, 0), mask

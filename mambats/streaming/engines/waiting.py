@@ -56,7 +56,8 @@ class Waiting:
         at = state[f"rows.{name}.count"][here]
         if (at >= room).any():
             raise ValueError(
-                f"{name}: more than {room} rows came before they could be read. Give the engine more room."
+                f"{name}: more than {room} rows came before they could be read. "
+                "Ask more often, or give the engine more room."
             )
         for part, rows in (("values", event.values), ("observed", event.observed), ("stamps", stamps)):
             array = state[f"rows.{name}.{part}"].copy()
