@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mambats.track.learned.labelled import TRUE, UNKNOWN
+from mambats.track.behind import TRUE, UNKNOWN
 from mambats.track.learned.model import SAID, InnovationNoise
 from mambats.track.learned.paths import Paths
 from mambats.track.learned.scan import follow

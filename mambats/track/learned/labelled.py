@@ -8,13 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mambats.track.behind import behind
 from mambats.track.objects import Objects
-from mambats.track.overlap import iou_3d
 
-#: Labels that are neither right nor wrong for a class: KITTI's neighbours of it.
-NEUTRAL = {"Car": ("Van",), "Pedestrian": ("Person_sitting", "Person")}
-TRUE, CLUTTER, UNKNOWN = 1, 0, -1
-OVERLAP = 0.1  # in space, of a detection and its label
 REACH, SILENCE = 2.0, 3  # metres, and frames, that a detection without a label may be away from its chain's last
 
 
@@ -48,34 +44,9 @@ def labelled(detections: Objects, truth: Objects, kind: str) -> Labelled:
     found = detections.of_class(kind) if kind in detections.classes else detections.take(detections.labels < 0)
     if found.score is None or truth.identity is None:
         raise ValueError("detections have no scores or labels no identities: both are needed to learn from them.")
-    names = np.array(truth.classes)[truth.labels.numpy()]
-    said, path = torch.full((len(found.boxes),), CLUTTER), torch.full((len(found.boxes),), -1)
-    near = np.isin(names, [kind, *NEUTRAL.get(kind, ())])
-    for f in range(min(len(found), len(truth))):
-        mine = np.arange(int(found.splits[f]), int(found.splits[f + 1]))
-        rows = np.arange(int(truth.splits[f]), int(truth.splits[f + 1]))
-        said[mine[_hidden(found, truth, mine, rows[names[rows] == "DontCare"])]] = UNKNOWN
-        rows = rows[near[rows]]
-        for i, j in _pairs(iou_3d(found.boxes[mine], truth.boxes[rows]).numpy()):
-            own = names[rows[j]] == kind
-            said[mine[i]] = TRUE if own else UNKNOWN
-            path[mine[i]] = int(truth.identity[rows[j]])
+    said, label = behind(found, truth, kind)
+    path = torch.where(label >= 0, truth.identity[label.clamp_min(0)], -1) if len(truth.identity) else label
     return Labelled(found, said, linked(found, path))
-
-
-def _pairs(overlap: np.ndarray) -> list[tuple[int, int]]:
-    from scipy.optimize import linear_sum_assignment
-
-    return [(int(i), int(j)) for i, j in zip(*linear_sum_assignment(-overlap), strict=True) if overlap[i, j] > OVERLAP]
-
-
-def _hidden(found: Objects, truth: Objects, mine: np.ndarray, ignored: np.ndarray) -> np.ndarray:
-    """Say which detections lie by half or more in a region that nobody labelled."""
-    if found.pixels is None or truth.pixels is None or not len(ignored):
-        return np.zeros(len(mine), np.bool_)
-    a, b = found.pixels[mine][:, None], truth.pixels[ignored][None]
-    shared = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp_min(0).prod(-1)
-    return (shared / (a[..., 2:] - a[..., :2]).prod(-1) > 0.5).any(-1).numpy()
 
 
 def linked(found: Objects, path: Tensor) -> Tensor:

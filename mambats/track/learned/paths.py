@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mambats.track.learned.labelled import UNKNOWN, Labelled
+from mambats.track.behind import UNKNOWN
+from mambats.track.learned.labelled import Labelled
 
 
 class Paths(NamedTuple):

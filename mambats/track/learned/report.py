@@ -11,8 +11,8 @@ from lightning.pytorch.callbacks import Callback
 
 from mambats.calibration import chi_square_quantile
 from mambats.results import Row, rows_of, table, write_results
+from mambats.track.behind import TRUE, UNKNOWN
 from mambats.track.learned.box import SIZE
-from mambats.track.learned.labelled import TRUE, UNKNOWN
 from mambats.track.learned.paths import Paths
 from mambats.track.learned.scan import Followed, follow
 from mambats.track.learned.student import gaussian_nis

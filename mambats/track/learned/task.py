@@ -11,11 +11,11 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from mambats.task import Optimiser, Stage, StreamsTask
+from mambats.track.behind import TRUE, UNKNOWN
 from mambats.track.detector import ScoreCalibration
 from mambats.track.learned.box import SIZE
 from mambats.track.learned.data import Batches
 from mambats.track.learned.guard import guard, level
-from mambats.track.learned.labelled import TRUE, UNKNOWN
 from mambats.track.learned.model import InnovationNoise
 from mambats.track.learned.paths import Paths
 from mambats.track.learned.scan import Followed, follow

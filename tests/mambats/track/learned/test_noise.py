@@ -7,9 +7,10 @@ import torch
 
 from mambats.encoders import CausalEncoder
 from mambats.track import BoxNoise, Objects
+from mambats.track.behind import CLUTTER, TRUE, UNKNOWN
 from mambats.track.learned import AspectNoise, InnovationNoise
 from mambats.track.learned.box import FEATURES
-from mambats.track.learned.labelled import CLUTTER, TRUE, UNKNOWN, labelled
+from mambats.track.learned.labelled import labelled
 from mambats.track.learned.model import Seen
 from mambats.track.learned.paths import paths_of
 from mambats.track.learned.scan import follow
