@@ -136,7 +136,7 @@ def table_of_kitti(root: Path, kinds: list[str], fits: Path | None) -> None:
             runs = list[History]()
             for one in sequences:
                 tracker, count = fitted(read_recipe(recipes[kind]).tracker, kind, one.name, fits), len(one.detections)
-                path = EgoPath(*(getattr(paths[one.name], part)[:count] for part in ("poses", "spread", "support")))
+                path = paths[one.name].first(count)
                 known = word == "estimated"
                 runs.append((path.doubted(tracker) if known else tracker).run(
                     one.detections, path.poses if known else None

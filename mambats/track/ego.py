@@ -16,6 +16,8 @@ from mambats.track.detector import Detections, turns
 from mambats.track.heading import wrapped
 from mambats.track.objects import Objects
 
+SPEED, BEHIND = 7, 10  # where velocities stand in a state, and what comes behind them
+
 
 def check_poses(poses: Tensor, frames: int) -> Tensor:
     """Return poses as float64.
@@ -74,12 +76,16 @@ class Turn(NamedTuple):
 def sensor_turn(pose: Tensor | None, size: int) -> Turn:
     """Return how a sensor at a pose (4,) sees states of `size` numbers; None stands at the origin.
 
-    States begin with a box; behind it come velocities, accelerations, three numbers each, of which x and y turn.
+    States begin with a box and its velocity. Behind these a state of 12 numbers or more holds what belongs to the
+    place: an acceleration (`ConstantAcceleration`), or the repeated errors of a box (`RepeatedVelocity`), in its
+    order. Errors of the place stand in the tracks' axes, since the root of a turned covariance is the turned root, so
+    their x and y turn as an acceleration's do; those of sizes and yaw do not, nor does a turn rate (`ConstantTurn`).
     """
     matrix, offset = torch.eye(size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
     if pose is not None:
         back = turns(pose[3].double()).mT
-        for at in (0, *range(7, size - 2, 3)):
-            matrix[at : at + 2, at : at + 2] = back
+        for at in (0, SPEED, BEHIND):
+            if at + 2 <= size:
+                matrix[at : at + 2, at : at + 2] = back
         offset[:3], offset[6] = pose[:3], pose[3]
     return Turn(matrix, offset)

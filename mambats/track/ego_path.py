@@ -29,17 +29,36 @@ class EgoPath:
         poses: x, y, z (0) and yaw in a world that begins with the first frame, shape (F, 4), as `Tracker.run` takes.
         spread: Covariance of the step since the frame before, x, y and yaw in the sensor's axes, shape (F, 3, 3).
         support: Standing bodies that each step rests on, shape (F,).
+        stamps: Of the frames, nanoseconds, shape (F,) int64.
     """
 
     poses: Tensor
     spread: Tensor
     support: Tensor
+    stamps: Tensor
+
+    def first(self, frames: int) -> EgoPath:
+        """Return the way through so many frames."""
+        return EgoPath(self.poses[:frames], self.spread[:frames], self.support[:frames], self.stamps[:frames])
 
     def doubted(self, tracker: Tracker) -> Tracker:
         """Return a tracker whose detections are as far off as the sensor's own steps may be, too."""
-        made = copy.copy(tracker)
-        made.detector = MovingDetector(tracker.detector, self.spread)
-        return made
+        return doubted(tracker, [self])
+
+
+def doubted(tracker: Tracker, paths: Sequence[EgoPath]) -> Tracker:
+    """Return a tracker for `Tracker.run_many` whose detections are as far off as the sensors' own steps may be, too.
+
+    Args:
+        tracker: Of any one sequence.
+        paths: Of each sequence, in the order in which they will be given.
+
+    Example:
+        histories = doubted(tracker, paths).run_many(sequences, [one.poses for one in paths])
+    """
+    made = copy.copy(tracker)
+    made.detector = MovingDetector(tracker.detector, paths)
+    return made
 
 
 class MovingDetector(Detector):
@@ -50,27 +69,46 @@ class MovingDetector(Detector):
 
     Args:
         detector: That sees.
-        spread: Of the sensor's steps, see `EgoPath`.
+        paths: Of the sensor; several where it is asked for many sequences at once (`Tracker.run_many`).
+
+    Raises:
+        ValueError: If there is no path.
     """
 
-    def __init__(self, detector: Detector, spread: Tensor) -> None:
+    def __init__(self, detector: Detector, paths: Sequence[EgoPath]) -> None:
         super().__init__(detector.noise, detector.calibration, detector.trust, detector.least)
-        self.detector, self.spread = detector, spread
+        if not paths:
+            raise ValueError("there is no path: give one a sequence.")
+        self.detector, self.paths = detector, list(paths)
+        self._spread = torch.cat([one.spread for one in self.paths])
 
     def __call__(self, objects: Objects, added: Tensor | None = None) -> tuple[Detections, list[int]]:
-        """Return the detections; see `Detector`.
+        """Return the detections of all frames, or of some of one path (`LateFrames`); see `Detector`.
 
         Raises:
-            ValueError: If there is not one step a frame.
+            ValueError: If frames are not all there are, and their stamps not those of the one path.
         """
-        if len(self.spread) != len(objects):
-            raise ValueError(f"there are {len(objects)} frames and {len(self.spread)} steps: needed one a frame.")
+        spread = self._steps(objects)
         made, splits = self.detector(objects) if added is None else self.detector(objects, added)
         lever = made.boxes.new_zeros(len(made.boxes), 7, 3)
         lever[:, 0, 0] = lever[:, 1, 1] = lever[:, 6, 2] = 1.0
         lever[:, 0, 2], lever[:, 1, 2] = -made.boxes[:, 1], made.boxes[:, 0]
-        step = self.spread.to(made.boxes)[objects.frames[made.row]]
+        step = spread.to(made.boxes)[objects.frames[made.row]]
         return made._replace(covariance=made.covariance + lever @ step @ lever.mT), splits
+
+    def _steps(self, objects: Objects) -> Tensor:
+        """Return the doubt of the step before each frame, shape (F, 3, 3)."""
+        if len(objects) == len(self._spread):
+            return self._spread
+        if len(self.paths) == 1:
+            stamps, asked = self.paths[0].stamps, objects.stamps.to(self.paths[0].stamps)
+            place = torch.searchsorted(stamps, asked).clamp_max(len(stamps) - 1)
+            if torch.equal(stamps[place], asked):
+                return self._spread[place]
+        raise ValueError(
+            f"there are {len(objects)} frames and {[len(one.spread) for one in self.paths]} steps: needed one a frame "
+            "of all sequences in their order, or frames whose stamps are among those of one path."
+        )
 
 
 def estimate_path(
@@ -107,7 +145,7 @@ def estimate_path(
             poses[f, 1] = poses[f - 1, 1] + np.sin(way) * ahead + np.cos(way) * aside
             poses[f, 3] = poses[f - 1, 3] + turn
             spread[f], support[f] = motion.covariance * elapsed**2, motion.support
-    return EgoPath(*(torch.from_numpy(part) for part in (poses, spread, support)))
+    return EgoPath(*(torch.from_numpy(part) for part in (poses, spread, support)), seen[0][0].stamps)
 
 
 def _looks(objects: Objects, detector: Detector, estimator: EgoEstimator, kind: int, least: float) -> list[Looks]:

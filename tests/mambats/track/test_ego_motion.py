@@ -9,7 +9,8 @@ import torch
 from mambats.track import BoxNoise, Detector
 from mambats.track.ego_bodies import Looks, pairs, shift_of_most, turned
 from mambats.track.ego_motion import EgoEstimator, EgoState, _past
-from mambats.track.ego_path import MovingDetector, estimate_path
+from mambats.track.ego_path import MovingDetector, doubted, estimate_path
+from mambats.track.late import LateFrames
 from tests.mambats.track.worlds import objects, tracker
 
 STEP = 0.1
@@ -131,14 +132,46 @@ def test_a_shift_is_that_of_most_and_pairs_are_each_others_nearest():
 def test_a_doubted_step_is_added_to_what_is_seen():
     frames = seen(frames=5)
     path, own, found = path_of(frames), tracker().detector, objects(frames)
-    plain, made = own(found)[0], MovingDetector(own, path.spread)(found)[0]
+    plain, made = own(found)[0], MovingDetector(own, [path])(found)[0]
     row = int(found.splits[4]) + 1
     lever = torch.zeros(7, 3).double()
     lever[0, 0] = lever[1, 1] = lever[6, 2] = 1
     lever[0, 2], lever[1, 2] = -plain.boxes[row, 1], plain.boxes[row, 0]
     torch.testing.assert_close(made.covariance[row] - plain.covariance[row], lever @ path.spread[4] @ lever.T)
-    with pytest.raises(ValueError, match="needed one a frame"):
-        MovingDetector(own, path.spread[:3])(found)
+    some = MovingDetector(own, [path])(found.between(3, 5))[0]
+    assert torch.equal(some.covariance, made.covariance[int(found.splits[3]) :])
+
+
+def test_steps_of_other_frames_are_refused():
+    frames = seen(frames=5)
+    path, own, found = path_of(frames), tracker().detector, objects(frames)
+    with pytest.raises(ValueError, match="stamps are among"):
+        MovingDetector(own, [path.first(3)])(found)
+    with pytest.raises(ValueError, match="steps"):
+        MovingDetector(own, [path, path])(found)
+    with pytest.raises(ValueError, match="no path"):
+        MovingDetector(own, [])
+
+
+def test_doubted_ways_one_by_one_at_once_and_late_are_the_same():
+    made = [seen(frames=count, seed=seed) for seed, count in enumerate((12, 9, 1))]
+    sequences, paths = [objects(one) for one in made], [path_of(one) for one in made]
+    plain = tracker()
+    alone = [path.doubted(plain).run(one, path.poses) for one, path in zip(sequences, paths, strict=True)]
+    poses = [path.poses for path in paths]
+    for one, other in zip(doubted(plain, paths).run_many(sequences, poses), alone, strict=True):
+        assert torch.equal(one.tracks.identity, other.tracks.identity)
+        torch.testing.assert_close(one.tracks.mean, other.tracks.mean, rtol=0, atol=1e-9)
+        torch.testing.assert_close(one.tracks.covariance, other.tracks.covariance, rtol=0, atol=1e-9)
+    late = LateFrames(own := paths[0].doubted(plain), 10**9)
+    for f in (0, 2, 1, 3, 6, 5, 4, 7, 8, 9, 11, 10):  # frame by frame, as they come
+        one = sequences[0].between(f, f + 1)
+        late.push(int(one.stamps), own.detector(one)[0], paths[0].poses[f])
+    last = alone[0].frames[-1].tracks
+    assert torch.equal(late.state.tracks.identity, last.identity)
+    torch.testing.assert_close(late.state.tracks.mean, last.mean, rtol=0, atol=1e-9)
+    torch.testing.assert_close(late.state.tracks.covariance, last.covariance, rtol=0, atol=1e-9)
+    assert (plain.run(sequences[0], poses[0]).tracks.covariance - alone[0].tracks.covariance).abs().max() > 1e-4
 
 
 @pytest.mark.parametrize(("settings", "said"), [({"memory": 0.0}, "memory"), ({"spread": (0.0, 1.0, 1.0)}, "spread")])

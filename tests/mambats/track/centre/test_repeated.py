@@ -8,6 +8,8 @@ import torch
 
 from mambats.track import (
     ByExistence,
+    ConstantAcceleration,
+    ConstantTurn,
     ConstantVelocity,
     Deleter,
     Existence,
@@ -32,6 +34,8 @@ from mambats.track.centre.repeated import (
 )
 from mambats.track.centre.repeated_fit import fit_repeats
 from mambats.track.detector import Detections
+from mambats.track.ego import sensor_turn
+from mambats.track.heading import turned_to
 from mambats.track.objects import Objects, splits_of
 
 SIGMA = torch.tensor([0.3, 0.3, 0.1, 0.4, 0.2, 0.1, 0.1]).double()
@@ -162,6 +166,37 @@ def test_fading_keeps_a_variance_of_one():
     torch.testing.assert_close(torch.diagonal(noise(elapsed), dim1=1, dim2=2) + stays, torch.ones(2, 2).double())
     motion = RepeatedVelocity([1.0] * 3, [0.1] * 4, TIME)
     assert motion.size == SIZE + 7
+
+
+def test_a_sensor_that_stands_askew_sees_the_states_that_it_would_track_itself():
+    found, _, _ = drawn(1, speed=6.0)
+    wide = torch.diag(torch.tensor([0.6, 0.1, 0.1, 0.5, 0.2, 0.1, 0.1]).double().square())
+    wide[0, 1] = wide[1, 0] = 0.03  # along the sight: the root is none of the diagonal
+    found = replace(found, covariance=wide.expand(len(found.boxes), 7, 7))
+    pose = torch.tensor([30.0, -20.0, 1.0, 2.1]).double()
+    own, world = tracker().run(found), tracker().run(found, pose.expand(len(found), -1))
+    turn = sensor_turn(pose, SIZE + 7)
+    seen = (world.tracks.mean - turn.offset) @ turn.matrix.mT
+    seen[:, 6] = turned_to(seen[:, 6], own.tracks.mean[:, 6])  # the yaw of a state is not wrapped
+    assert torch.equal(world.tracks.identity, own.tracks.identity) and float(own.tracks.mean[:, SIZE:].abs().max()) > 1
+    torch.testing.assert_close(seen, own.tracks.mean, rtol=0, atol=1e-9)
+    covariance = turn.matrix @ world.tracks.covariance @ turn.matrix.mT
+    torch.testing.assert_close(covariance, own.tracks.covariance, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("motion", [ConstantVelocity([0.5] * 3, [0.1] * 4), ConstantTurn([0.5] * 3, 0.2, [0.1] * 3),
+                                    ConstantAcceleration([0.5] * 3, [0.1] * 4)])  # fmt: skip
+def test_motion_goes_on_alike_in_the_axes_of_any_sensor(motion):
+    state = torch.randn(3, motion.size, generator=torch.Generator().manual_seed(0)).double()
+    turn, elapsed = sensor_turn(torch.tensor([3.0, 4.0, 1.0, 0.8]).double(), motion.size), torch.full((3,), 0.7)
+    motion = motion.double()
+
+    def seen(x: torch.Tensor) -> torch.Tensor:
+        return (x - turn.offset) @ turn.matrix.mT
+
+    torch.testing.assert_close(seen(motion(state, elapsed)), motion(seen(state), elapsed))
+    still = sensor_turn(None, motion.size)
+    assert torch.equal(still.matrix, torch.eye(motion.size).double()) and not bool(still.offset.any())
 
 
 @pytest.mark.parametrize(
