@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mambats.track.detector import BoxNoise, turns
+from mambats.track.detector import BoxNoise, log_range, turns
 
 #: What deviations depend on: range, its square, log odds in four pieces, and the angle of sight to the box's heading.
 FEATURES = ("one", "log_range", "log_range_2", "odds_to_2", "odds_to_5", "odds_to_8", "odds_to_12", "ahead", "aslant")
@@ -20,7 +20,7 @@ SIZE = 7
 
 def box_features(boxes: Tensor, odds: Tensor) -> Tensor:
     """Return what the deviations of boxes (..., 7) with log odds (...) depend on, shape (..., 9)."""
-    away = (boxes[..., :2].norm(dim=-1).clamp_min(1.0) / 10).log()
+    away = log_range(boxes)
     seen = 2 * (boxes[..., 6] - torch.atan2(boxes[..., 1], boxes[..., 0]))
     pieces = [odds.clamp(-4.0, 2.0), *((odds - low).clamp(0.0, wide) for low, wide in ((2, 3), (5, 3), (8, 4)))]
     return torch.stack([torch.ones_like(away), away, away.square(), *pieces, seen.cos(), seen.sin().abs()], -1)

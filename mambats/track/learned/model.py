@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mambats.protocols import Encoder, State
-from mambats.track.detector import ScoreCalibration
+from mambats.track.detector import ScoreCalibration, ground_range
 from mambats.track.existence import Existence
 from mambats.track.learned.box import FEATURES, SIZE, box_covariance, correlation_root
 from mambats.track.motion import ConstantVelocity
@@ -104,9 +104,11 @@ class InnovationNoise(nn.Module):
         surprise: As of `Updater`.
         widest: Largest factor that the encoder may set, its inverse the smallest.
         period: Seconds between frames that noise is fitted at: a gap of 1 to the encoder.
+        ranged: Names of the classes whose scores are calibrated by range, too, see `ScoreCalibration`.
 
     Raises:
-        ValueError: If the encoder does not fit, there is no class or a number is out of range.
+        ValueError: If the encoder does not fit, there is no class, one of `ranged` is none of them, or a number is out
+            of range.
 
     Source: Harvey, Dynamic Models for Volatility and Heavy Tails, 2013, chapter 4 (Beta-t-EGARCH).
     """
@@ -124,8 +126,11 @@ class InnovationNoise(nn.Module):
         surprise: float = 20.0,
         widest: float = 5.0,
         period: float = 0.1,
+        ranged: Sequence[str] = (),
     ) -> None:
         super().__init__()
+        if strange := sorted(set(ranged) - set(classes)):
+            raise ValueError(f"ranged names {', '.join(strange)}: needed some of the classes {', '.join(classes)}.")
         if not classes or not (surprise > 0 and widest > 1 and period > 0):
             raise ValueError(
                 f"classes are {list(classes)}, surprise {surprise}, widest {widest}, period {period}: needed one class "
@@ -136,12 +141,13 @@ class InnovationNoise(nn.Module):
             raise ValueError(f"existence has {len(lasting)} rules for {len(classes)} classes: give one a class.")
         self.classes, self.encoder, self.existence = tuple(classes), encoder, existence
         self.surprise, self.widest, self.period = surprise, widest, period
+        self.ranged = ranged
         table = torch.tensor([[one.seen, one.leaving, one.prior, one.most] for one in lasting], dtype=torch.float64)
         self.register_buffer("rules", table, persistent=False)
         self.register_buffer("trust", torch.ones(len(classes), len(SAID), dtype=torch.float64))
         self.register_buffer("shift", torch.zeros(len(classes), dtype=torch.float64))
         self.base = _base(len(self.classes))
-        self.register_buffer("score", torch.tensor([[1.0, -3.0]] * len(self.classes), dtype=torch.float64))
+        self.register_buffer("score", torch.tensor([[1.0, -3.0, 0.0]] * len(self.classes), dtype=torch.float64))
         self._kept: tuple[tuple[float, torch.device], tuple[Tensor, Tensor]] | None = None
         self._motion = ConstantVelocity([1.0] * 3, [1.0] * 4).double().requires_grad_(False)
         if encoder is not None:
@@ -161,14 +167,15 @@ class InnovationNoise(nn.Module):
 
     def classical(self) -> InnovationNoise:
         """Return the model without its encoder."""
-        made = InnovationNoise(self.classes, None, self.existence, self.surprise, self.widest, self.period)
+        made = InnovationNoise(self.classes, None, self.existence, self.surprise, self.widest, self.period, self.ranged)
         own = made.state_dict()
         made.load_state_dict({name: one for name, one in self.state_dict().items() if name in own})
         return made.to(self.score.device).requires_grad_(False)
 
-    def odds(self, score: Tensor, kind: Tensor) -> Tensor:
-        """Return log odds of scores (..., T) of classes (T,) or of the same shape."""
-        return self.score[kind, 0] * score + self.score[kind, 1]
+    def odds(self, score: Tensor, kind: Tensor, boxes: Tensor) -> Tensor:
+        """Return log odds of scores (..., T) of boxes (..., T, 7) of classes (T,) or of the scores' shape."""
+        slope, offset, term = self.score[kind].unbind(-1)
+        return slope * score + offset + term * ground_range(boxes) / 10
 
     def calibration(self, kind: int) -> ScoreCalibration:
         """Return the calibration of a class."""

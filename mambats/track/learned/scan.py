@@ -62,8 +62,9 @@ def follow(model: InnovationNoise, paths: Paths) -> Followed:
         model: Sets noise, freedom and log odds.
         paths: Each begins with a detection.
     """
-    odds, seen = model.odds(paths.score, paths.kind[:, None].expand_as(paths.truth)), paths.seen
+    seen, kind = paths.seen, paths.kind[:, None].expand_as(paths.truth)
     boxes = torch.where(seen[..., None], paths.boxes, paths.boxes[:, :1])
+    odds = model.odds(paths.score, kind, boxes)
     about, settings = box_features(boxes, odds), model.settings(paths.kind)
     frames = [_Given(boxes[:, t], about[:, t], odds[:, t], seen[:, t]) for t in range(boxes.shape[1])]
     now = _begun(model, frames[0], settings)

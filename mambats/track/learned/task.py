@@ -129,12 +129,13 @@ def losses(found: Followed, paths: Paths, kinds: int) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 def calibrate(model: InnovationNoise, paths: Paths) -> None:
     """Set the log odds of scores by logistic regression, class by class; one without two kinds of detections stays."""
-    for kind in range(len(model.classes)):
+    for kind, name in enumerate(model.classes):
         known = paths.seen & (paths.kind == kind)[:, None] & (paths.truth != UNKNOWN)
         true = paths.truth[known] == TRUE
         if bool(true.any()) and not bool(true.all()):
-            made = ScoreCalibration.fitted(paths.score[known], true)
-            model.score[kind] = model.score.new_tensor([made.slope, made.offset])
+            boxes = paths.boxes[known] if name in model.ranged else None
+            made = ScoreCalibration.fitted(paths.score[known], true, boxes=boxes)
+            model.score[kind] = model.score.new_tensor([made.slope, made.offset, made.range])
 
 
 def tune(model: InnovationNoise, paths: Paths, cells: int, epochs: int, rate: float) -> None:

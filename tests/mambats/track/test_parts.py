@@ -15,10 +15,12 @@ from mambats.track import (
     ConstantAcceleration,
     ConstantTurn,
     ConstantVelocity,
+    Detector,
     Greedy,
     Hungarian,
     Mahalanobis,
     Nearest,
+    Objects,
     Overlap,
     Predictor,
     ScoreCalibration,
@@ -168,6 +170,33 @@ def test_logits_become_log_odds() -> None:
         ScoreCalibration.fitted(score, torch.ones_like(true))
     with pytest.raises(ValueError, match="slope above 0"):
         ScoreCalibration(-1.0)
+
+
+def test_scores_of_far_boxes_are_worth_what_their_range_says() -> None:
+    random = torch.Generator().manual_seed(0)
+    score = torch.randn(20_000, generator=random).double() * 4 + 2
+    boxes = torch.nn.functional.pad(80 * torch.rand(20_000, 2, generator=random).double(), (0, 5))
+    odds = 0.7 * score - 1.5 + 0.4 * boxes[:, :2].norm(dim=-1) / 10
+    true = torch.rand(20_000, generator=random) < torch.sigmoid(odds)
+    found = ScoreCalibration.fitted(score, true, boxes=boxes)
+    assert abs(found.slope - 0.7) < 0.03 and abs(found.offset + 1.5) < 0.2 and abs(found.range - 0.4) < 0.05
+    made = ScoreCalibration(0.7, -1.5, 0.4)
+    torch.testing.assert_close(made(score, boxes), odds)
+    torch.testing.assert_close(made(score[:1], torch.full((1, 7), torch.nan)), 0.7 * score[:1] - 1.5)
+    with pytest.raises(ValueError, match="give the boxes"):
+        made(score)
+    with pytest.raises(ValueError, match="finite others"):
+        ScoreCalibration(1.0, 0.0, math.inf)
+
+
+def test_a_detector_weighs_scores_by_range_and_leaves_out_what_has_no_box() -> None:
+    boxes = torch.tensor([[20.0, 0, 0, 4, 2, 1.5, 0], [math.nan] * 7, [10.0, 0, 0, 4, 2, 1.5, 0]]).double()
+    seen = Objects(
+        torch.tensor([0]), torch.tensor([0, 3]), boxes, torch.zeros(3, dtype=torch.int64), ("Car",), torch.ones(3)
+    )
+    made, splits = Detector(BoxNoise([[0.0]] * 7), ScoreCalibration(1.0, 0.0, 2.0))(seen)
+    assert splits == [0, 2] and made.row.tolist() == [0, 2]
+    torch.testing.assert_close(made.odds, torch.tensor([1 + 2 * 2.0, 1 + 2 * 1.0]).double())
 
 
 def test_noise_grows_with_range_and_stands_along_the_box() -> None:

@@ -51,7 +51,7 @@ def test_without_enough_to_judge_by_the_classical_model_stays() -> None:
 
 def test_as_many_are_told_of_as_without_the_encoder() -> None:
     model, some = wild(5), paths(true=False)
-    model.score.copy_(torch.tensor([[1.0, -1.5]]))
+    model.score.copy_(torch.tensor([[1.0, -1.5, 0.0]]))
     with torch.no_grad():
         model.head.bias[-1] = -3.0
     plain = follow(model.classical(), some).logit[some.seen]

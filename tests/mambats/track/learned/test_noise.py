@@ -12,9 +12,10 @@ from mambats.track.learned import AspectNoise, InnovationNoise
 from mambats.track.learned.box import FEATURES
 from mambats.track.learned.labelled import labelled
 from mambats.track.learned.model import Seen
-from mambats.track.learned.paths import paths_of
+from mambats.track.learned.paths import Paths, paths_of
 from mambats.track.learned.scan import follow
 from mambats.track.learned.student import gaussian_nis, student_log_likelihood
+from mambats.track.learned.task import calibrate
 from mambats.track.objects import splits_of
 
 CLASSES = ("Car", "Cyclist")
@@ -146,3 +147,19 @@ def test_models_that_do_not_fit_are_named() -> None:
         InnovationNoise(CLASSES, CausalEncoder(3, 8, 1))
     with pytest.raises(ValueError, match="classes"):
         InnovationNoise([])
+
+
+def test_scores_are_calibrated_by_range_where_a_class_asks_for_it() -> None:
+    random = torch.Generator().manual_seed(0)
+    where = torch.nn.functional.pad(60 * torch.rand(4000, 1, 2, generator=random).double() + 2, (0, 5), value=1.0)
+    score, kind = torch.randn(4000, 1, generator=random).double(), torch.arange(4000) % 2
+    odds = 2 * score + 0.5 * where[..., :2].norm(dim=-1) / 10 - 1
+    truth = torch.where(torch.rand(4000, 1, generator=random) < odds.sigmoid(), TRUE, CLUTTER)
+    paths = Paths(where, score, truth, kind)
+    made = InnovationNoise(CLASSES, ranged=["Car"])
+    calibrate(made, paths)
+    assert abs(float(made.score[0, 2]) - 0.5) < 0.1 and float(made.score[1, 2]) == 0
+    assert made.calibration(0).range == made.score[0, 2] == made.classical().score[0, 2]
+    torch.testing.assert_close(made.odds(score, kind[:, None], where)[::2], made.calibration(0)(score, where)[::2])
+    with pytest.raises(ValueError, match="ranged names Van"):
+        InnovationNoise(CLASSES, ranged=["Van"])

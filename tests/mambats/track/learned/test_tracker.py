@@ -29,7 +29,7 @@ def wild(seed: int = 0, rules: Sequence[Existence] | None = None) -> InnovationN
     torch.manual_seed(seed)
     made = InnovationNoise(CLASSES, CausalEncoder(InnovationNoise.channels_for(CLASSES), 8, 1), rules)
     torch.nn.init.normal_(made.head.weight, std=0.3)
-    made.score.copy_(torch.tensor([[1.0, 0.0]]))
+    made.score.copy_(torch.tensor([[1.0, 0.0, 0.4]]))
     return made
 
 
