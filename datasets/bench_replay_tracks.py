@@ -109,7 +109,7 @@ def kitti_loss(
     """Return HOTA and MOTA by share of frames lost, without and with ticks."""
     from mambats.formats.kitti import read_calibration, read_tracks
     from mambats.track.metrics.evaluation import evaluate
-    from mambats.track.projection import in_picture, picture_of
+    from mambats.track.projection import Picture, in_picture
 
     read = {name: kitti_detections(root, name, kind) for name in names}
     labels = {name: from_kitti(read_tracks(root / "label_02" / f"{name}.txt", len(read[name]))) for name in names}
@@ -124,7 +124,7 @@ def kitti_loss(
                 for number, name in enumerate(names):
                     replay, objects = replays[name, ticks], read[name]
                     answers, _ = pushed(replay, lossy(replay.packets, loss, 1000 * seed + number))
-                    tracks = in_picture(kitti_tracks(answers, objects, kind), cameras[name], picture_of(objects))
+                    tracks = in_picture(kitti_tracks(answers, objects, kind), Picture.of(objects, cameras[name]))
                     made.append(Scored(name, labels[name], replace(tracks, score=None)))  # TrackEval's scores alone
                 found = evaluate(made, [kind])["TrackEval"]
                 car = next(iter(found.values()))

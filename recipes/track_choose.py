@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from track_table import chosen_of, fitted, read, renamed
+from track_table import chosen_of, drawn, fitted, read, renamed, silhouette
 
 from mambats.track import ByExistence, tell
 from mambats.track.job import read_recipe
@@ -28,7 +28,7 @@ from mambats.track.metrics.clear import clear_counts, clear_scores
 from mambats.track.metrics.hota import hota_scores, hota_sums
 from mambats.track.metrics.identity import identity_counts, identity_scores
 from mambats.track.metrics.kitti_rule import KittiRule
-from mambats.track.projection import in_picture, picture_of
+from mambats.track.projection import in_picture
 
 #: What is tried, in this order, each from the best of those before on.
 LISTS: dict[str, tuple[Any, ...]] = {
@@ -71,7 +71,8 @@ class Search:
         self.kind, self.fits = kind, fits
         self.recipe = Path(__file__).parent / "track" / f"kitti_{kind.lower()}.yaml"
         names = sorted(path.stem for path in (root / "label_02").glob("*.txt"))
-        self.sequences = [read(root, kind, name) for name in names]
+        own = read_recipe(self.recipe).silhouette
+        self.sequences = [drawn(read(root, kind, name), silhouette(own, kind, name, fits)) for name in names]
         self._sums = dict[Setting, list[tuple[Any, Any, Any]]]()
 
     def sums(self, setting: Setting) -> list[tuple[Any, Any, Any]]:
@@ -84,7 +85,7 @@ class Search:
         one = self.sequences[at]
         tracker = fitted(read_recipe(self.recipe).tracker, self.kind, one.name, self.fits, chosen=False)
         tracker = chosen_of(tracker, setting._asdict())
-        told = in_picture(tell(tracker.run(one.detections), one.detections), one.camera, picture_of(one.detections))
+        told = in_picture(tell(tracker.run(one.detections), one.detections), one.picture)
         scene = KittiRule(self.kind)(one.labels, renamed(told, one.labels))
         return hota_sums(scene), clear_counts(scene, 0.5), identity_counts(scene, 0.5)
 

@@ -4,8 +4,9 @@
 
 Scores become log odds by logistic regression; the noise of boxes and of motion is what makes the innovations of a
 filter over each labelled body's detections likeliest (Mehra 1970). What the camera's boxes add is the difference of two
-logistic regressions, with them and without. Prints the numbers of recipes/track/ as JSON; a file that `--write` finds
-keeps the part that is not fitted (`--part noise` or `--part camera`).
+logistic regressions, with them and without; a silhouette is how wide labels are in the picture beside the cuboids of
+detections, and is used where the recipe has one. Prints the numbers of recipes/track/ as JSON; a file that `--write`
+finds keeps the part that is not fitted (`--part noise` or `--part camera`).
 """
 
 from __future__ import annotations
@@ -15,23 +16,19 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
+from track_looks import Looks, evidence, look, outline, pictured
 
-from mambats.formats.kitti import read_calibration, read_detections, read_detections_2d, read_tracks
-from mambats.track import BoxNoise, ConstantVelocity, Objects, ScoreCalibration
-from mambats.track.camera import partners
+from mambats.formats.kitti import read_calibration, read_detections, read_tracks
+from mambats.track import BoxNoise, ConstantVelocity, Objects, Picture, ScoreCalibration, Silhouette
+from mambats.track.behind import TRUE, UNKNOWN, Behind, behind
 from mambats.track.heading import turned_to
+from mambats.track.job import read_recipe
 from mambats.track.kitti import from_kitti
-from mambats.track.overlap import iou_2d, iou_3d
-from mambats.track.projection import picture_of, project
 from mambats_kernels.kalman import kalman_predict, kalman_update
 
-#: Labels that are neither right nor wrong for a class: KITTI's neighbours of it.
-NEUTRAL = {"Car": ("Van",), "Pedestrian": ("Person_sitting", "Person"), "Cyclist": ()}
 LENGTH = 30  # frames of a piece of a body's path
-PAIR = 0.4  # overlap in the picture of a detection and the camera's box of it: `least` of `CameraEvidence`
 OUTLIER = 30.0  # normalised innovation squared of seven numbers beyond which a pair is no pair
 
 
@@ -40,51 +37,34 @@ class Labelled(NamedTuple):
 
     Args:
         detections: Of one class.
-        body: Identity of the label behind each, -1 where there is none, shape (N,).
-        neutral: Which say nothing, shape (N,) bool.
+        labels: Of all classes, row by row.
+        behind: Which label is behind each detection.
     """
 
     detections: Objects
-    body: Tensor
-    neutral: Tensor
+    labels: Objects
+    behind: Behind
+
+    @property
+    def body(self) -> Tensor:
+        """Identity of the label of the class behind each, -1 where there is none, shape (N,)."""
+        assert self.labels.identity is not None
+        own, at = self.behind.truth == TRUE, self.behind.label.clamp_min(0)
+        return torch.where(own, self.labels.identity[at], -1) if len(self.labels.boxes) else self.behind.label
 
 
 def labelled(root: Path, kind: str, sequence: str) -> Labelled:
     """Return the detections of a sequence with the labels behind them."""
-    from scipy.optimize import linear_sum_assignment
-
     found = from_kitti(read_detections(root / "det3d_pointrcnn" / kind / f"{sequence}.txt")).of_class(kind)
     truth = from_kitti(read_tracks(root / "label_02" / f"{sequence}.txt"))
-    names, count = np.array(truth.classes)[truth.labels.numpy()], len(found.boxes)
-    body, neutral = torch.full((count,), -1), torch.zeros(count, dtype=torch.bool)
-    assert truth.identity is not None
-    for f in range(min(len(found), len(truth))):
-        mine = np.arange(int(found.splits[f]), int(found.splits[f + 1]))
-        rows = np.arange(int(truth.splits[f]), int(truth.splits[f + 1]))
-        ignored = rows[names[rows] == "DontCare"]
-        neutral[mine] = _inside(found, truth, mine, ignored)
-        rows = rows[np.isin(names[rows], [kind, *NEUTRAL[kind]])]
-        overlap = iou_3d(found.boxes[mine], truth.boxes[rows]).numpy()
-        for i, j in zip(*linear_sum_assignment(-overlap), strict=True):
-            if overlap[i, j] > 0.1:
-                own = names[rows[j]] == kind
-                neutral[mine[i]] = not own
-                body[mine[i]] = truth.identity[rows[j]] if own else -1
-    return Labelled(found, body, neutral)
-
-
-def _inside(found: Objects, truth: Objects, mine: np.ndarray, ignored: np.ndarray) -> Tensor:
-    """Which detections lie by half or more in a region that nobody labelled."""
-    assert found.pixels is not None and truth.pixels is not None
-    a, b = found.pixels[mine][:, None], truth.pixels[ignored][None]
-    shared = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp_min(0).prod(-1)
-    return (shared / (a[..., 2:] - a[..., :2]).prod(-1) > 0.5).any(-1)
+    return Labelled(found, truth, behind(found, truth, kind))
 
 
 def calibrate(sequences: list[Labelled]) -> ScoreCalibration:
     """Return the log odds of scores."""
-    score = torch.cat([one.detections.score[~one.neutral] for one in sequences])
-    true = torch.cat([(one.body >= 0)[~one.neutral] for one in sequences])
+    says = [one.behind.truth != UNKNOWN for one in sequences]
+    score = torch.cat([one.detections.score[says] for one, says in zip(sequences, says, strict=True)])
+    true = torch.cat([one.behind.truth[says] == TRUE for one, says in zip(sequences, says, strict=True)])
     return ScoreCalibration.fitted(score, true)
 
 
@@ -99,9 +79,9 @@ def paths(sequences: list[Labelled], calibration: ScoreCalibration) -> Paths:
     """Return what was detected of every body, in pieces that begin with a detection."""
     boxes, odds = list[Tensor](), list[Tensor]()
     for one in sequences:
-        frames, score = one.detections.frames, calibration(one.detections.score)
-        for body in one.body.unique().tolist():
-            rows = torch.nonzero(one.body == body)[:, 0]
+        frames, score, bodies = one.detections.frames, calibration(one.detections.score), one.body
+        for body in bodies.unique().tolist():
+            rows = torch.nonzero(bodies == body)[:, 0]
             while body >= 0 and len(rows) > 1:
                 at = frames[rows] - frames[rows[0]]
                 here = rows[at < LENGTH]
@@ -182,92 +162,6 @@ def fit(given: Paths, steps: int, rate: float = 0.05) -> Model:
     return model
 
 
-def logistic(features: Tensor, true: Tensor) -> Tensor:
-    """Return the weights (k,) of a logistic regression on features (N, k), by Newton's method."""
-    weights = features.new_zeros(features.shape[1])
-    ridge = 1e-3 * torch.eye(len(weights), dtype=features.dtype)  # classes may be separable
-    for _ in range(50):
-        chance = torch.sigmoid(features @ weights)
-        slope = features.T @ (true.to(features) - chance) - ridge @ weights
-        curve = (features * (chance * (1 - chance))[:, None]).T @ features + ridge
-        weights = weights + torch.linalg.solve(curve, slope)
-    return weights
-
-
-class Seen(NamedTuple):
-    """What the camera saw of a sequence, beside the detections in space and the labels.
-
-    Args:
-        features: Of each detection that says something: score, 1, whether the camera has it, its score there, (N, 4).
-        true: Whether a body was there, (N,) bool.
-        alone: Scores of the camera's boxes that nothing in space belongs to, (A,).
-        real: Whether each is a body's, (A,) bool.
-        edges: Of boxes on bodies: how far off, in pixels, from the projected label, (E, 4).
-        height: Of these boxes, pixels, (E,).
-    """
-
-    features: Tensor
-    true: Tensor
-    alone: Tensor
-    real: Tensor
-    edges: Tensor
-    height: Tensor
-
-
-def pictured(root: Path, kind: str, sequence: str, given: Labelled) -> Seen | None:
-    """Return what the camera saw of a sequence; None where it has no box of the class."""
-    found, path = given.detections, root / "det2d_rrc" / kind / f"{sequence}.txt"
-    camera = from_kitti(read_detections_2d({kind: path}, len(found))).of_class(kind)
-    truth = from_kitti(read_tracks(root / "label_02" / f"{sequence}.txt"))
-    if not len(camera.boxes) or found.pixels is None or found.score is None or camera.score is None:
-        return None
-    other = partners(found.pixels, camera.pixels, (found.splits, camera.splits), PAIR)
-    has, taken = other >= 0, other.clamp_min(0)
-    features = torch.stack([found.score, torch.ones_like(found.score), has.double(), has * camera.score[taken]], -1)
-    free = torch.ones(len(camera.score), dtype=torch.bool).index_fill(0, other[has], False)
-    body, says = bodies_of(camera, truth, kind)
-    own = body >= 0
-    projection = torch.from_numpy(read_calibration(root / "calib" / f"{sequence}.txt").projection(2))
-    drawn = project(truth.boxes[body[own]], projection, picture_of(found))
-    edges, height = camera.pixels[own] - drawn, (camera.pixels[:, 3] - camera.pixels[:, 1])[own]
-    fine = edges.isfinite().all(-1)
-    says &= free
-    return Seen(features[~given.neutral], (given.body >= 0)[~given.neutral], camera.score[says], own[says],
-                edges[fine], height[fine])  # fmt: skip
-
-
-def bodies_of(camera: Objects, truth: Objects, kind: str) -> tuple[Tensor, Tensor]:
-    """Return the label behind each of the camera's boxes, -1 for none, and whether it says anything, both (N,)."""
-    names = np.array(truth.classes)[truth.labels.numpy()]
-    body, says = torch.full((len(camera.boxes),), -1), torch.ones(len(camera.boxes), dtype=torch.bool)
-    for f in range(min(len(camera), len(truth))):
-        mine = np.arange(int(camera.splits[f]), int(camera.splits[f + 1]))
-        rows = np.arange(int(truth.splits[f]), int(truth.splits[f + 1]))
-        own = rows[names[rows] == kind]
-        says[mine] = ~_inside(camera, truth, mine, rows[np.isin(names[rows], ["DontCare", *NEUTRAL[kind]])])
-        if len(mine) and len(own):
-            overlap, best = iou_2d(camera.pixels[mine], truth.pixels[own]).max(-1)
-            body[mine] = torch.where(overlap >= 0.5, torch.from_numpy(own)[best], -1)
-    return body, says | (body >= 0)
-
-
-def evidence(seen: list[Seen]) -> dict[str, object]:
-    """Return the numbers of `CameraEvidence` and `PictureUpdater`."""
-    features, true = torch.cat([one.features for one in seen]), torch.cat([one.true for one in seen])
-    apart, joint = logistic(features[:, :2], true), logistic(features, true)
-    score, real = torch.cat([one.alone for one in seen]), torch.cat([one.real for one in seen])
-    alone = logistic(torch.stack([score, torch.ones_like(score)], -1), real)
-    height = torch.cat([one.height for one in seen]).clamp_min(1.0).log()
-    rows, off = torch.stack([torch.ones_like(height), height], -1), torch.cat([one.edges for one in seen]).abs()
-    # The mean of log |e| lies 0.635 below log of the standard deviation of a Gaussian e: far ones weigh little.
-    edges = torch.linalg.lstsq(rows, off.clamp_min(0.05).log()).solution + torch.tensor([[0.635], [0.0]]).double()
-    own, unseen, there, slope = (joint - torch.nn.functional.pad(apart, (0, 2))).tolist()
-    return {
-        "own": round(own, 3), "seen": round(unseen + there, 3), "slope": round(slope, 3), "unseen": round(unseen, 3),
-        "alone": [round(one, 3) for one in alone.tolist()], "edges": torch.round(edges.T, decimals=3).tolist(),
-    }  # fmt: skip
-
-
 def numbers(calibration: ScoreCalibration, model: Model) -> dict[str, object]:
     """Return what a recipe says."""
 
@@ -283,6 +177,22 @@ def numbers(calibration: ScoreCalibration, model: Model) -> dict[str, object]:
     }  # fmt: skip
 
 
+def looks_of(root: Path, kind: str, name: str, given: Labelled) -> Looks:
+    """Return what is known of a sequence in the picture."""
+    camera = torch.from_numpy(read_calibration(root / "calib" / f"{name}.txt").projection(2))
+    picture = Picture.of(given.detections, camera)
+    return Looks(given.detections, given.labels, given.behind, look(root, kind, name, given.detections), picture)
+
+
+def seen(looks: list[Looks], kind: str, *, wide: bool) -> dict[str, object]:
+    """Return the numbers of the silhouette and of the camera; `wide` says whether the recipe draws silhouettes."""
+    silhouette = outline(looks)
+    said: dict[str, object] = {"silhouette": [round(silhouette.across, 3), round(silhouette.upright, 3)]}
+    every = [pictured(one, kind, silhouette if wide else Silhouette()) for one in looks]
+    known = [one for one in every if one is not None]
+    return said | {"camera": evidence(known)} if known else said
+
+
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -296,9 +206,8 @@ def main() -> None:
     given = parser.parse_args()
     names = sorted(path.stem for path in (given.root / "label_02").glob("*.txt") if path.stem not in given.without)
     known = {name: labelled(given.root, given.kind, name) for name in names}
-    camera = {}
-    if given.part != "noise" and (given.root / "det2d_rrc" / given.kind).is_dir():
-        camera = {name: pictured(given.root, given.kind, name, one) for name, one in known.items()}
+    looks = {} if given.part == "noise" else {n: looks_of(given.root, given.kind, n, one) for n, one in known.items()}
+    wide = read_recipe(Path(__file__).parent / "track" / f"kitti_{given.kind.lower()}.yaml").silhouette is not None
     for left in names if given.each else [given.without]:
         path = None if given.write is None else given.write / f"{given.kind}_without_{left or 'none'}.json"
         said = json.loads(path.read_text()) if path is not None and path.is_file() else {}
@@ -307,8 +216,8 @@ def main() -> None:
             calibration = calibrate(kept)
             print(f"# {given.kind}: log odds = {calibration.slope:.3f} score {calibration.offset:+.3f}", flush=True)
             said |= numbers(calibration, fit(paths(kept, calibration), given.steps))
-        if camera:
-            said["camera"] = evidence([one for name, one in camera.items() if one is not None and name != left])
+        if given.part != "noise":
+            said |= seen([one for name, one in looks.items() if name != left], given.kind, wide=wide)
         print(json.dumps(said), flush=True)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)

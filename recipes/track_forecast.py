@@ -182,7 +182,7 @@ def motion(words: argparse.Namespace) -> None:
     from mambats.track.job import read_recipe
     from mambats.track.metrics import evaluate
     from mambats.track.motion_learned import LearnedPredictor
-    from mambats.track.projection import in_picture, picture_of
+    from mambats.track.projection import in_picture
 
     root = Path(words.root)
     print("| class, online | next step | HOTA | DetA | AssA | MOTA | IDF1 | switches | NIS/7 | in 95 % band |")
@@ -201,7 +201,7 @@ def motion(words: argparse.Namespace) -> None:
                     model.load_state_dict(kept["state"])
                     tracker.predictor = LearnedPredictor(tracker.predictor.motion, model, label=label)
                 history = tracker.run(one.detections)
-                seen = in_picture(tell(history, one.detections), one.camera, picture_of(one.detections))
+                seen = in_picture(tell(history, one.detections), one.picture)
                 row = "learned, leave-one-out" if learned else "constant velocity"
                 scored.setdefault(row, []).append(Scored(name, one.labels, renamed(seen, one.labels)))
                 nis.setdefault(row, []).append(history.consistency().nis)

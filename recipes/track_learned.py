@@ -50,7 +50,7 @@ from mambats.track.metrics import evaluate
 from mambats.track.metrics.consistency import consistency_scores
 from mambats.track.motion import ConstantVelocity
 from mambats.track.predictor import Predictor
-from mambats.track.projection import in_picture, picture_of
+from mambats.track.projection import Picture, in_picture
 from mambats.track.smoother import smoothed
 from mambats.track.tracks import Tracks
 from mambats.track.updater import Told, Updater
@@ -284,7 +284,7 @@ def scored(
             line = lines.setdefault(label, empty)
             history = ran(tracker, found, line)
             for mode in MODES:
-                made = in_picture(tell(history, found, mode), camera, picture_of(found))  # pyright: ignore
+                made = in_picture(tell(history, found, mode), Picture.of(found, camera))  # pyright: ignore
                 line.tracks[mode].append(Scored(name, truth, renamed(made, truth)))
     both = [set.intersection(*(set(line.nats[mode][k]) for line in lines.values() for mode in MODES))
             for k in range(len(names))]  # fmt: skip

@@ -50,9 +50,11 @@ from mambats.track import (
     Initiator,
     Objects,
     Overlap,
+    Picture,
     PictureUpdater,
     Predictor,
     ScoreCalibration,
+    Silhouette,
     SinglePass,
     Tracker,
     Updater,
@@ -62,7 +64,7 @@ from mambats.track import (
 from mambats.track.job import read_recipe
 from mambats.track.kitti import from_kitti
 from mambats.track.metrics import evaluate
-from mambats.track.projection import in_picture, picture_of
+from mambats.track.projection import in_picture, outlined
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 SHOWN = ("HOTA", "DetA", "AssA", "LocA", "MOTA", "IDF1", "FP", "FN", "IDSW")
@@ -84,7 +86,7 @@ class Sequence(NamedTuple):
     name: str
     detections: Objects
     labels: Objects
-    camera: Tensor
+    picture: Picture
     added: Tensor | None = None
     away: Tensor | None = None
 
@@ -106,7 +108,8 @@ def read(root: Path, kind: str, name: str) -> Sequence:
     found = read_detections(root / "det3d_pointrcnn" / kind / file, frames)
     truth = read_tracks(root / "label_02" / file, frames)
     camera = torch.from_numpy(read_calibration(root / "calib" / file).projection(2))
-    return Sequence(name, from_kitti(found).of_class(kind), from_kitti(truth), camera)
+    seen = from_kitti(found).of_class(kind)
+    return Sequence(name, seen, from_kitti(truth), Picture.of(seen, camera))
 
 
 def joined(root: Path, kind: str, one: Sequence, joins: CameraEvidence) -> Sequence:
@@ -114,6 +117,18 @@ def joined(root: Path, kind: str, one: Sequence, joins: CameraEvidence) -> Seque
     seen = from_kitti(read_detections_2d({kind: root / "det2d_rrc" / kind / f"{one.name}.txt"}, len(one.detections)))
     both = joins(one.detections, seen.of_class(kind))
     return one._replace(detections=both.detections, added=both.added)
+
+
+def drawn(one: Sequence, silhouette: Silhouette | None) -> Sequence:
+    """Return a sequence whose bodies look as wide as a silhouette says."""
+    picture = one.picture._replace(silhouette=silhouette or Silhouette())
+    return one._replace(picture=picture, detections=outlined(one.detections, picture))
+
+
+def silhouette(own: Silhouette | None, kind: str, name: str, fits: Path | None) -> Silhouette | None:
+    """Return a recipe's silhouette, as fitted without a sequence where that is known."""
+    known: dict[str, Any] = {} if fits is None else json.loads((fits / f"{kind}_without_{name}.json").read_text())
+    return own if own is None or "silhouette" not in known else Silhouette(*known["silhouette"])
 
 
 def published(kind: str) -> Tracker:
@@ -212,7 +227,7 @@ def followed(
             histories.append(tracker.run(one.detections, added=one.added))
         else:
             evidence, seen = weigh(one.name), one.detections
-            histories.append(run_pictured(tracker, evidence, seen, one.camera, added=one.added, silent=one.away))
+            histories.append(run_pictured(tracker, evidence, seen, one.picture, added=one.added, silent=one.away))
         seconds += time.process_time() - began
     frames = sum(len(one.detections) for one in sequences)
     return Followed(histories, torch.cat([history.consistency().nis for history in histories]), frames / seconds)
@@ -238,14 +253,22 @@ def ours(sequences: list[Sequence], run: Followed, sensors: str) -> list[Line]:
     return lines
 
 
+def peer(kind: str, sequences: list[Sequence], name: str) -> Line:
+    """Return the row of AB3DMOT's settings."""
+    run = followed(sequences, lambda _: published(kind))
+    every = [scored(history, one.detections) for history, one in zip(run.histories, sequences, strict=True)]
+    return Line(name, [above(one, PUBLISHED[kind][-1]) for one in every], every, run)
+
+
 def table(root: Path, kind: str, names: list[str], recipe: Path, fits: Path | None, camera: str) -> None:
     """Print the rows of a class."""
     sequences = [read(root, kind, name) for name in names]
-    run = followed(sequences, lambda _: published(kind))
-    every = [scored(history, one.detections) for history, one in zip(run.histories, sequences, strict=True)]
-    told = [above(one, PUBLISHED[kind][-1]) for one in every]
-    lines = [Line("AB3DMOT's settings, online, whole-track threshold", told, every, run)]
-    joins, sensors = read_recipe(recipe).camera, "LiDAR"
+    given = read_recipe(recipe)
+    lines = [peer(kind, sequences, "AB3DMOT's settings, online, whole-track threshold")]
+    sequences = [drawn(one, silhouette(given.silhouette, kind, one.name, fits)) for one in sequences]
+    if given.silhouette is not None:
+        lines.append(peer(kind, sequences, "the same with our silhouettes"))
+    joins, sensors = given.camera, "LiDAR"
     weigh: Callable[[str], CameraEvidence] | None = None
     if camera and joins is not None:
         weigh, sensors = lambda name: weighed(joins, kind, name, fits), f"LiDAR + camera{AWAY[camera]}"
@@ -271,7 +294,7 @@ def table(root: Path, kind: str, names: list[str], recipe: Path, fits: Path | No
 
 def scores(kind: str, sequences: list[Sequence], tracks: list[Objects], iou: float | None = None) -> dict[str, float]:
     """Return TrackEval's scores in the picture, or AB3DMOT's in space at a least overlap."""
-    seen = [in_picture(t, s.camera, picture_of(s.detections)) for t, s in zip(tracks, sequences, strict=True)]
+    seen = [in_picture(t, s.picture) for t, s in zip(tracks, sequences, strict=True)]
     scored = [Scored(s.name, s.labels, renamed(t, s.labels)) for t, s in zip(seen, sequences, strict=True)]
     if iou is None:
         return evaluate(scored, [kind])["TrackEval"][kind]

@@ -13,6 +13,8 @@ from mambats.track.motion import ConstantAcceleration, ConstantTurn, ConstantVel
 from mambats.track.objects import BOX, Objects
 from mambats.track.picture_box import PictureHeir, PictureSensor, PictureUpdater
 from mambats.track.predictor import Predictor
+from mambats.track.projection import Picture
+from mambats.track.silhouette import Silhouette
 from mambats.track.smoother import smoothed
 from mambats.track.telling import MODES, Mode, tell
 from mambats.track.tracker import Tracker, TrackerState
@@ -53,11 +55,13 @@ __all__ = [
     "Nearest",
     "Objects",
     "Overlap",
+    "Picture",
     "PictureHeir",
     "PictureSensor",
     "PictureUpdater",
     "Predictor",
     "ScoreCalibration",
+    "Silhouette",
     "SinglePass",
     "Told",
     "Tracker",

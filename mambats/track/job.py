@@ -24,7 +24,8 @@ from mambats.track.kitti_pose import read_planar_poses
 from mambats.track.objects import Objects
 from mambats.track.overlap import iou_2d_of_pairs
 from mambats.track.pictures.scene import Scene, joined, scene_of
-from mambats.track.projection import in_picture, picture_of, project
+from mambats.track.projection import Picture, in_picture, outlined, project
+from mambats.track.silhouette import Silhouette
 from mambats.track.telling import Mode, tell
 from mambats.track.tracker import Tracker
 from mambats.track.two_sensors import run_pictured
@@ -35,12 +36,21 @@ SAME_CALIBRATION = 0.5
 
 
 class Recipe(NamedTuple):
-    """A tracker, the class that it follows, what a camera adds to its detections, and who tells the sensor's motion."""
+    """What a recipe says of a class.
+
+    Args:
+        kind: The class.
+        tracker: That follows it.
+        camera: What a camera adds to its detections.
+        ego: Who tells the sensor's motion.
+        silhouette: How wide its bodies look in the picture.
+    """
 
     kind: str
     tracker: Tracker
     camera: CameraEvidence | None = None
     ego: EgoEstimator | None = None
+    silhouette: Silhouette | None = None
 
 
 @dataclass(frozen=True)
@@ -160,13 +170,15 @@ class Job:
         for recipe, objects, second in zip(self._recipes(path), read, pictured, strict=True):
             added = None
             _check_calibration(objects, camera, self.sources.calibration / f"{name}.txt")
+            picture = Picture.of(objects, camera, recipe.silhouette)
+            objects = outlined(objects, picture)
             if second is not None and recipe.camera is not None:
                 objects, added = recipe.camera(objects, lasting(second, frames, name))
             began = time.process_time()
-            history = _followed(recipe, objects, camera, poses, added)
+            history = _followed(recipe, objects, picture, poses, added)
             made = tell(history, objects, self.mode, self.lag, confirmed=not self.every)
             seconds += time.process_time() - began
-            told.append(in_picture(made, camera, picture_of(objects), own=self.pixels == "detection"))
+            told.append(in_picture(made, picture, own=self.pixels == "detection"))
             scenes.append(scene_of(told[-1], objects, self.label, name=name, history=history))
         tracks = _together(told)
         count = len(tracks.identity.unique()) if tracks.identity is not None else 0
@@ -251,22 +263,27 @@ def _recipe(content: dict[str, Any], path: Path, checkpoint: Path | None) -> Rec
     ego = None if content.get("ego") is None else rebuild(content["ego"])
     if not isinstance(ego, EgoEstimator | None):
         raise RecipeError(f"{path}: `ego` is a {type(ego).__name__}, needed a mambats.track.ego_motion.EgoEstimator.")
-    return Recipe(content["class"], tracker, camera, ego)
+    silhouette = None if content.get("silhouette") is None else rebuild(content["silhouette"])
+    if not isinstance(silhouette, Silhouette | None):
+        raise RecipeError(f"{path}: `silhouette` is a {type(silhouette).__name__}, needed a mambats.track.Silhouette.")
+    return Recipe(content["class"], tracker, camera, ego, silhouette)
 
 
-def _followed(recipe: Recipe, objects: Objects, camera: Tensor, poses: Tensor | None, added: Tensor | None) -> History:
+def _followed(
+    recipe: Recipe, objects: Objects, picture: Picture, poses: Tensor | None, added: Tensor | None
+) -> History:
     """Run a recipe's tracker, in the picture too where a camera looked and the recipe says what it is worth."""
     evidence = recipe.camera
     if added is None or evidence is None or (evidence.alone is None and evidence.heir is None):
         return recipe.tracker.run(objects, poses, added)
-    return run_pictured(recipe.tracker, evidence, objects, camera, poses=poses, added=added)
+    return run_pictured(recipe.tracker, evidence, objects, picture, poses=poses, added=added)
 
 
 def _check_calibration(objects: Objects, camera: Tensor, path: Path) -> None:
     """Refuse a calibration under which detections are not where their own pixels say."""
     if objects.pixels is None or not len(objects.boxes):
         return
-    drawn = project(objects.boxes, camera, picture_of(objects))
+    drawn = project(objects.boxes, Picture.of(objects, camera))
     both = ~(drawn.isnan() | objects.pixels.isnan()).any(-1)
     alike = float(iou_2d_of_pairs(drawn[both], objects.pixels[both]).median()) if bool(both.any()) else 0.0
     if alike < SAME_CALIBRATION:

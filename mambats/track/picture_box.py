@@ -14,7 +14,7 @@ from mambats.track.detector import ScoreCalibration
 from mambats.track.ego import sensor_turn
 from mambats.track.objects import Objects
 from mambats.track.overlap import iou_2d
-from mambats.track.projection import project
+from mambats.track.projection import Picture, project
 from mambats.track.tracks import SEEN, Tracks
 from mambats_kernels.kalman import kalman_update
 
@@ -28,21 +28,20 @@ class PictureSensor(Sensor):
     An edge at the picture's rim does not move with the body, so its row of the Jacobian is 0: it tells nothing.
 
     Args:
-        camera: Projection, shape (3, 4), see `mambats.track.projection.project`.
-        picture: Width and height, pixels.
+        picture: What the camera draws.
         deviation: Standard deviation of an edge in pixels, for `Filter`; `PictureUpdater` has one that grows with size.
     """
 
     size = 4
 
-    def __init__(self, camera: Tensor, picture: tuple[float, float], deviation: float = 3.0) -> None:
+    def __init__(self, picture: Picture, deviation: float = 3.0) -> None:
         super().__init__()
-        self.camera, self.picture, self.deviation = camera, picture, deviation
+        self.picture, self.deviation = picture, deviation
         self.noise = ConstantNoise([deviation] * 4)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the boxes (B, 4) of states (B, n); NaN where a body is not in the picture."""
-        return project(x[:, :SEEN], self.camera, self.picture)
+        return project(x[:, :SEEN], self.picture)
 
     def jacobian(self, x: Tensor) -> Tensor:
         """Return d forward / d x, shape (B, 4, n), by central differences of the seven numbers of the box."""

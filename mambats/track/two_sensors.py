@@ -12,7 +12,7 @@ from mambats.track.ego import check_poses
 from mambats.track.history import Frame, History
 from mambats.track.objects import Objects
 from mambats.track.picture_box import Pictured, PictureSensor
-from mambats.track.projection import picture_of
+from mambats.track.projection import Picture
 from mambats.track.tracker import Tracker, TrackerState
 from mambats.track.updater import Told
 
@@ -22,7 +22,7 @@ def run_pictured(
     tracker: Tracker,
     evidence: CameraEvidence,
     objects: Objects,
-    camera: Tensor,
+    picture: Picture,
     *,
     poses: Tensor | None = None,
     added: Tensor | None = None,
@@ -36,7 +36,7 @@ def run_pictured(
             old one's; where both are None, this is `Tracker.run`.
         objects: Detections; rows without a place in space are boxes in the picture, as `evidence` gives them. A frame
             may hold either kind or both: sensors that look at different times have frames of their own.
-        camera: Projection, shape (3, 4), see `mambats.track.projection.project`.
+        picture: What the camera draws, see `mambats.track.projection.Picture`.
         poses: As of `Tracker.run`.
         added: As of `Tracker.run`.
         silent: Frames at which the sensor in space did not look, shape (F,) bool: that it found nothing there makes no
@@ -54,7 +54,7 @@ def run_pictured(
         raise ValueError(f"silent has shape {tuple(silent.shape)}: needed one a frame, ({len(objects)},).")
     detections, splits = tracker.detector(objects, added)
     poses = None if poses is None else check_poses(poses, len(objects))
-    sensor = PictureSensor(camera.double(), picture_of(objects))
+    sensor = PictureSensor(picture._replace(camera=picture.camera.double()))
     state, frames = tracker.init_state(), list[Frame]()
     for f, (stamp, (begin, end)) in enumerate(zip(objects.stamps.tolist(), pairwise(splits), strict=True)):
         pose = None if poses is None else poses[f]

@@ -8,7 +8,7 @@ import torch
 from mambats.cli import main
 from mambats.formats.kitti import read_detections, read_tracks
 from mambats.track.kitti import from_kitti
-from mambats.track.projection import project
+from mambats.track.projection import Picture, project
 
 RECIPES = Path(__file__).parents[3] / "recipes" / "track"
 CAMERA = torch.tensor([[700.0, 0, 600, 0], [0, 700, 180, 0], [0, 0, 1, 0]]).double()
@@ -23,7 +23,7 @@ def lines() -> list[str]:
             if (f, k) in ((10, 0), (11, 0)):
                 continue
             box = torch.tensor([[far + speed * f, -side, 0.75 - 1.6, 4.0, 1.7, 1.5, 0.0]]).double()
-            pixels = project(box, CAMERA, (1242, 375))[0].tolist()
+            pixels = project(box, Picture(CAMERA, (1242, 375)))[0].tolist()
             cells = [f, 2, *(round(v, 3) for v in pixels), 8.0, 1.5, 1.7, 4.0, side, 1.6, far + speed * f, -1.5708, 0]
             made.append(",".join(str(c) for c in cells))
     return made

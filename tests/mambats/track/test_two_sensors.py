@@ -27,7 +27,7 @@ from mambats.track import (
     tell,
 )  # fmt: skip
 from mambats.track.objects import splits_of
-from mambats.track.projection import PICTURE, project
+from mambats.track.projection import Picture, project
 from mambats.track.telling import confidence
 
 CAMERA = torch.tensor([[700.0, 0.0, 610.0, 40.0], [0.0, 700.0, 180.0, 0.2], [0.0, 0.0, 1.0, 0.003]]).double()
@@ -55,11 +55,11 @@ def street(seed: int = 0) -> tuple[Objects, Objects, torch.Tensor]:
     truth[:, 0] += 8 * time
     truth[:, 1] += 0.8 * time
     boxes = truth + 0.1 * torch.randn(FRAMES, 7, generator=draw).double()
-    pixels = project(truth, CAMERA, PICTURE)
+    pixels = project(truth, Picture(CAMERA))
     seen = pixels + 1.0 * torch.randn(FRAMES, 4, generator=draw).double()
     one, label = torch.ones(FRAMES).double(), torch.zeros(FRAMES, dtype=torch.int64)
     at = torch.arange(FRAMES) * STEP, splits_of([1] * FRAMES)
-    lidar = Objects(*at, boxes, label, ("Car",), 4 * one, pixels=project(boxes, CAMERA, PICTURE))
+    lidar = Objects(*at, boxes, label, ("Car",), 4 * one, pixels=project(boxes, Picture(CAMERA)))
     return lidar, Objects(*at, boxes * torch.nan, label, ("Car",), one, pixels=seen), truth
 
 
@@ -69,7 +69,7 @@ def without(objects: Objects, begin: int, end: int) -> Objects:
 
 def test_the_slopes_of_the_projection_are_those_of_automatic_differentiation() -> None:
     states = torch.nn.functional.pad(street()[2][::13], (0, 3))
-    sensor = PictureSensor(CAMERA, PICTURE)
+    sensor = PictureSensor(Picture(CAMERA))
     exact = torch.autograd.functional.jacobian(sensor, states)
     same = torch.arange(len(states))
     torch.testing.assert_close(sensor.jacobian(states), exact[same, :, same], atol=1e-4, rtol=1e-5)
@@ -80,7 +80,9 @@ def test_a_track_lives_on_in_the_picture_where_space_is_silent() -> None:
     model = evidence()
     joined = model(without(lidar, 15, FRAMES), camera)
     alone = tell(tracker().run(joined.detections, added=joined.added), joined.detections)
-    both = tell(run_pictured(tracker(), model, joined.detections, CAMERA, added=joined.added), joined.detections)
+    both = tell(
+        run_pictured(tracker(), model, joined.detections, Picture(CAMERA), added=joined.added), joined.detections
+    )
     assert int(alone.frames.max()) == 14
     assert both.frames.tolist() == list(range(FRAMES))
     assert both.identity.unique().tolist() == [0]
@@ -99,7 +101,7 @@ def test_sensors_have_frames_of_their_own() -> None:
     even = torch.arange(FRAMES) % 2 == 0
     model = evidence()
     joined = model(lidar.take(even), camera.take(~even))
-    history = run_pictured(tracker(), model, joined.detections, CAMERA, added=joined.added, silent=~even)
+    history = run_pictured(tracker(), model, joined.detections, Picture(CAMERA), added=joined.added, silent=~even)
     told = tell(history, joined.detections)
     assert told.frames.tolist() == list(range(FRAMES))
     assert float((told.boxes[-5:, :2] - truth[-5:, :2]).norm(dim=-1).max()) < 0.7
@@ -112,7 +114,7 @@ def test_a_world_with_a_pose_says_the_same() -> None:
     still = torch.tensor([30.0, -7.0, 1.0, 0.8]).double().repeat(FRAMES, 1)
     told = [
         tell(
-            run_pictured(tracker(), model, joined.detections, CAMERA, added=joined.added, poses=poses),
+            run_pictured(tracker(), model, joined.detections, Picture(CAMERA), added=joined.added, poses=poses),
             joined.detections,
         )
         for poses in (None, still)
@@ -129,14 +131,14 @@ def test_a_jump_in_depth_keeps_its_identity_with_an_heir() -> None:
     names = []
     for heir in (None, PictureHeir(least=0.4)):
         model = CameraEvidence(0.0, 0.0, 0.0, 0.0, heir=heir)
-        told = tell(run_pictured(tracker(), model, jumped, CAMERA), jumped)
+        told = tell(run_pictured(tracker(), model, jumped, Picture(CAMERA)), jumped)
         names.append(len(told.identity.unique()))
     assert names == [2, 1]
 
 
 def test_without_parts_of_the_camera_it_is_the_tracker() -> None:
     lidar, _, _ = street()
-    plain = run_pictured(tracker(), CameraEvidence(0.0, 0.0, 0.0, 0.0), lidar, CAMERA)
+    plain = run_pictured(tracker(), CameraEvidence(0.0, 0.0, 0.0, 0.0), lidar, Picture(CAMERA))
     assert torch.equal(tell(plain, lidar).boxes, tell(tracker().run(lidar), lidar).boxes)
 
 
@@ -144,9 +146,9 @@ def test_what_cannot_be_is_named() -> None:
     lidar, _, _ = street()
     bare = Objects(lidar.stamps, lidar.splits, lidar.boxes, lidar.labels, lidar.classes, lidar.score)
     with pytest.raises(ValueError, match="no pixels or no scores"):
-        run_pictured(tracker(), evidence(), bare, CAMERA)
+        run_pictured(tracker(), evidence(), bare, Picture(CAMERA))
     with pytest.raises(ValueError, match="needed one a frame"):
-        run_pictured(tracker(), evidence(), lidar, CAMERA, silent=torch.ones(3, dtype=torch.bool))
+        run_pictured(tracker(), evidence(), lidar, Picture(CAMERA), silent=torch.ones(3, dtype=torch.bool))
     with pytest.raises(ValueError, match="four pairs"):
         PictureUpdater(ScoreCalibration(), [[0.0, 0.0]] * 3)
 
