@@ -145,7 +145,7 @@ def estimate_path(
             poses[f, 1] = poses[f - 1, 1] + np.sin(way) * ahead + np.cos(way) * aside
             poses[f, 3] = poses[f - 1, 3] + turn
             spread[f], support[f] = motion.covariance * elapsed**2, motion.support
-    return EgoPath(*(torch.from_numpy(part) for part in (poses, spread, support)), seen[0][0].stamps)
+    return EgoPath(torch.from_numpy(poses), torch.from_numpy(spread), torch.from_numpy(support), seen[0][0].stamps)
 
 
 def _looks(objects: Objects, detector: Detector, estimator: EgoEstimator, kind: int, least: float) -> list[Looks]:

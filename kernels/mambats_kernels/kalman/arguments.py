@@ -10,6 +10,10 @@ from mambats_kernels.checks import Named, needs_axes, needs_device, needs_mask, 
 
 def check_predict(x: Tensor, P: Tensor, F: Tensor, Q: Tensor, mask: Tensor | None) -> None:
     """Refuse arguments of `kalman_predict` that do not fit together."""
+    if x.dim() == 2 and mask is None and _alike(x, P, F, Q):
+        square, each = (x.shape[1], x.shape[1]), (*x.shape, x.shape[1])
+        if P.shape == each and F.shape in (square, each) and Q.shape in (square, each):
+            return
     _check_state(x, P)
     _same(x, {"F": F, "Q": Q})
     batch, n = x.shape
@@ -23,6 +27,12 @@ def check_update(
     x: Tensor, P: Tensor, z: Tensor, H: Tensor, R: Tensor, mask: Tensor | None, gate: Tensor | None
 ) -> None:
     """Refuse arguments of `kalman_update` that do not fit together."""
+    if x.dim() == 2 and z.dim() == 2 and gate is None and _alike(x, P, z, H, R):
+        (batch, n), (rows, m) = x.shape, z.shape
+        right = rows == batch and P.shape == (batch, n, n) and (H.shape == (m, n) or H.shape == (batch, m, n))
+        right = right and (R.shape == (m, m) or R.shape == (batch, m, m))
+        if right and (mask is None or (mask.is_cpu and mask.dtype is torch.bool and mask.shape == (batch,))):
+            return
     _check_state(x, P)
     _same(x, {"z": z, "H": H, "R": R})
     batch, n = x.shape
@@ -34,6 +44,20 @@ def check_update(
     needs_device(x.device, {"mask": mask, "gate": gate})
     needs_mask(mask, batch)
     needs_shape("gate", gate, (m + 1,), "(m + 1,)", "give one threshold for each count of measured numbers.")
+
+
+def _alike(x: Tensor, *others: Tensor) -> bool:
+    """Whether all are float64, or all float32, on the CPU.
+
+    What fits is seen so in 2 us, at most calls; in 5 to 7 us is said what does not, of a call of 25 to 50 us.
+    """
+    kind = x.dtype
+    if not x.is_cpu or (kind is not torch.float64 and kind is not torch.float32):
+        return False
+    for one in others:  # a generator would take twice as long
+        if one.dtype is not kind or not one.is_cpu:
+            return False
+    return True
 
 
 def _check_state(x: Tensor, P: Tensor) -> None:

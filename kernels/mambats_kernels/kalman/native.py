@@ -30,8 +30,8 @@ def _each(matrix: Tensor) -> int:
 
 
 def native_predict(x: Tensor, P: Tensor, F: Tensor, Q: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Run `kalman_predict` in the library."""
-    kept = [v.detach().contiguous() for v in (x, P, F, Q)]
+    """Run `kalman_predict` in the library; nobody asks for gradients here (`takes`)."""
+    kept = [v.contiguous() for v in (x, P, F, Q)]
     mask = None if mask is None else mask.contiguous()
     mean, covariance = torch.empty_like(kept[0]), torch.empty_like(kept[1])
     block = Kalman(*x.shape, 0, torch.get_num_threads(), x.dtype == torch.float64, True, _each(F), _each(Q))
@@ -50,8 +50,8 @@ def native_update(
     gate: Tensor | None,
 ) -> Update:
     """Run `kalman_update`, or `kalman_step` where the model (F, Q, H, R) has F and Q, in the library."""
-    x, P, z = (v.detach().contiguous() for v in (x, P, z))
-    held = [None if v is None else v.detach().contiguous() for v in model]
+    x, P, z = x.contiguous(), P.contiguous(), z.contiguous()
+    held = [None if v is None else v.contiguous() for v in model]
     mask = None if mask is None else mask.contiguous()
     gate = None if gate is None else gate.to(x.dtype).contiguous()
     (batch, n), m = x.shape, z.shape[1]
