@@ -2,7 +2,7 @@
 
     python recipes/track_fit.py $MAMBATS_DATA/fusion/kitti_tracking --class Car
 
-Scores become log odds by logistic regression; the noise of boxes and of motion is what makes the innovations of a
+Scores become log odds by logistic regression (by range, too, where the recipe has a range term); the noise of boxes and of motion is what makes the innovations of a
 filter over each labelled body's detections likeliest (Mehra 1970). What the camera's boxes add is the difference of two
 logistic regressions, with them and without; a silhouette is how wide labels are in the picture beside the cuboids of
 detections, and is used where the recipe has one. Prints the numbers of recipes/track/ as JSON; a file that `--write`
@@ -60,12 +60,13 @@ def labelled(root: Path, kind: str, sequence: str) -> Labelled:
     return Labelled(found, truth, behind(found, truth, kind))
 
 
-def calibrate(sequences: list[Labelled]) -> ScoreCalibration:
-    """Return the log odds of scores."""
+def calibrate(sequences: list[Labelled], *, ranged: bool) -> ScoreCalibration:
+    """Return the log odds of scores, by range, too, where `ranged`."""
     says = [one.behind.truth != UNKNOWN for one in sequences]
     score = torch.cat([one.detections.score[says] for one, says in zip(sequences, says, strict=True)])
     true = torch.cat([one.behind.truth[says] == TRUE for one, says in zip(sequences, says, strict=True)])
-    return ScoreCalibration.fitted(score, true)
+    boxes = torch.cat([one.detections.boxes[says] for one, says in zip(sequences, says, strict=True)])
+    return ScoreCalibration.fitted(score, true, boxes=boxes if ranged else None)
 
 
 class Paths(NamedTuple):
@@ -79,14 +80,15 @@ def paths(sequences: list[Labelled], calibration: ScoreCalibration) -> Paths:
     """Return what was detected of every body, in pieces that begin with a detection."""
     boxes, odds = list[Tensor](), list[Tensor]()
     for one in sequences:
-        frames, score, bodies = one.detections.frames, calibration(one.detections.score), one.body
+        found, bodies = one.detections, one.body
+        frames, score = found.frames, calibration(found.score, found.boxes)
         for body in bodies.unique().tolist():
             rows = torch.nonzero(bodies == body)[:, 0]
             while body >= 0 and len(rows) > 1:
                 at = frames[rows] - frames[rows[0]]
                 here = rows[at < LENGTH]
                 piece, sure = torch.full((LENGTH, 7), torch.nan).double(), torch.zeros(LENGTH).double()
-                piece[at[at < LENGTH]], sure[at[at < LENGTH]] = one.detections.boxes[here], score[here]
+                piece[at[at < LENGTH]], sure[at[at < LENGTH]] = found.boxes[here], score[here]
                 boxes.append(piece)
                 odds.append(sure)
                 rows = rows[at >= LENGTH]
@@ -172,7 +174,8 @@ def numbers(calibration: ScoreCalibration, model: Model) -> dict[str, object]:
     motion = dict(model.motion.named_parameters())
     drive = [value for name, value in motion.items() if name.endswith("log_density")]
     return {
-        "slope": round(calibration.slope, 4), "offset": round(calibration.offset, 4), "weights": listed(weights),
+        "slope": round(calibration.slope, 4), "offset": round(calibration.offset, 4),
+        "range": round(calibration.range, 4), "weights": listed(weights),
         "acceleration": listed(drive[0].exp()), "walk": listed(drive[1].exp()), "speed": listed(model.speed.exp()),
     }  # fmt: skip
 
@@ -207,14 +210,16 @@ def main() -> None:
     names = sorted(path.stem for path in (given.root / "label_02").glob("*.txt") if path.stem not in given.without)
     known = {name: labelled(given.root, given.kind, name) for name in names}
     looks = {} if given.part == "noise" else {n: looks_of(given.root, given.kind, n, one) for n, one in known.items()}
-    wide = read_recipe(Path(__file__).parent / "track" / f"kitti_{given.kind.lower()}.yaml").silhouette is not None
+    recipe = read_recipe(Path(__file__).parent / "track" / f"kitti_{given.kind.lower()}.yaml")
+    wide, ranged = recipe.silhouette is not None, recipe.tracker.detector.calibration.range != 0
     for left in names if given.each else [given.without]:
         path = None if given.write is None else given.write / f"{given.kind}_without_{left or 'none'}.json"
         said = json.loads(path.read_text()) if path is not None and path.is_file() else {}
         kept = [one for name, one in known.items() if name != left]
         if given.part != "camera":
-            calibration = calibrate(kept)
-            print(f"# {given.kind}: log odds = {calibration.slope:.3f} score {calibration.offset:+.3f}", flush=True)
+            calibration = calibrate(kept, ranged=ranged)
+            print(f"# {given.kind}: log odds = {calibration.slope:.3f} score {calibration.offset:+.3f} "
+                  f"{calibration.range:+.4f} range/10 m", flush=True)  # fmt: skip
             said |= numbers(calibration, fit(paths(kept, calibration), given.steps))
         if given.part != "noise":
             said |= seen([one for name, one in looks.items() if name != left], given.kind, wide=wide)

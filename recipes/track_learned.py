@@ -23,6 +23,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
+from track_table import renamed, silhouette
 
 from mambats.checkpoint import load_task
 from mambats.checkpoint.plugin import SafeCheckpointIO
@@ -50,7 +51,7 @@ from mambats.track.metrics import evaluate
 from mambats.track.metrics.consistency import consistency_scores
 from mambats.track.motion import ConstantVelocity
 from mambats.track.predictor import Predictor
-from mambats.track.projection import Picture, in_picture
+from mambats.track.projection import Picture, in_picture, outlined
 from mambats.track.smoother import smoothed
 from mambats.track.tracks import Tracks
 from mambats.track.updater import Told, Updater
@@ -83,10 +84,26 @@ def read(root: Path, name: str, kind: str) -> tuple[Objects, Objects]:
     return from_kitti(read_detections(files[0], frames)).of_class(kind), from_kitti(read_tracks(files[1], frames))
 
 
-def rules() -> tuple[list[Existence], list[float]]:
-    """Return each class's rule of existence, beside which the encoder's is learned, and from which odds it tells."""
-    trackers = [read_recipe(RECIPES / f"kitti_{kind.lower()}.yaml").tracker for kind in CLASSES]
-    return [one.updater.existence for one in trackers], [one.confirmer.least for one in trackers]  # pyright: ignore
+class Rules(NamedTuple):
+    """What recipes have of each class.
+
+    Args:
+        existence: Rules beside which the encoder's is learned.
+        least: Log odds from which tracks are told of.
+        ranged: Classes whose scores are calibrated by range, too.
+    """
+
+    existence: list[Existence]
+    least: list[float]
+    ranged: list[str]
+
+
+def rules() -> Rules:
+    """Read them."""
+    known = {kind: read_recipe(RECIPES / f"kitti_{kind.lower()}.yaml").tracker for kind in CLASSES}
+    existence = [one.updater.existence for one in known.values()]
+    least: list[float] = [one.confirmer.least for one in known.values()]  # pyright: ignore[reportAttributeAccessIssue]
+    return Rules(existence, least, [kind for kind, one in known.items() if one.detector.calibration.range != 0])
 
 
 def fit(root: Path, folds: list[str], folder: Path, tune: int, epochs: int, seed: int) -> None:
@@ -107,9 +124,9 @@ def fit(root: Path, folds: list[str], folder: Path, tune: int, epochs: int, seed
                       for split, some in parts.items()}  # fmt: skip
         data.fingerprint = ",".join(parts["train"])
         encoder = CausalEncoder(InnovationNoise.channels_for(CLASSES), width=16, layers=1)
-        lasting, least = rules()
-        model = InnovationNoise(CLASSES, encoder, lasting)
-        task = NoiseTask(model, Optimiser(0.01, 0.05, 0.1), tune=tune, confirmed=least)
+        given = rules()
+        model = InnovationNoise(CLASSES, encoder, given.existence, ranged=given.ranged)
+        task = NoiseTask(model, Optimiser(0.01, 0.05, 0.1), tune=tune, confirmed=given.least)
         kept = ModelCheckpoint(folder, f"without_{out[0]}_{seed}", monitor="val_loss", enable_version_counter=False)
         trainer = lightning.Trainer(
             accelerator="cpu", max_epochs=epochs, logger=False, enable_progress_bar=False, callbacks=[kept],
@@ -274,17 +291,20 @@ def scored(
 ) -> dict[tuple[str, str], dict[str, float]]:
     """Return the scores of a class by noise and mode; nats are of the detections that all followed in both modes."""
     recipe, lines, frames = RECIPES / f"kitti_{kind.lower()}.yaml", dict[str, Line](), 0
+    looks = read_recipe(recipe).silhouette
     for name in names:
         found, truth = read(root, name, kind)
         frames += len(found)
         camera = torch.from_numpy(read_calibration(root / "calib" / f"{name}.txt").projection(2))
+        picture = Picture.of(found, camera, silhouette(looks, kind, name, plain))
+        found = outlined(found, picture)
         own = None if plain is None else plain / f"{kind}_without_{name}.json"
         for label, tracker in contestants(recipe, fits / f"without_{name}_{seed}.ckpt", kind, own).items():
             empty = Line({mode: [] for mode in MODES}, {mode: [] for mode in MODES}, [], [], [])
             line = lines.setdefault(label, empty)
             history = ran(tracker, found, line)
             for mode in MODES:
-                made = in_picture(tell(history, found, mode), Picture.of(found, camera))  # pyright: ignore
+                made = in_picture(tell(history, found, mode), picture)  # pyright: ignore
                 line.tracks[mode].append(Scored(name, truth, renamed(made, truth)))
     both = [set.intersection(*(set(line.nats[mode][k]) for line in lines.values() for mode in MODES))
             for k in range(len(names))]  # fmt: skip
@@ -302,14 +322,6 @@ def scored(
     return rows
 
 
-def renamed(tracks: Objects, labels: Objects) -> Objects:
-    """Return tracks with the class numbers of the labels."""
-    from dataclasses import replace
-
-    number = torch.tensor([labels.classes.index(name) for name in tracks.classes])
-    return replace(tracks, labels=number[tracks.labels], classes=labels.classes)
-
-
 def numbers(checkpoint: Path, kind: str) -> None:
     """Print the classical part of a checkpoint as a recipe has it."""
     model: InnovationNoise = load_task(checkpoint).model
@@ -317,7 +329,7 @@ def numbers(checkpoint: Path, kind: str) -> None:
     base = {name: one.detach()[k] for name, one in model.base.items()}
     rounded = {name: torch.round(one, decimals=3).tolist() for name, one in base.items()}
     drive = [round(v, 4) for v in base["drive"].exp().tolist()]
-    print(f"slope, offset: {[round(v, 3) for v in model.score[k].tolist()]}")
+    print(f"slope, offset, range: {[round(v, 3) for v in model.score[k].tolist()]}")
     lower = torch.round(base["lower"].tril(-1), decimals=3).tolist()
     print(f"AspectNoise: weights: {rounded['weights']}\n  lower: {lower}")
     print(f"ConstantVelocity: acceleration: {drive[:3]}, walk: {drive[3:]}")

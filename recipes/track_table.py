@@ -170,13 +170,16 @@ def fitted(tracker: Tracker, kind: str, name: str, fits: Path | None, *, chosen:
         return tracker
     known: dict[str, Any] = json.loads(file.read_text())
     detector = tracker.detector
-    tracker.detector = Detector(
-        BoxNoise(known["weights"]), ScoreCalibration(known["slope"], known["offset"]), detector.trust, detector.least
-    )
+    tracker.detector = Detector(BoxNoise(known["weights"]), calibrated(known), detector.trust, detector.least)
     tracker.predictor = Predictor(ConstantVelocity(known["acceleration"], known["walk"]))
     start = tracker.initiator
     tracker.initiator = Initiator(known["speed"], start.least, start.doubt, start.box)
     return chosen_of(tracker, known["chosen"]) if chosen and "chosen" in known else tracker
+
+
+def calibrated(known: dict[str, Any]) -> ScoreCalibration:
+    """Return the calibration of a file of recipes/track_fit.py."""
+    return ScoreCalibration(known["slope"], known["offset"], known.get("range", 0.0))
 
 
 def chosen_of(tracker: Tracker, chosen: dict[str, Any]) -> Tracker:
