@@ -2,11 +2,12 @@
 
     python recipes/track_fit.py $MAMBATS_DATA/fusion/kitti_tracking --class Car
 
-Scores become log odds by logistic regression (by range, too, where the recipe has a range term); the noise of boxes and of motion is what makes the innovations of a
-filter over each labelled body's detections likeliest (Mehra 1970). What the camera's boxes add is the difference of two
-logistic regressions, with them and without; a silhouette is how wide labels are in the picture beside the cuboids of
-detections, and is used where the recipe has one. Prints the numbers of recipes/track/ as JSON; a file that `--write`
-finds keeps the part that is not fitted (`--part noise` or `--part camera`).
+Scores become log odds by logistic regression, by range, too, where the recipe has a range term; the noise of boxes and
+of motion is what makes the innovations of a filter over each labelled body's detections likeliest (Mehra 1970). What
+the camera's boxes add is the difference of two logistic regressions, with them and without; a silhouette is how wide
+labels are in the picture beside the cuboids of detections, and is used where the recipe has one. Prints the numbers of
+recipes/track/ as JSON; a file that `--write` finds keeps the part that is not fitted (`--part noise` or `--part
+camera`).
 """
 
 from __future__ import annotations
