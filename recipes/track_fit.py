@@ -5,7 +5,7 @@
 Scores become log odds by logistic regression, by range, too, where the recipe has a range term; the noise of boxes and
 of motion is what makes the innovations of a filter over each labelled body's detections likeliest (Mehra 1970). What
 the camera's boxes add is the difference of two logistic regressions, with them and without; a silhouette is how wide
-labels are in the picture beside the cuboids of detections, and is used where the recipe has one. Prints the numbers of
+labels are in the picture beside their cuboids, and is used where the recipe has one. Prints the numbers of
 recipes/track/ as JSON; a file that `--write` finds keeps the part that is not fitted (`--part noise` or `--part
 camera`).
 """
@@ -190,7 +190,7 @@ def looks_of(root: Path, kind: str, name: str, given: Labelled) -> Looks:
 
 def seen(looks: list[Looks], kind: str, *, wide: bool) -> dict[str, object]:
     """Return the numbers of the silhouette and of the camera; `wide` says whether the recipe draws silhouettes."""
-    silhouette = outline(looks)
+    silhouette = outline(looks, kind)
     said: dict[str, object] = {"silhouette": [round(silhouette.across, 3), round(silhouette.upright, 3)]}
     every = [pictured(one, kind, silhouette if wide else Silhouette()) for one in looks]
     known = [one for one in every if one is not None]

@@ -47,17 +47,20 @@ def look(root: Path, kind: str, sequence: str, found: Objects) -> Objects | None
     return camera if len(camera.boxes) else None
 
 
-def outline(sequences: list[Looks]) -> Silhouette:
-    """Return how wide bodies look beside the cuboids of their detections; what touches a rim of the picture is cut."""
+def outline(sequences: list[Looks], kind: str) -> Silhouette:
+    """Return how wide labelled bodies are in the picture beside their own cuboids; those at its rims are left out.
+
+    Detections are not asked: how much too large or small a detector draws a cuboid is its own affair.
+    """
     drawn, seen = list[Tensor](), list[Tensor]()
     for one in sequences:
-        rows = torch.nonzero(one.behind.truth == TRUE)[:, 0]
         assert one.labels.pixels is not None
-        boxes, pixels = project(one.found.boxes[rows], one.picture), one.labels.pixels[one.behind.label[rows]]
-        whole = torch.tensor([*one.picture.size]) - 2
-        fine = torch.cat([boxes[:, :2] > 1, boxes[:, 2:] < whole, pixels[:, :2] > 1, pixels[:, 2:] < whole], -1)
-        drawn.append(boxes[fine[:, [0, 2, 4, 6]].all(-1)])
-        seen.append(pixels[fine[:, [0, 2, 4, 6]].all(-1)])
+        own = torch.tensor([name == kind for name in one.labels.classes])[one.labels.labels]
+        boxes, pixels = project(one.labels.boxes[own], one.picture), one.labels.pixels[own]
+        most = one.picture.size[0] - 2
+        whole = (boxes[:, 0] > 1) & (boxes[:, 2] < most) & (pixels[:, 0] > 1) & (pixels[:, 2] < most)
+        drawn.append(boxes[whole])
+        seen.append(pixels[whole])
     return Silhouette.fitted(torch.cat(drawn), torch.cat(seen))
 
 

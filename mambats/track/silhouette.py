@@ -15,8 +15,8 @@ class Silhouette:
     """The box in the picture around what is seen of a body, beside the box around its cuboid.
 
     Both have the same middle and the same height. A cuboid's corners stand out beside a round body: a pedestrian's
-    projected box is half again as wide as the labelled one (KITTI, overlap 0.64 in the mean, 0.78 with a silhouette
-    that was fitted on other sequences), a car's is as wide as that.
+    projected detection is 1.5 times as wide as the label in the picture (KITTI, PointRCNN, ten sequences: median of
+    width over height 0.59 and 0.39, overlap 0.64 in the mean), a car's as wide as it.
 
     Args:
         across: Share of the cuboid's width in the picture that remains.
