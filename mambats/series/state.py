@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -37,6 +37,15 @@ def restore_state(like: Any, leaves: dict[str, Tensor], name: str = "state") -> 
 def map_state(state: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """Build a state of the same form with every tensor changed, such as cloned, moved or indexed."""
     return rename_state(state, lambda _, leaf: change(leaf), "state")
+
+
+def merge_states(states: Sequence[Any], change: Callable[[list[Tensor]], Tensor]) -> Any:
+    """Build a state of the form of several; `change` gets their tensors at each place, to choose from or to join."""
+    first = states[0]
+    if isinstance(first, Tensor):
+        return change(list(states))
+    children = [merge_states(each, change) for each in zip(*states, strict=True)]
+    return type(first)(*children) if hasattr(first, "_fields") else tuple(children)
 
 
 def rename_state(state: Any, change: Callable[[str, Tensor], Tensor], name: str) -> Any:

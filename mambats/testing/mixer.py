@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mambats.protocols import Mixer
-from mambats.series.state import map_state
+from mambats.series.state import map_state, merge_states
 from mambats.testing.compare import agree, require
 from mambats.testing.rows import Rows, draw_rows
 from mambats.testing.sequence import (
@@ -159,10 +159,7 @@ def check_packed(mixer: Mixer, rows: Rows, borders: Sequence[int]) -> None:
 
 def stack_states(states: Sequence[Any]) -> Any:
     """Join states of one series each along the batch."""
-    if isinstance(states[0], Tensor):
-        return torch.cat(list(states))
-    parts = [stack_states(children) for children in zip(*states, strict=True)]
-    return type(states[0])(*parts) if hasattr(states[0], "_fields") else tuple(parts)
+    return merge_states(states, torch.cat)
 
 
 def check_halved_gaps(mixer: Mixer, *, tokens: int = 24, order: float = 1.0) -> None:

@@ -13,6 +13,7 @@ from mambats.encoders.fusion.native_block import NativeBlock
 from mambats.encoders.fusion.plan import Plan
 from mambats.mixers import Block, Mamba, MambaSettings, MambaState, MixerSettings
 from mambats.protocols import Mixer, State
+from mambats.series.state import merge_states
 from mambats_kernels import multi_scan
 
 
@@ -118,11 +119,11 @@ def _mix(
 
 def join_states(states: Sequence[State]) -> State:
     """Lay the states of streams behind one another, each followed by a row of zeros for its tail."""
-    first = states[0]
-    if isinstance(first, Tensor):
-        return torch.cat([row for state in states for row in (state, state.new_zeros((1, *state.shape[1:])))])
-    children = [join_states(each) for each in zip(*states, strict=True)]
-    return type(first)(*children) if hasattr(first, "_fields") else tuple(children)
+
+    def joined(leaves: list[Tensor]) -> Tensor:
+        return torch.cat([row for leaf in leaves for row in (leaf, leaf.new_zeros((1, *leaf.shape[1:])))])
+
+    return merge_states(states, joined)
 
 
 def split_states(state: State, rows: list[int]) -> tuple[State, ...]:

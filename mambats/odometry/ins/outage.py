@@ -13,6 +13,7 @@ from mambats.estimators.inertial import NavigationState, NavigationTrack
 from mambats.gaussian import Gaussian
 from mambats.odometry.ins.drive import Drive
 from mambats.series import SensorRows
+from mambats.series.state import merge_states
 
 _SLACK = 200_000_000  # ns; fixes come every 0.997 to 1.002 s: the last of a window must not fall out
 
@@ -108,11 +109,7 @@ class Outage(NamedTuple):
 
 def join(states: list[Any]) -> Any:
     """Stack states (any NamedTuple tree) along the batch."""
-    first = states[0]
-    if isinstance(first, Tensor):
-        return torch.cat(states)
-    parts = [join(list(column)) for column in zip(*states, strict=True)]
-    return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
+    return merge_states(states, torch.cat)
 
 
 def follow(

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from mambats.series.state import merge_states
 from mambats.track.forecast.batch import ForecastBatch
-from mambats.track.forecast.own_motion import BACK
+from mambats.track.forecast.features import BACK
 
-FRAMES = ("mean", "covariance", "seen", "age", "elapsed", "truth")  # of a batch, what has an axis of frames
+FRAMES = ("mean", "covariance", "seen", "age", "elapsed", "truth", "own")  # of a batch, what has an axis of frames
 
 
 class Moment(NamedTuple):
@@ -24,6 +25,8 @@ class Moment(NamedTuple):
         elapsed: Seconds since the frame before, shape (N,); at a first frame, those to the second (0.1 say).
         labels: Classes, shape (N,) int64.
         piece: Which of S sensors each track is of, shape (N,) int64, rising.
+        own: Motion of its sensor, shape (N, 4): of wheels and gyroscope where there are some, else as `EgoEstimator`
+            tells it (`looks_of`, `row_of`).
     """
 
     mean: Tensor
@@ -33,12 +36,13 @@ class Moment(NamedTuple):
     elapsed: Tensor
     labels: Tensor
     piece: Tensor
+    own: Tensor
 
     @staticmethod
     def of(batch: ForecastBatch, frame: int) -> Moment:
         """Return one frame of a batch."""
         mean, covariance, seen, age, elapsed = (part[:, frame] for part in batch[:5])
-        return Moment(mean, covariance, seen, age, elapsed, batch.labels, batch.piece)
+        return Moment(mean, covariance, seen, age, elapsed, batch.labels, batch.piece, batch.own[:, frame])
 
 
 class ForecastState(NamedTuple):
@@ -57,7 +61,8 @@ def shifted(state: ForecastState, moment: Moment) -> ForecastBatch:
     """Return the window with a frame more, and without what is older than turns look back."""
     truth = moment.mean.new_full((len(moment.mean), 0, 2), torch.nan)
     mean, covariance, seen, age, elapsed = (part[:, None] for part in moment[:5])
-    new = ForecastBatch(mean, covariance, seen, age, elapsed, moment.labels, moment.piece, truth[:, None])
+    new = ForecastBatch(mean, covariance, seen, age, elapsed, moment.labels, moment.piece, truth[:, None],
+                        moment.own[:, None])  # fmt: skip
     if state.window is None:
         return new
     if len(state.window.labels) != len(moment.labels):
@@ -81,15 +86,8 @@ def renewed(state: ForecastState, which: Tensor, fresh: Any) -> ForecastState:
     window = state.window
     if window is not None:
         window = window._replace(seen=window.seen & ~which[:, None])
-    return ForecastState(window, _chosen(which, fresh, state.encoder))
 
+    def chosen(leaves: list[Tensor]) -> Tensor:
+        return torch.where(which.view(-1, *(1,) * (leaves[0].ndim - 1)), *leaves)
 
-def _chosen(which: Tensor, fresh: Any, old: Any) -> Any:
-    """Rows of one tree of tensors or of another."""
-    if isinstance(fresh, Tensor):
-        return torch.where(which.view(-1, *(1,) * (fresh.ndim - 1)), fresh, old)
-    if isinstance(fresh, tuple):
-        pairs: Any = zip(fresh, old, strict=True)  # pyright: ignore[reportUnknownArgumentType]
-        parts = [_chosen(which, one, two) for one, two in pairs]
-        return type(fresh)(*parts) if hasattr(fresh, "_fields") else tuple(parts)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    return old
+    return ForecastState(window, merge_states([fresh, state.encoder], chosen))
