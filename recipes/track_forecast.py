@@ -35,6 +35,7 @@ from mambats.track.forecast import (
     baselines,
     batch_of,
     forecast_loss,
+    with_own_motion,
 )
 from mambats.track.forecast.report import Told
 
@@ -61,6 +62,7 @@ def sparse(scene: Scene) -> dict[str, Any]:
     parts = {"mean": scene.mean[there].float(), "covariance": scene.covariance[there].float()}
     parts |= {"age": scene.age[there].float(), "body": scene.body[there].short(), "path": scene.paths[known].float()}
     parts |= {"seen": torch.nonzero(there).short(), "known": torch.nonzero(known).short(), "labels": scene.labels}
+    parts["own"] = scene.own
     return parts | {"name": scene.name, "stamps": scene.stamps, "shape": tuple(there.shape), "bodies": len(known)}
 
 
@@ -74,14 +76,15 @@ def dense(kept: dict[str, Any]) -> Scene:
     paths = torch.full((kept["bodies"], frames, 2), torch.nan).double()
     seen[at], mean[at], age[at], body[at] = True, kept["mean"].double(), kept["age"].double(), kept["body"].long()
     covariance[at], paths[known] = kept["covariance"].double(), kept["path"].double()
-    return Scene(kept["name"], kept["stamps"], kept["labels"], seen, mean, covariance, age, body, paths)
+    return Scene(kept["name"], kept["stamps"], kept["labels"], seen, mean, covariance, age, body, paths, kept["own"])
 
 
 def read(words: argparse.Namespace) -> None:
     """Filter the labels, or run the trackers, and keep the scenes."""
     names = [str(RECIPE.parent / f"kitti_{kind}.yaml") for kind in ("car", "pedestrian", "cyclist")]
     source = KittiTracks(names, words.root) if words.tracks else KittiLabels(words.root)
-    torch.save([sparse(one) for one in source.scenes()], words.folder / "scenes.pt")
+    kept = [sparse(with_own_motion(one, source.classes)) for one in source.scenes()]
+    torch.save(kept, words.folder / "scenes.pt")
 
 
 def made(settings: dict[str, Any], words: argparse.Namespace) -> TrajectoryForecaster:

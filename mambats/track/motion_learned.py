@@ -11,6 +11,7 @@ from mambats.estimators import Motion
 from mambats.gaussian import Gaussian
 from mambats.track.forecast.batch import NEEDED, ForecastBatch
 from mambats.track.forecast.model import TrajectoryForecaster
+from mambats.track.forecast.own_motion import looks_of, row_of, teller
 from mambats.track.forecast.scene import GROUND
 from mambats.track.predictor import Predictor
 from mambats.track.tracks import SEEN, Tracks
@@ -26,6 +27,7 @@ class _Moment(NamedTuple):
     mean: Tensor
     covariance: Tensor
     elapsed: float
+    own: Tensor  # (4,): of the sensor, see `OwnMotion`
 
 
 class LearnedPredictor(Predictor):
@@ -52,11 +54,13 @@ class LearnedPredictor(Predictor):
                 f"{window}: needed one horizon, one of the classes, and 2 frames or more."
             )
         self.model, self.window, self.label = model.eval().requires_grad_(False), window, label
-        self._past = list[_Moment]()
+        self._past, self._teller = list[_Moment](), teller()
+        self._ego = self._teller.init_state()
 
     def restart(self) -> None:
         """Forget all tracks."""
         self._past.clear()
+        self._ego = self._teller.init_state()
 
     def __call__(self, tracks: Tracks, elapsed: float | Tensor) -> Tracks:
         """Return the tracks after `elapsed` seconds, which nothing was seen of.
@@ -101,9 +105,17 @@ class LearnedPredictor(Predictor):
         if self._past and self._begins(tracks):
             self.restart()
         ground = torch.tensor(GROUND)
-        covariance = tracks.covariance[:, ground][:, :, ground]
-        self._past.append(_Moment(tracks.identity, tracks.hits, tracks.mean[:, : SEEN + 3], covariance, elapsed))
+        mean, covariance = tracks.mean[:, : SEEN + 3], tracks.covariance[:, ground][:, :, ground]
+        own = self._told(mean, covariance, tracks.misses == 0)
+        self._past.append(_Moment(tracks.identity, tracks.hits, mean, covariance, elapsed, own))
         del self._past[: -self.window]
+
+    def _told(self, mean: Tensor, covariance: Tensor, seen: Tensor) -> Tensor:
+        """What those that were seen tell of the sensor, a wait after the frame before."""
+        label = torch.full((int(seen.sum()),), self.label)
+        looks = looks_of(mean[seen], covariance[seen], label, self.model.classes, self._teller)
+        self._ego, motion = self._teller.step(self._ego, self._past[-1].elapsed if self._past else None, looks)
+        return row_of(motion)
 
     def _begins(self, tracks: Tracks) -> bool:
         """Whether these are of another sequence: one took fewer detections than it had, or a new one is older."""
@@ -135,7 +147,8 @@ class LearnedPredictor(Predictor):
         age = (age - age.gather(1, seen.long().argmax(1, keepdim=True))) * seen
         truth = torch.full((count, frames, 1, 2), torch.nan)
         label = torch.full((count,), self.label)
-        return ForecastBatch(mean, covariance, seen, age, elapsed, label, torch.zeros_like(label), truth)
+        own = torch.stack([one.own for one in self._past]).float().expand(count, -1, -1)
+        return ForecastBatch(mean, covariance, seen, age, elapsed, label, torch.zeros_like(label), truth, own)
 
 
 def _placed(tracks: Tracks, said: Gaussian) -> Gaussian:

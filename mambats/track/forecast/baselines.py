@@ -7,7 +7,7 @@ import torch
 from mambats.track.forecast.batch import Forecast, ForecastBatch
 from mambats.track.forecast.course import Course
 from mambats.track.forecast.model import TrajectoryForecaster
-from mambats.track.forecast.own_motion import own_motion
+from mambats.track.forecast.own_motion import OwnMotion
 
 FILTER, SCALED, TURNING, STAYING = (
     "constant velocity, the filter's covariance",
@@ -24,7 +24,7 @@ def baselines(model: TrajectoryForecaster, batch: ForecastBatch) -> dict[str, Fo
     """
     plain = model.plain(batch)
     zero = torch.zeros_like(batch.age)
-    own = own_motion(batch)
+    own = OwnMotion.of(batch.own)
     turning = Course(batch.mean[..., :2], batch.mean[..., 7:9], own.velocity, own.turn, zero, zero, zero)
     seems = batch.mean[..., 7:9, None] * batch.mean[..., None, 7:9]
     wide = plain.covariance + seems[..., None, None, :, :] * model.time.square()[:, None, None]

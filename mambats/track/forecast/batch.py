@@ -25,6 +25,7 @@ class ForecastBatch(NamedTuple):
         labels: Classes, shape (N,) int64.
         piece: Which of the S pieces a track is of, shape (N,) int64, rising.
         truth: Where its body is then, shape (N, T, H, 2), NaN where unknown.
+        own: Motion of the sensor, shape (N, T, 4), see `mambats.track.forecast.OwnMotion`.
     """
 
     mean: Tensor
@@ -35,6 +36,7 @@ class ForecastBatch(NamedTuple):
     labels: Tensor
     piece: Tensor
     truth: Tensor
+    own: Tensor
 
     @property
     def asked(self) -> Tensor:
@@ -56,6 +58,7 @@ class ForecastBatch(NamedTuple):
                 chosen[:, None, None, None], self.covariance * sides[:, None] * sides, self.covariance
             ),
             truth=torch.where(chosen[:, None, None, None], self.truth * flip[:2], self.truth),
+            own=torch.where(chosen[:, None, None], self.own * self.own.new_tensor([1, -1, -1, 1]), self.own),
         )
 
 
@@ -90,20 +93,22 @@ def batch_of(pieces: Sequence[Scene], futures: Sequence[Tensor]) -> ForecastBatc
         futures: What `Scene.future` said of each, shape (M, T, H, 2).
 
     Raises:
-        ValueError: If there is no piece.
+        ValueError: If there is no piece, or one does not know the sensor's motion (`with_own_motion`).
     """
     if not pieces:
         raise ValueError("there are no pieces: give one scene or more.")
     longest = max(len(one.stamps) for one in pieces)
     parts = list[tuple[Tensor, ...]]()
     for number, (one, future) in enumerate(zip(pieces, futures, strict=True)):
+        if one.own is None:
+            raise ValueError(f"{one.name}: nobody told how the sensor moves. Give with_own_motion(scene, classes).")
         count, more = len(one.labels), longest - len(one.stamps)
         elapsed = (one.stamps.diff(prepend=one.stamps[:1]).double() / 1e9).expand(count, -1)
         # A piece's first frame has none before it; the second's wait stands for it.
         elapsed = torch.cat([elapsed[:, 1:2], elapsed[:, 1:]], 1) if elapsed.shape[1] > 1 else elapsed + 0.1
-        wide = (one.mean, one.covariance, one.seen, one.age, elapsed)
+        wide = (one.mean, one.covariance, one.seen, one.age, elapsed, one.own.expand(count, -1, -1))
         padded = [torch.nn.functional.pad(p, (0, 0) * (p.ndim - 2) + (0, more)) for p in wide]
         truth = torch.nn.functional.pad(future, (0, 0, 0, 0, 0, more), value=torch.nan)
-        parts.append((*padded, one.labels, torch.full((count,), number), truth))
+        parts.append((*padded[:-1], one.labels, torch.full((count,), number), truth, padded[-1]))
     columns = [torch.cat(column) for column in zip(*parts, strict=True)]
     return ForecastBatch(*(one.float() if one.is_floating_point() else one for one in columns))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from mambats.track.detector import turns
 from mambats.track.forecast.batch import ForecastBatch
-from mambats.track.forecast.own_motion import OwnMotion, turn_rates
+from mambats.track.forecast.own_motion import OwnMotion
+
+BACK = 4  # frames over which a box's turn is measured
 
 #: What a track's row holds before the classes; `along` and `across` are the axes of its box.
 NAMES = (
@@ -42,6 +46,19 @@ def features(batch: ForecastBatch, own: OwnMotion, classes: int) -> Tensor:
     ]  # fmt: skip
     kind = torch.nn.functional.one_hot(batch.labels, classes).to(place)[:, None].expand(-1, place.shape[1], -1)
     return torch.cat([*parts, kind], -1) * batch.seen[..., None]
+
+
+def turn_rates(batch: ForecastBatch) -> tuple[Tensor, Tensor]:
+    """Return how fast boxes seem to turn (N, T), rad/s, and where this is known; front and rear look the same."""
+    yaw, seen = batch.mean[..., 6], batch.seen
+    turned, both = torch.zeros_like(yaw), torch.zeros_like(seen)
+    if yaw.shape[1] > BACK:
+        away = yaw[:, BACK:] - yaw[:, :-BACK]
+        passed = batch.elapsed.cumsum(1)
+        time = (passed[:, BACK:] - passed[:, :-BACK]).clamp_min(1e-3)
+        turned[:, BACK:] = (away - math.pi * torch.round(away / math.pi)) / time
+        both[:, BACK:] = seen[:, BACK:] & seen[:, :-BACK] & (batch.age[:, BACK:] > batch.age[:, :-BACK])
+    return torch.where(both, turned, 0.0), both
 
 
 def _pushes(batch: ForecastBatch) -> Tensor:

@@ -13,7 +13,7 @@ from mambats.track.detector import turns
 from mambats.track.forecast.batch import Forecast, ForecastBatch
 from mambats.track.forecast.course import Course, spread_after, straight
 from mambats.track.forecast.features import channels, features, over_ground
-from mambats.track.forecast.own_motion import OwnMotion, own_motion
+from mambats.track.forecast.own_motion import OwnMotion
 from mambats.track.forecast.stepping import FRAMES, ForecastState, Moment, renewed, shifted
 
 PERIOD = 0.1  # seconds between frames that an encoder's gap of 1 stands for
@@ -36,7 +36,7 @@ class TrajectoryForecaster(nn.Module):
 
     Untrained it says what the filter says: the place at constant velocity, with the covariance of white acceleration
     times a factor by class and horizon, which `calibrate` sets. Training adds arcs and accelerations of the body and
-    of the sensor, which no pose is needed for: `own_motion` tells them from all tracks of a frame.
+    of the sensor, which no pose is needed for: `own_motion` tells it from all tracks up to a frame.
 
     Args:
         encoder: Causal, of `mambats.track.forecast.channels(len(classes))` channels.
@@ -93,7 +93,7 @@ class TrajectoryForecaster(nn.Module):
 
     def forward(self, batch: ForecastBatch) -> Forecast:
         """Return the forecasts (N, T, K, H) of a batch, each from what its track's past and present tell."""
-        own = own_motion(batch)
+        own = OwnMotion.of(batch.own)
         row = features(batch, own, len(self.classes))
         token, _ = self.encoder(row, batch.elapsed / PERIOD, mask=batch.seen)
         return self.answer(batch, own, self.told(torch.cat([token, row], -1), batch.labels))
@@ -113,7 +113,7 @@ class TrajectoryForecaster(nn.Module):
             ValueError: If there are more or fewer tracks than the state has.
         """
         window = shifted(state, moment)
-        own = own_motion(window)
+        own = OwnMotion.of(window.own)
         row = features(window, own, len(self.classes))[:, -1]
         token, encoder = self.encoder.step(row, moment.elapsed / PERIOD, mask_t=moment.seen, state=state.encoder)
         last = window._replace(**{name: getattr(window, name)[:, -1:] for name in FRAMES})

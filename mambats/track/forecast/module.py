@@ -15,6 +15,7 @@ from mambats.data.split import Fractions
 from mambats.formats.error import DataError
 from mambats.track.forecast.batch import ForecastBatch, batch_of
 from mambats.track.forecast.features import NAMES
+from mambats.track.forecast.own_motion import with_own_motion
 from mambats.track.forecast.scene import Scene
 
 SHORTEST = 8  # frames of a piece: of fewer, no track is old enough to be asked
@@ -102,7 +103,7 @@ class ForecastModule(lightning.LightningDataModule):
         """Read, track or simulate all scenes, once for all stages."""
         if self._parts:
             return
-        scenes = self.source.scenes()
+        scenes = [with_own_motion(one, self.classes) for one in self.source.scenes()]
         parts = self._named(scenes) if self.test is not None else self._shared(scenes)
         if empty := [name for name, part in parts.items() if not part]:
             raise DataError(f"{self.name} has {len(scenes)} scenes, none for {', '.join(empty)}: name fewer elsewhere.")

@@ -1,87 +1,94 @@
-"""How the sensor itself moves, told from the tracks: what stands still moves all together, and turns all together."""
+"""How the sensor itself moves, as tracks that a filter followed tell it: by `EgoEstimator`, from frame to frame."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mambats.track.forecast.batch import ForecastBatch
+from mambats.track.ego_bodies import Looks
+from mambats.track.ego_motion import EgoEstimator, EgoMotion
+from mambats.track.forecast.scene import Scene
 
-BACK = 4  # frames over which a box's turn is measured
-SCALES = (8.0, 4.0, 2.0, 1.0, 1.0)  # m/s: from round to round, what moves by itself counts less
-TURN = 0.1  # rad/s that a standing box may seem to turn
-STILL = (50.0, 1.0, 0.5)  # deviations known beforehand: speed ahead and aside, m/s, and turn rate, rad/s
+# Metres and rad that a track's place and yaw are off beside its covariance: what a filter's errors have in common from
+# frame to frame. Of 0.1, 0.2 and 0.3 m the middle one erred least over labels and tracks.
+PLACE, YAW = 0.2, 0.1
+TOLD = 4  # numbers of `OwnMotion`
 
 
 class OwnMotion(NamedTuple):
-    """Of the sensor, as each track of a batch is told.
+    """Of the sensor.
 
     Args:
-        velocity: Ahead and to the left, in the sensor's axes, shape (N, T, 2), m/s.
-        turn: Counter-clockwise, shape (N, T), rad/s.
-        trust: Standing tracks that it rests on, shape (N, T).
+        velocity: Ahead and to the left, in the sensor's axes, shape (..., 2), m/s.
+        turn: Counter-clockwise, shape (...), rad/s.
+        trust: Standing tracks that it rests on, shape (...).
     """
 
     velocity: Tensor
     turn: Tensor
     trust: Tensor
 
-
-def turn_rates(batch: ForecastBatch) -> tuple[Tensor, Tensor]:
-    """Return how fast boxes seem to turn (N, T), rad/s, and where this is known; front and rear look the same."""
-    yaw, seen = batch.mean[..., 6], batch.seen
-    turned, both = torch.zeros_like(yaw), torch.zeros_like(seen)
-    if yaw.shape[1] > BACK:
-        away = yaw[:, BACK:] - yaw[:, :-BACK]
-        passed = batch.elapsed.cumsum(1)
-        time = (passed[:, BACK:] - passed[:, :-BACK]).clamp_min(1e-3)
-        turned[:, BACK:] = (away - math.pi * torch.round(away / math.pi)) / time
-        both[:, BACK:] = seen[:, BACK:] & seen[:, :-BACK] & (batch.age[:, BACK:] > batch.age[:, :-BACK])
-    return torch.where(both, turned, 0.0), both
+    @staticmethod
+    def of(told: Tensor) -> OwnMotion:
+        """Return what rows (..., 4) say, as `own_motion` makes them."""
+        return OwnMotion(told[..., :2], told[..., 2], told[..., 3])
 
 
-@torch.no_grad()
-def own_motion(batch: ForecastBatch) -> OwnMotion:
-    """Return the motion of the sensor at each frame that most tracks agree with.
+def teller() -> EgoEstimator:
+    """Return the estimator that forecasts rest on.
 
-    A body that stands still seems to move by -w - r J p under the sensor's velocity w and turn rate r, and its box
-    turns by -r. Iteratively reweighted least squares over all tracks of a frame, by Geman and McClure's weights from
-    wide to narrow; without tracks it is rest. Where most bodies drive along, w is against them.
-
-    Source: S. Geman and D. E. McClure, Statistical methods for tomographic image reconstruction, 1987.
+    Its turns change more slowly than those of poses (`EgoEstimator()`): a forecast wants the turn of the next two
+    seconds, not that of the last step. Over KITTI's labels it takes 2.513 m at 2 s to 2.243 for cars and 0.854 to
+    0.818 for pedestrians, with the settings for poses to 2.251 and 0.822.
     """
-    count = int(batch.piece.max()) + 1 if len(batch.piece) else 0
-    place, velocity = batch.mean[..., :2], batch.mean[..., 7:9]
-    turned, known = turn_rates(batch)
-    zero, one = torch.zeros_like(turned), torch.ones_like(turned)
-    rows = torch.stack([
-        torch.stack([-one, zero, place[..., 1]], -1), torch.stack([zero, -one, -place[..., 0]], -1),
-        torch.stack([zero, zero, -one / TURN], -1),
-    ], -2)  # fmt: skip
-    value = torch.stack([velocity[..., 0], velocity[..., 1], turned / TURN], -1)
-    there = torch.stack([batch.seen, batch.seen, known], -1) * (batch.age > NEW)[..., None]
-    weight = there.to(rows)
-    prior = torch.diag(rows.new_tensor(STILL).square().reciprocal())
-    answer = rows.new_zeros(*turned.shape, 3)
-    for scale in SCALES:
-        left = _of_piece(rows.mT @ (weight[..., None] * rows), batch.piece, count) + prior
-        right = _of_piece((rows.mT @ (weight * value)[..., None])[..., 0], batch.piece, count)
-        answer = torch.linalg.solve(left, right)[batch.piece]
-        away = value - (rows @ answer[..., None])[..., 0]
-        # One that moves by itself is out with both numbers; a turn of its own is its own.
-        speed = away[..., :2].square().sum(-1, keepdim=True).expand(*turned.shape, 2)
-        square = torch.cat([speed, away[..., 2:].square()], -1)
-        weight = there * (1 + square / scale**2).pow(-2)
-    trust = _of_piece(weight[..., 0], batch.piece, count)[batch.piece]
-    return OwnMotion(answer[..., :2], answer[..., 2], trust)
+    return EgoEstimator(spread=(10.0, 0.2, 0.1), drive=(1.5, 0.1, 0.05))
 
 
-NEW = 0.25  # seconds: the velocity of a younger track is not known
+def looks_of(mean: Tensor, covariance: Tensor, labels: Tensor, classes: Sequence[str], own: EgoEstimator) -> Looks:
+    """Return what an estimator reads of tracks at a frame.
+
+    Args:
+        mean: States, shape (K, 10).
+        covariance: Of x, y and more, shape (K, 4, 4).
+        labels: Classes, shape (K,) int64.
+        classes: Their names.
+        own: That will read it.
+    """
+    place = mean[:, [0, 1, 6]].double().numpy()
+    noise = np.tile(np.diag([PLACE**2, PLACE**2, YAW**2]), (len(place), 1, 1))
+    noise[:, :2, :2] += covariance[:, :2, :2].double().numpy()
+    speed, habit = np.array([own.habit(name) for name in classes], dtype=np.float64).reshape(-1, 2)[labels.numpy()].T
+    return Looks(place, noise, speed, habit, labels.numpy())
 
 
-def _of_piece(values: Tensor, piece: Tensor, count: int) -> Tensor:
-    """Sums over the tracks of a piece: (N, ...) to (S, ...)."""
-    return values.new_zeros(count, *values.shape[1:]).index_add(0, piece, values)
+def row_of(motion: EgoMotion) -> Tensor:
+    """Return what an estimator tells at a frame as a row (4,) of `OwnMotion`."""
+    return torch.from_numpy(np.append(motion.velocity, motion.support))
+
+
+def own_motion(scene: Scene, classes: Sequence[str], estimator: EgoEstimator | None = None) -> Tensor:
+    """Return the sensor's motion at each frame of a scene, told from it and those before it, shape (T, 4).
+
+    Args:
+        scene: Tracks of all classes.
+        classes: Names.
+        estimator: None is `teller()`.
+    """
+    own = estimator or teller()
+    state, stamps, rows = own.init_state(), scene.stamps.tolist(), list[Tensor]()
+    for f, stamp in enumerate(stamps):
+        here = scene.seen[:, f]
+        looks = looks_of(scene.mean[here, f], scene.covariance[here, f], scene.labels[here], classes, own)
+        state, motion = own.step(state, (stamp - stamps[f - 1]) / 1e9 if f else None, looks)
+        rows.append(row_of(motion))
+    return torch.stack(rows) if rows else torch.zeros(0, TOLD, dtype=torch.float64)
+
+
+def with_own_motion(scene: Scene, classes: Sequence[str]) -> Scene:
+    """Return a scene that knows the sensor's motion; itself where it does."""
+    return scene if scene.own is not None else replace(scene, own=own_motion(scene, classes))

@@ -30,6 +30,7 @@ class Scene:
         age: Seconds since the track began, shape (M, T).
         body: Row of `paths` that a track follows, shape (M, T) int64, -1 where none.
         paths: True places of L bodies, shape (L, T, 2), NaN where unknown.
+        own: Motion of the sensor, shape (T, 4), see `OwnMotion`; None where nobody told it yet (`with_own_motion`).
     """
 
     name: str
@@ -41,6 +42,7 @@ class Scene:
     age: Tensor
     body: Tensor
     paths: Tensor
+    own: Tensor | None = None
 
     def __post_init__(self) -> None:
         """Check shapes."""
@@ -48,6 +50,7 @@ class Scene:
         shapes = {"stamps": (frames,), "labels": (tracks,), "mean": (tracks, frames, 10), "body": (tracks, frames)}
         shapes |= {"covariance": (tracks, frames, 4, 4), "age": (tracks, frames)}
         shapes |= {"paths": (len(self.paths), frames, 2)}
+        shapes |= {} if self.own is None else {"own": (frames, 4)}
         for name, shape in shapes.items():
             if tuple(getattr(self, name).shape) != shape:
                 raise ValueError(f"{name} has shape {tuple(getattr(self, name).shape)}: needed {shape}.")
@@ -84,10 +87,10 @@ class Scene:
         cut = {
             field.name: getattr(self, field.name)[kept, begin:end]
             for field in fields(self)
-            if field.name not in ("name", "stamps", "labels", "paths")
+            if field.name not in ("name", "stamps", "labels", "paths", "own")
         }
-        stamps, labels = self.stamps[begin:end], self.labels[kept]
-        return type(self)(name=self.name, stamps=stamps, labels=labels, paths=self.paths[:, begin:end], **cut)
+        cut |= {"stamps": self.stamps[begin:end], "labels": self.labels[kept], "paths": self.paths[:, begin:end]}
+        return type(self)(name=self.name, own=None if self.own is None else self.own[begin:end], **cut)
 
 
 class Bodies(NamedTuple):

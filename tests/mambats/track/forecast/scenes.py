@@ -4,7 +4,7 @@ import torch
 
 from mambats.encoders import CausalEncoder
 from mambats.track import Objects
-from mambats.track.forecast import Scene, TrajectoryForecaster, channels
+from mambats.track.forecast import Scene, TrajectoryForecaster, channels, with_own_motion
 from mambats.track.forecast.scene import ages
 from mambats.track.objects import splits_of
 
@@ -59,7 +59,8 @@ def scene(name="a", frames=40, turn=0.0, seed=0, **more):
     covariance = (torch.eye(4) * torch.tensor([0.01, 0.01, 0.1, 0.1])).double().repeat(count, frames, 1, 1)
     labels = torch.arange(count) % len(CLASSES)
     body = torch.arange(count)[:, None].expand(count, frames).clone()
-    return Scene(name, stamps, labels, seen, mean, covariance, ages(seen, stamps), body, place)
+    made = Scene(name, stamps, labels, seen, mean, covariance, ages(seen, stamps), body, place)
+    return with_own_motion(made, CLASSES)
 
 
 def labels(frames=30, turn=0.0, seed=0):

@@ -1,7 +1,6 @@
 """The forecaster: what it is untrained, what it may know, what it keeps, and that it learns."""
 
 import json
-import sys
 
 import pytest
 import torch
@@ -11,7 +10,7 @@ from mambats.cli import main
 from mambats.encoders import CausalEncoder
 from mambats.formats.error import DataError
 from mambats.recipe import describe, rebuild
-from mambats.track.forecast import ForecastModule, TrajectoryForecaster, batch_of, forecast_loss, own_motion
+from mambats.track.forecast import ForecastModule, TrajectoryForecaster, batch_of, forecast_loss
 from mambats.track.forecast.baselines import TURNING, baselines
 from tests.mambats.track.forecast.scenes import CLASSES, HORIZONS, Made, forecaster, scene
 
@@ -64,9 +63,7 @@ def test_nothing_later_is_known_and_scenes_do_not_mix():
     assert_close(said.mean[:6], alone.mean, atol=1e-4, rtol=1e-4)
 
 
-def test_a_scene_turned_about_the_sensor_is_forecast_turned(monkeypatch):
-    # Beforehand, a sensor is thought to drive ahead and not aside: that is no symmetry.
-    monkeypatch.setattr(sys.modules[own_motion.__module__], "STILL", (50.0, 50.0, 0.5))
+def test_a_scene_turned_about_the_sensor_is_forecast_turned():
     batch, model = a_batch(turn=0.1), forecaster(2)
     torch.nn.init.normal_(model.head.weight, std=0.1)
     angle = torch.tensor(0.7)
@@ -75,16 +72,18 @@ def test_a_scene_turned_about_the_sensor_is_forecast_turned(monkeypatch):
     for part in (slice(0, 2), slice(7, 9)):
         mean[..., part] = batch.mean[..., part] @ turn.T
     mean[..., 6] += angle
-    said, turned = model(batch), model(batch._replace(mean=mean))
+    own = torch.cat([batch.own[..., :2] @ turn.T, batch.own[..., 2:]], -1)
+    said, turned = model(batch), model(batch._replace(mean=mean, own=own))
     assert_close(turned.mean, said.mean @ turn.T, atol=0.01, rtol=0.001)
 
 
 def test_a_mirrored_batch_is_its_own_mirror_twice():
-    batch = a_batch(0, 1)
+    batch = a_batch(0, 1, turn=0.1)
     both = torch.tensor([True, False])
     once = batch.mirrored(both)
     assert_close(once.mirrored(both).mean, batch.mean)
     assert_close(once.mean[6:], batch.mean[6:])
+    assert_close(once.own[:6], batch.own[:6] * torch.tensor([1.0, -1.0, -1.0, 1.0]))
     assert_close(once.truth[:6, ..., 1], -batch.truth[:6, ..., 1], equal_nan=True)
 
 

@@ -13,6 +13,7 @@ from mambats.track.forecast import (
     Course,
     Forecast,
     LabelFilter,
+    OwnMotion,
     baselines,
     batch_of,
     forecast_loss,
@@ -23,6 +24,7 @@ from mambats.track.forecast import (
     min_fde,
     own_motion,
     region_level,
+    with_own_motion,
 )
 from mambats.track.forecast.baselines import FILTER, TURNING
 from mambats.track.forecast.course import spread_after, straight
@@ -36,16 +38,26 @@ def a_batch(**more):
 
 @pytest.mark.parametrize("turn", [-0.3, 0.0, 0.2])
 def test_the_sensors_motion_is_told_from_bodies_that_stand(turn):
-    own = own_motion(a_batch(turn=turn))
-    assert_close(own.turn[:, 10:], torch.full_like(own.turn[:, 10:], turn), atol=0.02, rtol=0)
-    assert_close(own.velocity[:, 10:, 0], torch.full_like(own.turn[:, 10:], 6.0), atol=0.2, rtol=0)
-    assert (own.trust[:, 10:] > 2.5).all()
+    own = OwnMotion.of(own_motion(scene(turn=turn), CLASSES))
+    assert_close(own.turn[15:], torch.full_like(own.turn[15:], turn), atol=0.03, rtol=0)
+    assert_close(own.velocity[15:, 0], torch.full_like(own.turn[15:], 6.0), atol=0.4, rtol=0)
+    assert (own.trust[15:] > 2.5).all()
 
 
 def test_the_sensors_motion_without_tracks_is_rest():
-    batch = a_batch()
-    own = own_motion(batch._replace(seen=torch.zeros_like(batch.seen)))
-    assert own.turn.abs().max() == 0 and own.velocity.abs().max() == 0
+    made = scene()
+    told = own_motion(replace(made, seen=torch.zeros_like(made.seen)), CLASSES)
+    assert told.shape == (40, 4) and not bool(told.any())
+    assert own_motion(made.between(0, 0), CLASSES).shape == (0, 4)
+
+
+def test_the_sensors_motion_is_that_of_the_frames_before():
+    made = scene(turn=0.1)
+    cut = replace(made.between(0, 20), own=None)
+    assert_close(own_motion(cut, CLASSES), own_motion(made, CLASSES)[:20], rtol=0, atol=0)
+    assert with_own_motion(made, CLASSES) is made and cut.own is None
+    with pytest.raises(ValueError, match="nobody told"):
+        batch_of([cut], [cut.future(HORIZONS)])
 
 
 @pytest.mark.parametrize("turn", [-0.3, 0.2])
