@@ -17,9 +17,9 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import numpy as np
 import torch
 
+from bench.streaming import SECOND, best_window, stepper
 from mambats.bundle.flat import FlatForecaster
 from mambats.bundle.graph import step_graph
 from mambats.bundle.loss import round_weights
@@ -33,12 +33,10 @@ from mambats.forecast import DirectHead, Forecaster
 from mambats.forecast.task import ForecastTask
 from mambats.scale import RunningNorm
 from mambats.streaming import Policy, StreamRunner
-from mambats.streaming.engine import StepEvent
 from mambats.streaming.engines.forecast import ForecastEngine, SeriesEngine
 from mambats.streaming.engines.native import NativeEngine
 from mambats_kernels.backend import use_backend
 
-SECOND = 10**9
 ENGINES = ("eager", "torch", "onnx", "native")
 
 
@@ -74,19 +72,6 @@ def engines(model: FlatForecaster, names: Iterable[str], stored: Stored = "float
     return found
 
 
-def stepper(engine: SeriesEngine, rows: int) -> Callable[[], None]:
-    """Return a function that takes one step with what the last one left."""
-    rng = np.random.default_rng(0)
-    values = rng.standard_normal((rows, 1)).astype(np.float32)
-    events = {"series": StepEvent(values, np.ones((rows, 1), np.bool_), np.ones(rows, np.bool_))}
-    elapsed, held = np.full(rows, SECOND, np.int64), [engine.init_state(rows)]
-
-    def step() -> None:
-        held[0] = engine.step(events, elapsed, held[0])[1]
-
-    return step
-
-
 def pusher(engine: SeriesEngine) -> Callable[[], None]:
     """Return a function that pushes one packet through a whole runner: door, queue, gates, guards, step."""
     runner, at = StreamRunner(engine, Policy(provisional=False)), [0]
@@ -102,16 +87,8 @@ def measure(call: Callable[[], None], calls: int) -> dict[str, float]:
     """Return p50 and p99 in microseconds of processor time: of the best of five windows by its median."""
     for _ in range(20):
         call()
-    windows = []
-    for _ in range(5):
-        taken = np.empty(calls)
-        for k in range(calls):
-            begun = time.thread_time_ns()
-            call()
-            taken[k] = time.thread_time_ns() - begun
-        windows.append(np.percentile(taken / 1e3, [50, 99]))
-    p50, p99 = min(windows, key=lambda window: window[0])
-    return {"p50_us": round(float(p50), 1), "p99_us": round(float(p99), 1), "tail": round(float(p99 / p50), 2)}
+    p50, p99 = best_window(call, calls, time.thread_time_ns)
+    return {"p50_us": round(p50, 1), "p99_us": round(p99, 1), "tail": round(p99 / p50, 2)}
 
 
 def main() -> None:

@@ -21,20 +21,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.streaming import SECOND, best_window, stepper
 from mambats.bundle.flat import FlatForecaster
 from mambats.encoders import CausalEncoder
 from mambats.forecast.head import DirectHead
 from mambats.forecast.model import Forecaster
 from mambats.scale import RunningNorm, Scaler
 from mambats.streaming import Packet, Policy, StreamRunner
-from mambats.streaming.engine import StepEvent
 from mambats.streaming.engines.captured import CapturedForecaster
 from mambats.streaming.engines.captured_core import CapturedCore
 from mambats.streaming.engines.facts import ForecastFacts
 from mambats.streaming.engines.forecast import ForecastEngine
 from mambats.streaming.engines.torch_core import TorchCore
-
-SECOND = 10**9
 
 
 def forecaster(given: argparse.Namespace, dtype: torch.dtype = torch.float32) -> FlatForecaster:
@@ -77,18 +75,6 @@ def replaying(captured: CapturedForecaster, device: str) -> Callable[[], None]:
     return call
 
 
-def stepper(engine: ForecastEngine, rows: int) -> Callable[[], None]:
-    """Return a step with arrays in and out."""
-    values = np.random.default_rng(0).standard_normal((rows, 1)).astype(np.float32)
-    events = {"series": StepEvent(values, np.ones((rows, 1), np.bool_), np.ones(rows, np.bool_))}
-    elapsed, held = np.full(rows, SECOND, np.int64), [engine.init_state(rows)]
-
-    def call() -> None:
-        held[0] = engine.step(events, elapsed, held[0])[1]
-
-    return call
-
-
 def pusher(engine: ForecastEngine, rows: int) -> Callable[[], None]:
     """Return a push of a packet for every robot."""
     runner, at, value = StreamRunner(engine, Policy(provisional=False), rows), [0], np.full(1, 0.5, np.float32)
@@ -107,15 +93,7 @@ def measure(call: Callable[[], None], rows: int, seconds: float) -> dict[str, fl
     begun = time.perf_counter()
     call()
     calls = int(min(2000, max(20, seconds / 5 / (time.perf_counter() - begun))))
-    windows = []
-    for _ in range(5):
-        taken = np.empty(calls)
-        for k in range(calls):
-            begun = time.perf_counter_ns()
-            call()
-            taken[k] = time.perf_counter_ns() - begun
-        windows.append(np.percentile(taken / 1e3, [50, 99]))
-    p50, p99 = (float(x) for x in min(windows, key=lambda window: window[0]))
+    p50, p99 = best_window(call, calls, time.perf_counter_ns)
     return {"p50_us": round(p50, 1), "p99_us": round(p99, 1), "robots_per_s": round(rows * 1e6 / p50), "calls": calls}
 
 
