@@ -21,6 +21,8 @@ CLASSES = (
     "Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Person", "Cyclist", "Tram", "Misc", "DontCare",
 )  # fmt: skip
 PERIOD = 100_000_000  # ns: the benchmarks number frames at 10 Hz
+#: A frame number beyond this (eleven days at 10 Hz) is a slip of the pen, and would cost a table of as many rows.
+MOST_FRAMES = 10_000_000
 FRAME = "camera_rect"
 
 PIXELS = ("left", "top", "right", "bottom")
@@ -135,8 +137,13 @@ def count_frames(tables: Sequence[Rows], given: int | None) -> int:
     """Return the number of frames: as given, or up to the last that has a row.
 
     Raises:
-        DataError: If a row has a frame beyond the given number.
+        DataError: If a row has a frame beyond the given number, or beyond `MOST_FRAMES`.
     """
+    for rows in tables:
+        frames = rows.column("frame")
+        rows.refuse(
+            frames >= MOST_FRAMES, lambda row, f=frames: f"frame is {f[row]:g}, needed one below {MOST_FRAMES:,}"
+        )
     if given is None:
         return max((int(rows.column("frame").max(initial=-1)) + 1 for rows in tables), default=0)
     for rows in tables:

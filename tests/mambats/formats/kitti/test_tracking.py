@@ -87,6 +87,14 @@ def test_the_length_comes_from_what_knows_it(tmp_path):
         read_tracking(root, "0000")
 
 
+def test_a_frame_that_cannot_be_is_refused_before_it_costs_memory(tmp_path):
+    path = kitti.fake(tmp_path) / "det3d_pointrcnn/Car/0000.txt"
+    last = path.read_text().splitlines()[-1].split(",", 1)[1]
+    path.write_text(path.read_text() + f"99999999999,{last}\n")
+    with pytest.raises(DataError, match=r"Car/0000\.txt, line \d+: frame is 1e\+11, needed one below 10,000,000"):
+        read_detections(path)
+
+
 def test_only_the_calibration_is_needed(tmp_path):
     root = kitti.fake(tmp_path)
     (root / "evaluate_tracking.seqmap.training").write_text("0001 empty 000000 000002\n")
