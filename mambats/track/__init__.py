@@ -2,6 +2,7 @@
 
 from mambats.track.affinity import Affinity, CentreDistance, Mahalanobis, Overlap
 from mambats.track.association import Assignment, Associator, Cascade, Greedy, Hungarian, Matches, Nearest, SinglePass
+from mambats.track.base_rate import BaseRate
 from mambats.track.camera import CameraEvidence
 from mambats.track.detector import BoxNoise, Detections, Detector, ScoreCalibration
 from mambats.track.existence import Existence
@@ -28,6 +29,7 @@ __all__ = [
     "Affinity",
     "Assignment",
     "Associator",
+    "BaseRate",
     "BoxNoise",
     "ByExistence",
     "ByHits",

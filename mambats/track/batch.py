@@ -112,11 +112,13 @@ def follow(tracker: Tracker, scenes: Scenes) -> list[Frames]:
     nothing = Tracks.none(tracker.predictor.size, device)
     tracks, identity = nothing._replace(scene=nothing.identity), torch.zeros(count, dtype=torch.int64, device=device)
     lengths = scenes.lengths.to(device)
+    rate = None if tracker.base_rate is None else tracker.base_rate.init_state(count, device)
     made = list[tuple[Tracks, Tensor, Told]]()
     for f, seen in enumerate(scenes.frames):
         if tracks.scene is not None and bool((scenes.lengths == f).any()):
             tracks = tracks.take(lengths[tracks.scene] > f)
         pose = None if scenes.poses is None else scenes.poses[f]
+        seen, rate = tracker.rated(seen, rate, scenes.gaps[f])
         tracks, told, born = tracker.advance(tracks, scenes.elapsed(f, tracks), seen, identity, pose)
         if born.scene is not None:
             identity = identity + born.scene.bincount(minlength=count)

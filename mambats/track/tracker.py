@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mambats.track.association import Associator
+from mambats.track.base_rate import BaseRate
 from mambats.track.batch import follow, lined_up
 from mambats.track.detector import Detections, Detector
 from mambats.track.ego import check_poses, to_world
@@ -29,11 +30,13 @@ class TrackerState(NamedTuple):
         tracks: Confirmed or not.
         stamp: Nanoseconds; None before the first frame.
         identity: The next new one.
+        rate: Counts of true and false detections so far, shape (1, 2); None where the tracker has no base rate.
     """
 
     tracks: Tracks
     stamp: int | None
     identity: int
+    rate: Tensor | None = None
 
 
 class Tracker:
@@ -47,6 +50,7 @@ class Tracker:
         initiator: Which detections begin a track.
         deleter: Which tracks end.
         confirmer: Which tracks are told of.
+        base_rate: How often detections of this sequence are true; None takes them as they were in training.
     """
 
     def __init__(
@@ -58,13 +62,15 @@ class Tracker:
         initiator: Initiator,
         deleter: Deleter,
         confirmer: Confirmer,
+        base_rate: BaseRate | None = None,
     ) -> None:
         self.detector, self.predictor, self.associator, self.updater = detector, predictor, associator, updater
-        self.initiator, self.deleter, self.confirmer = initiator, deleter, confirmer
+        self.initiator, self.deleter, self.confirmer, self.base_rate = initiator, deleter, confirmer, base_rate
 
     def init_state(self) -> TrackerState:
         """Return the state before the first frame."""
-        return TrackerState(Tracks.none(self.predictor.size), None, 0)
+        rate = None if self.base_rate is None else self.base_rate.init_state()
+        return TrackerState(Tracks.none(self.predictor.size), None, 0, rate)
 
     def step(
         self, state: TrackerState, stamp: int, detections: Detections, pose: Tensor | None = None
@@ -84,9 +90,25 @@ class Tracker:
             ValueError: If the stamp is not later than the last.
         """
         elapsed = None if state.stamp is None else (stamp - state.stamp) / 1e9
-        tracks, told, born = self.advance(state.tracks, elapsed, detections, state.identity, pose)
+        seen, rate = self.rated(detections, state.rate, elapsed or 0.0)
+        tracks, told, born = self.advance(state.tracks, elapsed, seen, state.identity, pose)
         frame = Frame(stamp, tracks, self.confirmer(tracks), told, pose)
-        return TrackerState(tracks, stamp, state.identity + len(born.identity)), frame
+        return TrackerState(tracks, stamp, state.identity + len(born.identity), rate), frame
+
+    def rated(
+        self, detections: Detections, rate: Tensor | None, elapsed: float | Tensor
+    ) -> tuple[Detections, Tensor | None]:
+        """Return detections of a frame with log odds at the rate at which they are true here, and the counts after it.
+
+        Args:
+            detections: As `detector` gives them; may be none.
+            rate: Counts after the frame before, shape (1, 2), of many scenes (S, 2); None without a base rate.
+            elapsed: Seconds since, of all scenes or of each (S,).
+        """
+        if self.base_rate is None or rate is None:
+            return detections, rate
+        odds, rate = self.base_rate(detections.odds, rate, elapsed, detections.scene)
+        return detections._replace(odds=odds), rate
 
     def advance(
         self,

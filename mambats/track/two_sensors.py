@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from copy import copy
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from mambats.track.camera import CameraEvidence
-from mambats.track.ego import check_poses
+from mambats.track.detector import Detections, Detector
+from mambats.track.ego import check_poses, to_world
 from mambats.track.history import Frame, History
 from mambats.track.objects import Objects
 from mambats.track.picture_box import Pictured, PictureSensor
+from mambats.track.picture_claim import InPicture
 from mambats.track.projection import Picture
 from mambats.track.tracker import Tracker, TrackerState
+from mambats.track.tracks import Tracks
 from mambats.track.updater import Told
 
 
@@ -33,7 +39,7 @@ def run_pictured(
     Args:
         tracker: That follows what is seen in space.
         evidence: Whose `alone` moves tracks by what only the camera saw, and whose `heir` says which new track is an
-            old one's; where both are None, this is `Tracker.run`.
+            old one's, and whose `claims` say whose a box is; where all are None, this is `Tracker.run`.
         objects: Detections; rows without a place in space are boxes in the picture, as `evidence` gives them. A frame
             may hold either kind or both: sensors that look at different times have frames of their own.
         picture: What the camera draws, see `mambats.track.projection.Picture`.
@@ -52,21 +58,23 @@ def run_pictured(
         raise ValueError("objects have no pixels or no scores: both are needed to follow them in the picture.")
     if silent is not None and silent.shape != (len(objects),):
         raise ValueError(f"silent has shape {tuple(silent.shape)}: needed one a frame, ({len(objects)},).")
-    detections, splits = tracker.detector(objects, added)
+    detections, splits = _heard(tracker, evidence)(objects, added)
     poses = None if poses is None else check_poses(poses, len(objects))
     sensor = PictureSensor(picture._replace(camera=picture.camera.double()))
+    shared = _Shared(tracker, evidence, objects.pixels, sensor, torch.arange(len(objects.boxes)))
     state, frames = tracker.init_state(), list[Frame]()
     for f, (stamp, (begin, end)) in enumerate(zip(objects.stamps.tolist(), pairwise(splits), strict=True)):
-        pose = None if poses is None else poses[f]
+        pose, free = None if poses is None else poses[f], Pictured.of(objects, f)
         if silent is not None and bool(silent[f]):
             state, frame = _waited(tracker, state, stamp, pose)
         else:
-            state, frame = tracker.step(state, stamp, detections.take(torch.arange(begin, end)), pose)
-        tracks = frame.tracks
+            seen, free = shared(state, stamp, detections.take(torch.arange(begin, end)), free, pose)
+            state, frame = tracker.step(state, stamp, seen, pose)
+        tracks = shared.told(frame.tracks)
         if evidence.heir is not None:
             tracks = evidence.heir(tracks, objects.pixels, sensor, pose)
         if evidence.alone is not None:
-            tracks = evidence.alone(tracks, Pictured.of(objects, f), sensor, pose)
+            tracks = evidence.alone(tracks, free, sensor, pose)
         if tracks is not frame.tracks:
             frame = frame._replace(tracks=tracks, shown=tracker.confirmer(tracks))
             state = state._replace(tracks=tracks)
@@ -74,11 +82,64 @@ def run_pictured(
     return History(frames, tracker.predictor)
 
 
+class _Shared(NamedTuple):
+    """Who has which of the camera's boxes, moment by moment, where `evidence` leaves it to the tracks.
+
+    Args:
+        tracker: That follows them.
+        evidence: What a box is worth, and whose it is.
+        pixels: Of all rows of the detections, shape (N, 4).
+        sensor: Of the camera.
+        shown: Row of the box in the picture of each row (N,), itself where it has no other; filled moment by moment.
+    """
+
+    tracker: Tracker
+    evidence: CameraEvidence
+    pixels: Tensor
+    sensor: PictureSensor
+    shown: Tensor
+
+    def __call__(
+        self, state: TrackerState, stamp: int, seen: Detections, free: Pictured, pose: Tensor | None
+    ) -> tuple[Detections, Pictured]:
+        """Return the detections with what the camera says of them, those likely enough, and the boxes that are left."""
+        claims, expected = self.evidence.claims, state.tracks
+        if claims is None:
+            return seen, free
+        if state.stamp is not None:
+            expected = self.tracker.predictor(expected, (stamp - state.stamp) / 1e9)
+        world = seen if pose is None else to_world(seen, pose.expand(len(seen.row), -1))
+        box = claims(expected, world, InPicture(self.pixels[seen.row], free.pixels, self.sensor, pose))
+        has = torch.nonzero(box >= 0)[:, 0]
+        odds = seen.odds.index_add(0, has, self.evidence.worth(free.score[box[has]]).to(seen.odds))
+        kept = odds >= self.tracker.detector.least
+        has = has[kept[has]]
+        self.shown[seen.row[has]] = free.row[box[has]]
+        left = torch.nonzero(torch.ones(len(free.row), dtype=torch.bool).index_fill(0, box[has], False))[:, 0]
+        return seen._replace(odds=odds).take(torch.nonzero(kept)[:, 0]), Pictured(*(part[left] for part in free))
+
+    def told(self, tracks: Tracks) -> Tracks:
+        """Return tracks that name the camera's box of what they took, where it had one."""
+        return tracks if self.evidence.claims is None else tracks._replace(detection=self.shown[tracks.detection])
+
+
+def _heard(tracker: Tracker, evidence: CameraEvidence) -> Detector:
+    """Return the tracker's detector; one that lets all pass where the camera's word comes later."""
+    if evidence.claims is None:
+        return tracker.detector
+    open_to_all = copy(tracker.detector)
+    open_to_all.least = -math.inf
+    return open_to_all
+
+
 def _waited(tracker: Tracker, state: TrackerState, stamp: int, pose: Tensor | None) -> tuple[TrackerState, Frame]:
     """Move tracks to a moment at which the sensor in space did not look."""
-    tracks = state.tracks
+    tracks, rate = state.tracks, state.rate
     if state.stamp is not None:
-        tracks = tracker.predictor(tracks, (stamp - state.stamp) / 1e9)
+        elapsed = (stamp - state.stamp) / 1e9
+        tracks = tracker.predictor(tracks, elapsed)
+        if tracker.base_rate is not None and rate is not None:
+            rate = tracker.base_rate.faded(rate, elapsed)
         tracks = tracks.take(tracker.deleter(tracks, None if pose is None else pose.expand(len(tracks.mean), -1)))
     frame = Frame(stamp, tracks, tracker.confirmer(tracks), Told.nothing(tracks.mean), pose)
-    return TrackerState(tracks, stamp, state.identity), frame
+    return state._replace(tracks=tracks, stamp=stamp, rate=rate), frame

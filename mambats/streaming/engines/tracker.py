@@ -25,6 +25,8 @@ from mambats.track.tracks import SEEN, Tracks
 #: Asks for the tracks at a tick, carried on to it from the last frame.
 QUERY = "query"
 CLOCK, LAST, BEGUN, COUNT, NEXT, REFUSED = "clock_ns", "last_ns", "begun", "count", "next", "refused"
+#: Of a tracker with a base rate: what it counted of true and false detections.
+RATE = "rate"
 _OWN = (CLOCK, LAST, BEGUN, COUNT, NEXT, REFUSED)
 
 
@@ -65,12 +67,17 @@ class TrackerEngine:
         facts = {"tracker": describe(tracker), "most": most, "room": room, "tick_ns": tick_ns}
         self.identity = fingerprint(facts, _weights(tracker))
         self._like = tracker.init_state()
+        self._rated = tracker.base_rate is not None
+        if self._rated:
+            self._like = self._like._replace(rate=None)  # all other leaves have a row a track
 
     def init_state(self, rows: int) -> State:
         """Return the state before any frame."""
         state: State = {name: np.zeros(rows, np.bool_ if name == BEGUN else np.int64) for name in _OWN}
         for name, leaf in _leaves(self._like):
             state[name] = np.zeros((rows, self.room, *leaf.shape[1:]), leaf.numpy().dtype)
+        if self._rated:
+            state[RATE] = np.zeros((rows, 2))
         return state
 
     @torch.no_grad()
@@ -105,6 +112,8 @@ class TrackerEngine:
             kept = made.tracks.existence.argsort(descending=True, stable=True)[: self.room].sort().values
         after[REFUSED][row] += found.refused + len(made.tracks.identity) - len(kept)
         after[LAST][row], after[BEGUN][row], after[NEXT][row], after[COUNT][row] = now, True, made.identity, len(kept)
+        if self._rated and made.rate is not None:
+            after[RATE][row], made = made.rate[0].numpy(), made._replace(rate=None)
         for name, leaf in _leaves(made):
             after[name][row] = 0
             after[name][row, : len(kept)] = leaf.index_select(0, kept).numpy()
@@ -133,7 +142,8 @@ class TrackerEngine:
         count = int(state[COUNT][row])
         leaves = {name: torch.from_numpy(state[name][row, :count].copy()) for name, _ in _leaves(self._like)}
         made: TrackerState = _restored(self._like, leaves)
-        return made._replace(stamp=int(state[LAST][row]), identity=int(state[NEXT][row]))
+        made = made._replace(stamp=int(state[LAST][row]), identity=int(state[NEXT][row]))
+        return made._replace(rate=torch.from_numpy(state[RATE][row : row + 1].copy())) if self._rated else made
 
     def _detections(self, found: DetectionFrame) -> Detections:
         boxes, count = torch.from_numpy(found.boxes), len(found.row)
