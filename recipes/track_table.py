@@ -34,6 +34,7 @@ from mambats.estimators import ConstantNoise, StepMotion
 from mambats.formats.kitti import read_calibration, read_detections, read_detections_2d, read_tracks
 from mambats.track import (
     MODES,
+    BaseRate,
     BoxNoise,
     ByExistence,
     ByHits,
@@ -174,6 +175,9 @@ def fitted(tracker: Tracker, kind: str, name: str, fits: Path | None, *, chosen:
     tracker.predictor = Predictor(ConstantVelocity(known["acceleration"], known["walk"]))
     start = tracker.initiator
     tracker.initiator = Initiator(known["speed"], start.least, start.doubt, start.box)
+    rate = tracker.base_rate
+    if rate is not None and "trained" in known:
+        tracker.base_rate = BaseRate(known["trained"], rate.weight, rate.memory, rate.most)
     return chosen_of(tracker, known["chosen"]) if chosen and "chosen" in known else tracker
 
 
@@ -207,7 +211,7 @@ def weighed(joins: CameraEvidence, kind: str, name: str, fits: Path | None) -> C
     if alone is not None:
         calibration = ScoreCalibration(*told["alone"])
         alone = PictureUpdater(calibration, told["edges"], alone.least, alone.limit, alone.existence, alone.prior)
-    return CameraEvidence(own, seen, slope, unseen, joins.least, alone, joins.heir)
+    return CameraEvidence(own, seen, slope, unseen, joins.least, alone, joins.heir, joins.claims)
 
 
 class Followed(NamedTuple):

@@ -13,6 +13,7 @@ from mambats.track.life import ByExistence, ByHits, Confirmer, Deleter
 from mambats.track.motion import ConstantAcceleration, ConstantTurn, ConstantVelocity
 from mambats.track.objects import BOX, Objects
 from mambats.track.picture_box import PictureHeir, PictureSensor, PictureUpdater
+from mambats.track.picture_claim import PictureClaims
 from mambats.track.predictor import Predictor
 from mambats.track.projection import Picture
 from mambats.track.silhouette import Silhouette
@@ -58,6 +59,7 @@ __all__ = [
     "Objects",
     "Overlap",
     "Picture",
+    "PictureClaims",
     "PictureHeir",
     "PictureSensor",
     "PictureUpdater",

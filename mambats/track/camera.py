@@ -13,6 +13,7 @@ from mambats.track.assignment import Greedy
 from mambats.track.objects import Objects
 from mambats.track.overlap import iou_2d
 from mambats.track.picture_box import PictureHeir, PictureUpdater
+from mambats.track.picture_claim import PictureClaims
 
 
 class Seconded(NamedTuple):
@@ -43,6 +44,8 @@ class CameraEvidence:
         least: Overlap of both boxes in the picture that makes a pair; the most alike come first.
         alone: Moves tracks by boxes that only the camera saw, see `mambats.track.run_pictured`.
         heir: Says there which new track is an old one's.
+        claims: Says there, moment by moment, whose a box is, by the tracks there are. All of the camera's boxes then
+            stand behind the detections, which come as if it had seen none of them.
     """
 
     def __init__(
@@ -54,9 +57,10 @@ class CameraEvidence:
         least: float = 0.3,
         alone: PictureUpdater | None = None,
         heir: PictureHeir | None = None,
+        claims: PictureClaims | None = None,
     ) -> None:
         self.own, self.seen, self.slope, self.unseen, self.least = own, seen, slope, unseen, least
-        self.alone, self.heir = alone, heir
+        self.alone, self.heir, self.claims = alone, heir, claims
 
     def __call__(self, detections: Objects, camera: Objects) -> Seconded:
         """Return what both sensors say.
@@ -68,36 +72,62 @@ class CameraEvidence:
         Raises:
             ValueError: If pixels or scores are missing, or frames differ.
         """
-        if detections.pixels is None or detections.score is None or camera.pixels is None or camera.score is None:
-            raise ValueError("detections or the camera's have no pixels or no scores: both are needed to join them.")
+        own, seen = _looks(detections), _looks(camera)
         if not torch.equal(detections.stamps, camera.stamps):
             raise ValueError(
                 f"there are {len(detections)} frames of detections, {len(camera)} of the camera: needed the same."
             )
-        if not len(camera.score):
-            return Seconded(detections, self.own * detections.score + self.unseen)
-        other = partners(detections.pixels, camera.pixels, (detections.splits, camera.splits), self.least)
+        unseen = self.own * own.score + self.unseen
+        if not len(seen.score):
+            return Seconded(detections, unseen)
+        if self.claims is not None:
+            return _behind(detections, unseen, camera)
+        other = partners(own.pixels, seen.pixels, (detections.splits, camera.splits), self.least)
         found, taken = other >= 0, other.clamp_min(0)
-        added = torch.where(found, self.seen + self.slope * camera.score[taken], self.unseen)
-        pixels = torch.where(found[:, None], camera.pixels[taken], detections.pixels)
-        added, seconded = self.own * detections.score + added, replace(detections, pixels=pixels)
+        added = torch.where(found, unseen + self.worth(seen.score[taken]), unseen)
+        seconded = replace(detections, pixels=torch.where(found[:, None], seen.pixels[taken], own.pixels))
         if self.alone is None:
             return Seconded(seconded, added)
-        # Behind the detections of each frame stand the boxes that nothing in space belongs to.
-        free = torch.ones(len(camera.score), dtype=torch.bool).index_fill(0, other[found], False)
-        order = torch.argsort(torch.cat([detections.frames, camera.frames[free]]), stable=True)
-        none, splits = pixels.new_full((int(free.sum()), 7), torch.nan), camera.take(free).splits
-        own = detections.classes.index(camera.classes[int(camera.labels[0])])
-        made = Objects(
-            stamps=detections.stamps,
-            splits=detections.splits + splits,
-            boxes=torch.cat([detections.boxes, none.to(detections.boxes)])[order],
-            labels=torch.cat([detections.labels, detections.labels.new_full((len(none),), own)])[order],
-            classes=detections.classes,
-            score=torch.cat([detections.score, camera.score[free]])[order],
-            pixels=torch.cat([pixels, camera.pixels[free]])[order],
-        )
-        return Seconded(made, torch.cat([added, added.new_zeros(len(none))])[order])
+        free = torch.ones(len(seen.score), dtype=torch.bool).index_fill(0, other[found], False)
+        return _behind(seconded, added, camera.take(free))
+
+    @property
+    def in_time(self) -> bool:
+        """Whether it speaks of tracks as they are followed, by `mambats.track.run_pictured`."""
+        return not (self.alone is None and self.heir is None and self.claims is None)
+
+    def worth(self, score: Tensor) -> Tensor:
+        """Return what boxes of these scores (P,) add to log odds beyond what none does, shape (P,)."""
+        return self.seen + self.slope * score - self.unseen
+
+
+class _Looks(NamedTuple):
+    pixels: Tensor
+    score: Tensor
+
+
+def _looks(objects: Objects) -> _Looks:
+    if objects.pixels is None or objects.score is None:
+        raise ValueError("detections or the camera's have no pixels or no scores: both are needed to join them.")
+    return _Looks(objects.pixels, objects.score)
+
+
+def _behind(detections: Objects, added: Tensor, camera: Objects) -> Seconded:
+    """Put boxes that have no place in space behind the detections of each frame."""
+    own, seen = _looks(detections), _looks(camera)
+    order = torch.argsort(torch.cat([detections.frames, camera.frames]), stable=True)
+    none = detections.boxes.new_full((len(camera.boxes), 7), torch.nan)
+    kind = detections.classes.index(camera.classes[int(camera.labels[0])]) if len(none) else 0
+    made = Objects(
+        stamps=detections.stamps,
+        splits=detections.splits + camera.splits,
+        boxes=torch.cat([detections.boxes, none])[order],
+        labels=torch.cat([detections.labels, detections.labels.new_full((len(none),), kind)])[order],
+        classes=detections.classes,
+        score=torch.cat([own.score, seen.score])[order],
+        pixels=torch.cat([own.pixels, seen.pixels])[order],
+    )
+    return Seconded(made, torch.cat([added, added.new_zeros(len(none))])[order])
 
 
 def partners(pixels: Tensor, others: Tensor, splits: tuple[Tensor, Tensor], least: float) -> Tensor:

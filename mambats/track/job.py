@@ -259,7 +259,8 @@ def _recipe(content: dict[str, Any], path: Path, checkpoint: Path | None) -> Rec
     if not isinstance(camera, CameraEvidence | None):
         raise RecipeError(f"{path}: `camera` is a {type(camera).__name__}, needed a mambats.track.CameraEvidence.")
     if camera is not None and checkpoint is not None:
-        camera.alone = camera.heir = None  # what a learned tracker remembers of each track knows nothing of pictures
+        # What a learned tracker remembers of each track knows nothing of pictures.
+        camera.alone = camera.heir = camera.claims = None
     ego = None if content.get("ego") is None else rebuild(content["ego"])
     if not isinstance(ego, EgoEstimator | None):
         raise RecipeError(f"{path}: `ego` is a {type(ego).__name__}, needed a mambats.track.ego_motion.EgoEstimator.")
@@ -274,7 +275,7 @@ def _followed(
 ) -> History:
     """Run a recipe's tracker, in the picture too where a camera looked and the recipe says what it is worth."""
     evidence = recipe.camera
-    if added is None or evidence is None or (evidence.alone is None and evidence.heir is None):
+    if added is None or evidence is None or not evidence.in_time:
         return recipe.tracker.run(objects, poses, added)
     return run_pictured(recipe.tracker, evidence, objects, picture, poses=poses, added=added)
 

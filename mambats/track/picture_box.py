@@ -145,7 +145,7 @@ class PictureUpdater:
 
     def _pairs(self, drawn: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
         overlap = iou_2d(drawn.nan_to_num(-1.0), pixels)
-        return _alike(overlap, overlap >= self.least)
+        return most_alike(overlap, overlap >= self.least)
 
     def _taken(
         self, tracks: Tracks, rows: Tensor, mean: Tensor, covariance: Tensor, seen: Pictured, box: Tensor
@@ -199,7 +199,7 @@ class PictureHeir:
         away = mean[:, :2].norm(dim=-1)
         apart = (away[old][:, None] / away[new] - 1).abs()
         older = tracks.identity[old][:, None] < tracks.identity[new]
-        rows, columns = _alike(overlap, (overlap >= self.least) & (apart <= self.depth) & older)
+        rows, columns = most_alike(overlap, (overlap >= self.least) & (apart <= self.depth) & older)
         if not len(rows):
             return tracks
         heir, gone = old[rows], new[columns]
@@ -219,7 +219,7 @@ class PictureHeir:
         return passed.take(torch.ones(len(tracks.hits), dtype=torch.bool).index_fill(0, gone, False))
 
 
-def _alike(overlap: Tensor, can: Tensor) -> tuple[Tensor, Tensor]:
+def most_alike(overlap: Tensor, can: Tensor) -> tuple[Tensor, Tensor]:
     """Return rows and columns of the pairs that are chosen of those that can be, the most alike first."""
     rows, columns = can.nonzero(as_tuple=True)
     chosen = Greedy()((rows, columns), -overlap[rows, columns])

@@ -61,7 +61,7 @@ def run_pictured(
     detections, splits = _heard(tracker, evidence)(objects, added)
     poses = None if poses is None else check_poses(poses, len(objects))
     sensor = PictureSensor(picture._replace(camera=picture.camera.double()))
-    shared = _Shared(tracker, evidence, objects.pixels, sensor, torch.arange(len(objects.boxes)))
+    shared = _Shared(tracker, evidence, objects.pixels, sensor, torch.arange(len(objects.boxes)), {})
     state, frames = tracker.init_state(), list[Frame]()
     for f, (stamp, (begin, end)) in enumerate(zip(objects.stamps.tolist(), pairwise(splits), strict=True)):
         pose, free = None if poses is None else poses[f], Pictured.of(objects, f)
@@ -70,7 +70,7 @@ def run_pictured(
         else:
             seen, free = shared(state, stamp, detections.take(torch.arange(begin, end)), free, pose)
             state, frame = tracker.step(state, stamp, seen, pose)
-        tracks = shared.told(frame.tracks)
+        tracks = shared.told(frame.tracks, stamp)
         if evidence.heir is not None:
             tracks = evidence.heir(tracks, objects.pixels, sensor, pose)
         if evidence.alone is not None:
@@ -91,6 +91,7 @@ class _Shared(NamedTuple):
         pixels: Of all rows of the detections, shape (N, 4).
         sensor: Of the camera.
         shown: Row of the box in the picture of each row (N,), itself where it has no other; filled moment by moment.
+        looked: When each identity was seen in space for the last time, nanoseconds.
     """
 
     tracker: Tracker
@@ -98,6 +99,7 @@ class _Shared(NamedTuple):
     pixels: Tensor
     sensor: PictureSensor
     shown: Tensor
+    looked: dict[int, int]
 
     def __call__(
         self, state: TrackerState, stamp: int, seen: Detections, free: Pictured, pose: Tensor | None
@@ -108,8 +110,12 @@ class _Shared(NamedTuple):
             return seen, free
         if state.stamp is not None:
             expected = self.tracker.predictor(expected, (stamp - state.stamp) / 1e9)
+        waits = [
+            (stamp - self.looked[one]) / 1e9 if one in self.looked else math.inf for one in expected.identity.tolist()
+        ]
+        lost = torch.tensor(waits, dtype=torch.float64)
         world = seen if pose is None else to_world(seen, pose.expand(len(seen.row), -1))
-        box = claims(expected, world, InPicture(self.pixels[seen.row], free.pixels, self.sensor, pose))
+        box = claims(expected, world, InPicture(self.pixels[seen.row], free.pixels, self.sensor, lost, pose))
         has = torch.nonzero(box >= 0)[:, 0]
         odds = seen.odds.index_add(0, has, self.evidence.worth(free.score[box[has]]).to(seen.odds))
         kept = odds >= self.tracker.detector.least
@@ -118,9 +124,12 @@ class _Shared(NamedTuple):
         left = torch.nonzero(torch.ones(len(free.row), dtype=torch.bool).index_fill(0, box[has], False))[:, 0]
         return seen._replace(odds=odds).take(torch.nonzero(kept)[:, 0]), Pictured(*(part[left] for part in free))
 
-    def told(self, tracks: Tracks) -> Tracks:
+    def told(self, tracks: Tracks, stamp: int) -> Tracks:
         """Return tracks that name the camera's box of what they took, where it had one."""
-        return tracks if self.evidence.claims is None else tracks._replace(detection=self.shown[tracks.detection])
+        if self.evidence.claims is None:
+            return tracks
+        self.looked.update((one, stamp) for one in tracks.identity[tracks.misses == 0].tolist())
+        return tracks._replace(detection=self.shown[tracks.detection])
 
 
 def _heard(tracker: Tracker, evidence: CameraEvidence) -> Detector:
