@@ -73,7 +73,17 @@ class Search:
         names = sorted(path.stem for path in (root / "label_02").glob("*.txt"))
         own = read_recipe(self.recipe).silhouette
         self.sequences = [drawn(read(root, kind, name), silhouette(own, kind, name, fits)) for name in names]
+        self._told_rates()
         self._sums = dict[Setting, list[tuple[Any, Any, Any]]]()
+
+    def _told_rates(self) -> None:
+        """Write into each file how many of the other sequences' detections are true, by their calibrated scores."""
+        for one in self.sequences:
+            path = self.fits / f"{self.kind}_without_{one.name}.json"
+            detector = fitted(read_recipe(self.recipe).tracker, self.kind, one.name, self.fits).detector
+            found = [detector(other.detections)[0].odds for other in self.sequences if other.name != one.name]
+            trained = float(torch.sigmoid(torch.cat(found)).mean())
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"trained": round(trained, 4)}))
 
     def sums(self, setting: Setting) -> list[tuple[Any, Any, Any]]:
         """Return what HOTA, CLEAR-MOT and IDF1 count, of each sequence."""
