@@ -44,7 +44,7 @@ def test_calibration_makes_constant_velocity_right_in_the_median():
 def test_a_class_of_few_bodies_is_hardly_changed_by_what_was_learned():
     batch, model = a_batch(turn=0.2), forecaster()
     model.calibrate(batch)
-    assert_close(model.trust, torch.full((2,), 3 / 33))
+    assert_close(model.trust, torch.full((2,), 3 / 103))
     plain = model(batch).best
     torch.nn.init.normal_(model.head.weight, std=0.3)
     little = (model(batch).best - plain).norm(dim=-1).mean()
