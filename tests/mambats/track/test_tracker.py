@@ -45,6 +45,14 @@ def test_a_gap_is_bridged_and_filled_with_hindsight() -> None:
     assert float(error.abs().max()) < 3 * SIGMA
 
 
+def test_hindsight_leaves_out_what_was_confirmed_and_never_sure() -> None:
+    detections, _ = straight(1, 40)
+    short = objects([detections.boxes[k : k + 1] if k < 2 else detections.boxes[:0] for k in range(10)], score=2.0)
+    history = tracker().run(short)
+    assert tell(history, short).splits.diff()[:3].tolist() == [0, 1, 0]
+    assert len(tell(history, short, "offline").boxes) == len(tell(history, short, "fixed-lag", 0.5).boxes) == 0
+
+
 def test_fixed_lag_waits_and_knows_nothing_later() -> None:
     detections, _ = straight(2, 40, seed=3)
     lag = 0.5
