@@ -120,6 +120,7 @@ def follow(tracker: Tracker, scenes: Scenes) -> list[Frames]:
         pose = None if scenes.poses is None else scenes.poses[f]
         seen, rate = tracker.rated(seen, rate, scenes.gaps[f])
         tracks, told, born = tracker.advance(tracks, scenes.elapsed(f, tracks), seen, identity, pose)
+        tracks = tracker.as_scored(tracks, rate)
         if born.scene is not None:
             identity = identity + born.scene.bincount(minlength=count)
         made.append((tracks, tracker.confirmer(tracks), told))

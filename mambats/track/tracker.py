@@ -92,6 +92,7 @@ class Tracker:
         elapsed = None if state.stamp is None else (stamp - state.stamp) / 1e9
         seen, rate = self.rated(detections, state.rate, elapsed or 0.0)
         tracks, told, born = self.advance(state.tracks, elapsed, seen, state.identity, pose)
+        tracks = self.as_scored(tracks, rate)
         frame = Frame(stamp, tracks, self.confirmer(tracks), told, pose)
         return TrackerState(tracks, stamp, state.identity + len(born.identity), rate), frame
 
@@ -109,6 +110,17 @@ class Tracker:
             return detections, rate
         odds, rate = self.base_rate(detections.odds, rate, elapsed, detections.scene)
         return detections._replace(odds=odds), rate
+
+    def as_scored(self, tracks: Tracks, rate: Tensor | None) -> Tracks:
+        """Return tracks after a frame with the log odds of the detections they took as their scores alone say.
+
+        Existence holds the base rate; a track's score, which adds the two, is to hold it once (`telling.confidence`).
+        """
+        if self.base_rate is None or rate is None:
+            return tracks
+        added = self.base_rate.added(rate)
+        each = added if tracks.scene is None else added[tracks.scene]
+        return tracks._replace(odds=torch.where(tracks.misses == 0, tracks.odds - each, tracks.odds))
 
     def advance(
         self,

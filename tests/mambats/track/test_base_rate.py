@@ -131,6 +131,14 @@ def test_tells_of_a_crowd_earlier_and_of_a_quiet_street_as_before() -> None:
     assert torch.equal(with_rate.boxes, without.boxes)
 
 
+def test_a_track_keeps_the_odds_of_its_detection_as_its_score_says() -> None:
+    seen, model = crowd(), tracker(BaseRate(0.1, weight=20.0))
+    history = model.run(seen)
+    taken = history.tracks.take(history.tracks.misses == 0)
+    assert seen.score is not None
+    torch.testing.assert_close(taken.odds, seen.score[taken.detection].double(), rtol=0, atol=1e-12)
+
+
 def test_what_comes_later_changes_nothing() -> None:
     seen, rate = crowd(), BaseRate(0.1)
     whole, part = tracker(rate).run(seen), tracker(rate).run(seen.between(0, 10))
