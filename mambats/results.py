@@ -142,6 +142,18 @@ def write_results(path: str | Path, rows: Iterable[Row]) -> Path:
     return write_whole(path, f"[\n{lines}\n]\n".encode())
 
 
+def show_results(folder: str | Path, rows: Sequence[Row]) -> None:
+    """Write the rows of a test as results.json into the folder of the run, and print them as one table."""
+    write_results(Path(folder) / "results.json", rows)
+    print(table(rows))
+
+
+def seed_of_run() -> int | None:
+    """Return the seed that Lightning was given for this run; None without one: rows of what was trained name it."""
+    seed = os.environ.get("PL_GLOBAL_SEED")
+    return int(seed) if seed else None
+
+
 def read_results(path: str | Path) -> list[Row]:
     """Read the rows of `write_results`.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +15,7 @@ from mambats.anomaly.data import LabelledSeries
 from mambats.anomaly.detector import Detected, Detector
 from mambats.anomaly.picture import draw_series
 from mambats.anomaly.scoreboard import Judged, corpus_scores, series_scores
-from mambats.results import Mode, Row, rows_of, table, write_results
+from mambats.results import Mode, Row, rows_of, seed_of_run, table, write_results
 
 
 class Report(Callback):
@@ -36,7 +35,7 @@ class Report(Callback):
     def on_test_start(self, trainer: Any, pl_module: Any) -> None:
         """Start anew."""
         self.judged, self.rows = {self.name: []}, []
-        self._baselines: Mapping[str, Baseline] = all_baselines(_seed() or 0)
+        self._baselines: Mapping[str, Baseline] = all_baselines(seed_of_run() or 0)
         self._found: list[Detected] = []
 
     def on_test_batch_end(
@@ -92,7 +91,7 @@ class Report(Callback):
                     lookback=data.lookback if name == self.name else 0,
                     horizon=1,
                     windows=sum(len(one.score) - one.series.begin for one in judged),
-                    seed=_seed() if name in (self.name, "isolation_forest", "noise") else None,
+                    seed=seed_of_run() if name in (self.name, "isolation_forest", "noise") else None,
                     mode=mode if name == self.name else "online",
                 )
         return rows
@@ -102,8 +101,3 @@ def judge_baseline(surprise: Tensor, series: LabelledSeries, detector: Detector)
     """Return a baseline's surprises (T,) through the detector's own calibrations, threshold and rest."""
     found, _ = detector.judge(surprise[None].double(), series.rows.seen.any(-1).cpu())
     return Judged(series, *(said[0] for said in found))
-
-
-def _seed() -> int | None:
-    seed = os.environ.get("PL_GLOBAL_SEED")
-    return int(seed) if seed else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from mambats.classify.baselines import score_baselines
 from mambats.classify.metrics import SCORES, confusion
 from mambats.classify.task import label_of
 from mambats.data.cases import CaseBatch
-from mambats.results import Mode, Row, rows_of, table, write_results
+from mambats.results import Mode, Row, rows_of, seed_of_run, show_results
 
 
 class ClassifyReport(Callback):
@@ -48,7 +47,7 @@ class ClassifyReport(Callback):
         parts = gathered(self._parts, trainer.world_size)
         if not trainer.is_global_zero or not parts:
             return
-        data, seed = trainer.datamodule, os.environ.get("PL_GLOBAL_SEED")
+        data = trainer.datamodule
         probability, label = (torch.cat(each) for each in zip(*parts, strict=True))
         contestants = {self.name: probability}
         if trainer.world_size == 1:
@@ -65,11 +64,10 @@ class ClassifyReport(Callback):
                 lookback=max(len(case) for case in data.cases["test"]),
                 horizon=1,
                 windows=len(label),
-                seed=int(seed) if seed and model == self.name else None,
+                seed=seed_of_run() if model == self.name else None,
                 mode=mode if model == self.name else "offline",
             )
-        write_results(self.folder / "results.json", self.rows)
-        print(table(self.rows))
+        show_results(self.folder, self.rows)
         self._draw(confusion(probability, label), pl_module.classes, data.name)
 
     def _draw(self, counts: Tensor, names: tuple[str, ...], source: str) -> None:

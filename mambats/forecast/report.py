@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from copy import deepcopy
@@ -22,7 +21,7 @@ from mambats.forecast.baselines import Baseline, Ridge, fit_baselines
 from mambats.forecast.cycle import Cycle
 from mambats.forecast.metrics import seasonal_naive_error
 from mambats.forecast.scoreboard import Scoreboard, WithoutCycle, forecast_baselines, less_cycle
-from mambats.results import Mode, Row, rows_of, table, write_results
+from mambats.results import Mode, Row, rows_of, seed_of_run, show_results
 from mambats.series import Window
 
 # Elements of one batch of training windows that ridge reads: 32 MB in float64.
@@ -107,8 +106,7 @@ class Report(Callback):
         curves = self.board.by_step()
         if not trainer.is_global_zero:
             return
-        write_results(self.folder / "results.json", self.rows)
-        print(table(self.rows))
+        show_results(self.folder, self.rows)
         self._draw(trainer, pl_module, curves)
 
     def _fit_baselines(self, data: Any, cycle: Cycle | None) -> dict[str, Baseline]:
@@ -155,7 +153,6 @@ class Report(Callback):
     def _rows(self, data: Any, mode: Mode) -> list[Row]:
         if self.board is None:
             return []
-        seed = os.environ.get("PL_GLOBAL_SEED")
         windows = self.board.total()
         rows: list[Row] = []
         for model, values in self.board.values().items():
@@ -167,7 +164,7 @@ class Report(Callback):
                 lookback=(self.ridge_lookback or data.lookback) if model.startswith("ridge") else data.lookback,
                 horizon=data.horizon,
                 windows=windows,
-                seed=int(seed) if seed and model not in self._baselines else None,
+                seed=seed_of_run() if model not in self._baselines else None,
                 mode=mode,
             )
         return rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from mambats.odometry.contest import FILTERS, Contest, hold_contest
 from mambats.odometry.navigation import Navigation
 from mambats.odometry.start import drawn_start
-from mambats.results import Row, rows_of, table, write_results
+from mambats.results import Row, rows_of, seed_of_run, show_results
 from mambats.series import SensorWindow
 
 #: Drives that the filters run over at once: batches of training would have each run again, and more need GBs.
@@ -53,14 +52,12 @@ class OdometryReport(Callback):
         windows = trainer.datamodule.windows("test")
         windows = windows.take(range(min(self._seen, len(windows))))
         whole = self._hold(pl_module, windows)
-        seed = os.environ.get("PL_GLOBAL_SEED")
         for name, values in whole.scores().items():
             self.rows += rows_of(
                 values, model=name, source=trainer.datamodule.name, split="test", lookback=0, horizon=1,
-                windows=len(whole.stamps), seed=int(seed) if seed and name == self.name else None, mode="online",
+                windows=len(whole.stamps), seed=seed_of_run() if name == self.name else None, mode="online",
             )  # fmt: skip
-        write_results(self.folder / "results.json", self.rows)
-        print(table(self.rows))
+        show_results(self.folder, self.rows)
         if find_spec("matplotlib") is None:
             print("matplotlib is not installed: no pictures.")
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +16,7 @@ from mambats.data.cases import CaseBatch
 from mambats.regress.baselines import estimate_with, feature_tables, fit_baselines
 from mambats.regress.head import Estimate
 from mambats.regress.metrics import regression_scores
-from mambats.results import Row, rows_of, table, write_results
+from mambats.results import Row, rows_of, seed_of_run, show_results
 
 #: Estimates of one case at every row, each (T,).
 Lives = dict[int, Estimate]
@@ -74,8 +73,7 @@ class RegressReport(Callback):
         self.rows = []
         for split, rows in (("test", asked), ("test, every row", every)):
             self.rows += self._score(contestants, truth, rows, split, pl_module, data)
-        write_results(self.folder / "results.json", self.rows)
-        print(table(self.rows))
+        show_results(self.folder, self.rows)
         self._draw(contestants, truth, asked, model.cap, data)
 
     def _baselines(self, data: Any, cap: float | None, level: float, cases: list[int]) -> dict[str, Lives]:
@@ -95,7 +93,6 @@ class RegressReport(Callback):
         task: Any,
         data: Any,
     ) -> list[Row]:
-        seed = os.environ.get("PL_GLOBAL_SEED")
         target = torch.cat([truth[case][rows[case]] for case in truth])
         found: list[Row] = []
         for name, lives in contestants.items() if len(target) else ():
@@ -108,7 +105,7 @@ class RegressReport(Callback):
                 lookback=max(len(each) for each in truth.values()),
                 horizon=1,
                 windows=len(target),
-                seed=int(seed) if seed and name == self.name else None,
+                seed=seed_of_run() if name == self.name else None,
                 mode="online",
             )
         return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from mambats.regress.stream_model import StreamRegressor
-from mambats.results import Mode, Row, rows_of, table, write_results
+from mambats.results import Mode, Row, rows_of, seed_of_run, show_results
 from mambats.series import SensorWindow
 from mambats.task import Optimiser, Stage, StreamsTask
 
@@ -99,7 +98,6 @@ class StreamReport(Callback):
             return
         answer, truth = torch.cat(self._seen, 1)
         mean = pl_module.model.scaler.mean.double().cpu().expand_as(truth)
-        seed = os.environ.get("PL_GLOBAL_SEED")
         lag = pl_module.model.lag
         mine = f"{self.name} (lag {lag:g} s)" if lag else self.name
         mode: Mode = "fixed-lag" if lag else "online"
@@ -108,7 +106,6 @@ class StreamReport(Callback):
             self.rows += rows_of(
                 {f"rmse_{target}": error for target, error in zip(pl_module.model.targets, errors, strict=True)},
                 model=name, source=trainer.datamodule.name, split="test", lookback=0, horizon=1,
-                windows=len(truth), seed=int(seed) if seed and name == mine else None, mode=mode,
+                windows=len(truth), seed=seed_of_run() if name == mine else None, mode=mode,
             )  # fmt: skip
-        write_results(self.folder / "results.json", self.rows)
-        print(table(self.rows))
+        show_results(self.folder, self.rows)

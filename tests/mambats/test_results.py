@@ -5,7 +5,18 @@ import os
 
 import pytest
 
-from mambats.results import ResultsError, Row, merge_rows, read_results, rows_of, table, write_results, write_whole
+from mambats.results import (
+    ResultsError,
+    Row,
+    merge_rows,
+    read_results,
+    rows_of,
+    seed_of_run,
+    show_results,
+    table,
+    write_results,
+    write_whole,
+)
 
 KEYS = ["model", "source", "split", "lookback", "horizon", "metric", "value", "windows", "seed", "mode"]
 
@@ -164,3 +175,13 @@ def test_small_numbers_keep_digits_that_count():
 def test_consistency_is_best_nearest_to_one():
     rows = [row(model, "nees_position", value) for model, value in (("timid", 0.4), ("honest", 1.3), ("bold", 3.0))]
     assert "**1.3000**" in table(rows, markdown=True)
+
+
+def test_a_test_leaves_rows_and_shows_them(tmp_path, capsys, monkeypatch):
+    rows = [row()]
+    show_results(tmp_path / "run", rows)
+    assert read_results(tmp_path / "run" / "results.json") == rows and "0.5" in capsys.readouterr().out
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+    assert seed_of_run() is None
+    monkeypatch.setenv("PL_GLOBAL_SEED", "7")
+    assert seed_of_run() == 7

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from mambats.odometry.ins.picture import draw_growth
-from mambats.results import Row, rows_of, table, write_results
+from mambats.results import Row, rows_of, seed_of_run, show_results
 
 
 class Growth(NamedTuple):
@@ -49,7 +48,6 @@ class GrowthReport(Callback):
     def on_test_end(self, trainer: Any, pl_module: Any) -> None:
         """Write results.json, print the table, draw the picture."""
         data, self.rows, pictures = trainer.datamodule, [], list[Path]()
-        seed = os.environ.get("PL_GLOBAL_SEED")
         for number, source in enumerate(data.names):
             # Lightning tests in inference mode, in which a constant bias could not be fitted.
             with torch.inference_mode(False), torch.no_grad():
@@ -57,11 +55,10 @@ class GrowthReport(Callback):
             for one in made:
                 self.rows += rows_of(
                     one.scores, model=one.name, source=source, split="test", lookback=0, horizon=one.seconds,
-                    windows=one.windows, seed=int(seed) if seed and one.name == self.name else None, mode="online",
+                    windows=one.windows, seed=seed_of_run() if one.name == self.name else None, mode="online",
                 )  # fmt: skip
             pictures += self._draw(made, source)
-        write_results(self.folder / "results.json", self.rows)
-        print(table(self.rows))
+        show_results(self.folder, self.rows)
         print("pictures: " + ", ".join(map(str, pictures)) if pictures else "matplotlib is not installed: no pictures.")
 
     def _draw(self, made: list[Growth], source: str) -> list[Path]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.callbacks import Callback
 
-from mambats.results import Row, rows_of, table, write_results
+from mambats.results import Row, rows_of, seed_of_run, show_results
 from mambats.track.centre.clusters import ClusterDetector
 from mambats.track.centre.model import Found
 from mambats.track.centre.overlap_precision import OverlapScores
@@ -56,15 +55,14 @@ class DetectReport(Callback):
         """Write results.json, print the table, draw a sweep."""
         if self._drawn is None or not trainer.is_global_zero:
             return
-        seed, data = os.environ.get("PL_GLOBAL_SEED"), trainer.datamodule
+        data = trainer.datamodule
         for name, scores in self._scores.items():
             before = max(data.before) if name == self.name else 0
             self.rows += rows_of(
                 scores[0].compute() | scores[1].compute(), model=name, source=data.name, split="test", lookback=before,
-                horizon=1, windows=self._sweeps, seed=int(seed) if seed and name == self.name else None, mode="online",
+                horizon=1, windows=self._sweeps, seed=seed_of_run() if name == self.name else None, mode="online",
             )  # fmt: skip
-        write_results(self.folder / "results.json", self.rows)
-        print(table(self.rows))
+        show_results(self.folder, self.rows)
         if find_spec("matplotlib") is None:
             print("matplotlib is not installed: no pictures.")
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from mambats.results import Row, rows_of, table, write_results
+from mambats.results import Row, rows_of, seed_of_run, show_results
 from mambats.track.forecast.baselines import baselines
 from mambats.track.forecast.batch import Forecast, ForecastBatch
 from mambats.track.forecast.metrics import forecast_scores
@@ -50,12 +49,9 @@ class ForecastReport(Callback):
         """Write results.json, print the table, draw a moment."""
         if self._drawn is None or not trainer.is_global_zero:
             return
-        seed, model, data = os.environ.get("PL_GLOBAL_SEED"), pl_module.model, trainer.datamodule
-        self.rows = self._told.rows(
-            data.name, self.name, model.classes, model.horizons, data.period_ns, int(seed) if seed else None
-        )
-        write_results(self.folder / "results.json", self.rows)
-        print(table(self.rows))
+        model, data = pl_module.model, trainer.datamodule
+        self.rows = self._told.rows(data.name, self.name, model.classes, model.horizons, data.period_ns, seed_of_run())
+        show_results(self.folder, self.rows)
         if find_spec("matplotlib") is None:
             print("matplotlib is not installed: no pictures.")
             return

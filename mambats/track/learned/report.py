@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from mambats.calibration import chi_square_quantile
-from mambats.results import Row, rows_of, table, write_results
+from mambats.results import Row, rows_of, seed_of_run, show_results
 from mambats.track.behind import TRUE, UNKNOWN
 from mambats.track.learned.box import SIZE
 from mambats.track.learned.paths import Paths
@@ -49,17 +48,16 @@ class NoiseReport(Callback):
         """Write results.json and print the table."""
         if not trainer.is_global_zero:
             return
-        data, seed = trainer.datamodule, os.environ.get("PL_GLOBAL_SEED")
+        data = trainer.datamodule
         for k, kind in enumerate(pl_module.model.classes):
             for name in (self.name, CLASSICAL):
                 some = [(paths, said[name]) for paths, said in self._found]
                 values, count = noise_scores(some, k)
                 self.rows += rows_of(
                     values, model=name, source=f"{data.name}, {kind}", split="test", lookback=0, horizon=1,
-                    windows=count, seed=int(seed) if seed and name == self.name else None, mode="online",
+                    windows=count, seed=seed_of_run() if name == self.name else None, mode="online",
                 )  # fmt: skip
-        write_results(self.folder / "results.json", self.rows)
-        print(table(self.rows))
+        show_results(self.folder, self.rows)
 
 
 def noise_scores(found: list[tuple[Paths, Followed]], kind: int) -> tuple[dict[str, float], int]:
