@@ -1,11 +1,12 @@
 """The sensor's own motion, told from what stands still: against the truth in simulated streets, and what it is worth.
 
     python recipes/track_ego.py streets [--drives 20]             # errors of a step, beside a sensor at rest; HOTA
-    python recipes/track_ego.py kitti $MAMBATS_DATA/fusion/kitti_tracking [--fits runs/track] [--class Car]
+    python recipes/track_ego.py kitti $MAMBATS_DATA/fusion/kitti_tracking [--fits runs/track] [--class Car] [--camera]
 
-All online. `--fits`: noise fitted without each sequence, as recipes/track_fit.py ROOT --class K --each --write D does.
-KITTI's tracking files have no oxts here, so nothing but the tracks' scores is known there; no setting was chosen by
-them: the estimator's were, in streets of this seed.
+Streets are told of online. `--fits`: noise, camera and silhouettes fitted without each sequence, as
+recipes/track_fit.py ROOT --class K --each --write D does; thresholds are the recipe's. KITTI's tracking files have no
+oxts here, so nothing but the tracks' scores is known there; no setting was chosen by them: the estimator's were, in
+streets of this seed.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ import torch
 from raw_tracks import ACCELERATION, CLASSES, tracker_of
 from torch import Tensor
 from track_table import CLASSES as KINDS
-from track_table import fitted, read, scores
+from track_table import Sequence, drawn, fitted, joined, read, scores, silhouette, weighed
 
-from mambats.track import History, Objects, ScoreCalibration, tell
+from mambats.track import History, Objects, ScoreCalibration, run_pictured, tell
 from mambats.track.centre import ToldNoise
 from mambats.track.ego_path import EgoPath, estimate_path
 from mambats.track.job import lasting, read_recipe
 from mambats.track.metrics import HOTA, PlainRule
+from mambats.track.telling import Mode
 from mambats_datasets.synthetic.robot import SimulatedRobots
 from mambats_datasets.synthetic.world.objects import detected_objects, true_objects
 from mambats_datasets.synthetic.world.pose import sensor_pose, yaw_of
@@ -117,36 +119,61 @@ def follow(name: str, one: Drive, path: EgoPath, word: str) -> History:
     return tracker.run(one.found.of_class(name), one.poses if word == "poses" else poses)
 
 
-def table_of_kitti(root: Path, kinds: list[str], fits: Path | None) -> None:
-    """Print scores of the ten sequences with and without the told motion."""
+def path_of(root: Path, name: str, fits: Path | None) -> EgoPath:
+    """Return the way that the detections of all classes of a sequence tell."""
+    there = {kind: read(root, kind, name).detections for kind in KINDS
+             if (root / "det3d_pointrcnn" / kind / f"{name}.txt").is_file()}  # fmt: skip
+    frames = max(len(one) for one in there.values())
+    return estimate_path([
+        (lasting(one, frames, name), fitted(read_recipe(recipe_of(kind)).tracker, kind, name, fits).detector)
+        for kind, one in there.items()
+    ])  # fmt: skip
+
+
+def recipe_of(kind: str) -> Path:
+    """Return the recipe of a class."""
+    return Path(__file__).parent / "track" / f"kitti_{kind.lower()}.yaml"
+
+
+def table_of_kitti(root: Path, kinds: list[str], fits: Path | None, camera: bool) -> None:
+    """Print scores of the ten sequences with and without the told motion, with the recipe's thresholds."""
     names = sorted(path.stem for path in (root / "label_02").glob("*.txt"))
-    recipes = {kind: Path(__file__).parent / "track" / f"kitti_{kind.lower()}.yaml" for kind in KINDS}
-    paths = dict[str, EgoPath]()
-    for name in names:
-        there = {kind: read(root, kind, name).detections for kind in KINDS
-                 if (root / "det3d_pointrcnn" / kind / f"{name}.txt").is_file()}  # fmt: skip
-        frames = max(len(one) for one in there.values())
-        paths[name] = estimate_path([
-            (lasting(one, frames, name), fitted(read_recipe(recipes[kind]).tracker, kind, name, fits).detector)
-            for kind, one in there.items()
-        ])  # fmt: skip
+    paths = {name: path_of(root, name, fits) for name in names}
     for kind in kinds:
+        recipe = read_recipe(recipe_of(kind))
         sequences = [read(root, kind, name) for name in names]
+        sequences = [drawn(one, silhouette(recipe.silhouette, kind, one.name, fits)) for one in sequences]
+        joins = recipe.camera if camera else None
+        if joins is not None:
+            sequences = [joined(root, kind, one, weighed(joins, kind, one.name, fits)) for one in sequences]
         for word in ("none", "estimated"):
-            runs = list[History]()
-            for one in sequences:
-                tracker, count = fitted(read_recipe(recipes[kind]).tracker, kind, one.name, fits), len(one.detections)
-                path = paths[one.name].first(count)
-                known = word == "estimated"
-                runs.append((path.doubted(tracker) if known else tracker).run(
-                    one.detections, path.poses if known else None
-                ))  # fmt: skip
-            tracks = [tell(run, one.detections) for run, one in zip(runs, sequences, strict=True)]
-            flat, solid = scores(kind, sequences, tracks), scores(kind, sequences, tracks, 0.25)
-            nis = torch.cat([run.consistency().nis for run in runs]).mean() / 7
-            shown = ", ".join(f"{key} {100 * flat[key]:.2f}" for key in ("HOTA", "DetA", "AssA", "MOTA", "IDF1"))
-            print(f"{kind}, online, ego {word}: {shown}, switches {flat['IDSW']:.0f}, in space {solid['IDSW']:.0f}, "
-                  f"NIS/7 {nis:.2f}", flush=True)  # fmt: skip
+            runs = [went(kind, one, paths[one.name] if word == "estimated" else None, fits) for one in sequences]
+            shown = f"{kind}, {'LiDAR' if joins is None else 'LiDAR + camera'}, ego {word}"
+            for mode in ("online", "fixed-lag"):
+                print(f"{shown}, {line_of(kind, sequences, runs, mode)}", flush=True)
+
+
+def went(kind: str, one: Sequence, path: EgoPath | None, fits: Path | None) -> History:
+    """Track a sequence from where a path says that the sensor was; None: from its seat."""
+    recipe = read_recipe(recipe_of(kind))
+    tracker, poses = fitted(recipe.tracker, kind, one.name, fits, chosen=False), None
+    if path is not None:
+        path = path.first(len(one.detections))
+        tracker, poses = path.doubted(tracker), path.poses
+    if one.added is None or recipe.camera is None:
+        return tracker.run(one.detections, poses)
+    evidence = weighed(recipe.camera, kind, one.name, fits)
+    return run_pictured(tracker, evidence, one.detections, one.picture, poses=poses, added=one.added)
+
+
+def line_of(kind: str, sequences: list[Sequence], runs: list[History], mode: Mode) -> str:
+    """Return the scores of some runs in words."""
+    tracks = [tell(run, one.detections, mode) for run, one in zip(runs, sequences, strict=True)]
+    flat, solid = scores(kind, sequences, tracks), scores(kind, sequences, tracks, 0.25)
+    nis = torch.cat([run.consistency().nis for run in runs]).mean() / 7
+    shown = ", ".join(f"{key} {100 * flat[key]:.2f}" for key in ("HOTA", "DetA", "AssA", "MOTA", "IDF1"))
+    label = "fixed-lag (2 s)" if mode == "fixed-lag" else mode
+    return f"{label}: {shown}, switches {flat['IDSW']:.0f}, in space {solid['IDSW']:.0f}, NIS/7 {nis:.2f}"
 
 
 def main() -> None:
@@ -158,12 +185,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--class", dest="kinds", action="append", choices=KINDS)
     parser.add_argument("--fits", type=Path)
+    parser.add_argument("--camera", action="store_true", help="RRC's boxes in the picture too")
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.command == "streets":
         table_of_streets(given.drives, given.seed)
     else:
-        table_of_kitti(given.root, given.kinds or list(KINDS), given.fits)
+        table_of_kitti(given.root, given.kinds or list(KINDS), given.fits, given.camera)
 
 
 if __name__ == "__main__":

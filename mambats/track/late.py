@@ -58,6 +58,9 @@ class LateFrames:
         detections, _ = tracker.detector(objects)
         arrival = late.push(stamp, detections)
 
+    On a sensor whose way was told, take `path.doubted(tracker)`: its detector knows frames, one or more of them, by
+    their stamps. The way itself is told in order: a step whose frame comes late is not told anew.
+
     Source: as of `mambats.estimators.LateBuffer`: going back costs a replay and is exact for any model.
     """
 
