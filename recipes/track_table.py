@@ -210,7 +210,8 @@ def weighed(joins: CameraEvidence, kind: str, name: str, fits: Path | None) -> C
     own, seen, slope, unseen = (float(told[name]) for name in ("own", "seen", "slope", "unseen"))
     if alone is not None:
         calibration = ScoreCalibration(*told["alone"])
-        alone = PictureUpdater(calibration, told["edges"], alone.least, alone.limit, alone.existence, alone.prior)
+        kept = alone.least, alone.limit, alone.existence, alone.prior, alone.repeats, alone.start
+        alone = PictureUpdater(calibration, told["edges"], *kept)
     return CameraEvidence(own, seen, slope, unseen, joins.least, alone, joins.heir, joins.claims)
 
 

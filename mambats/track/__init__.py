@@ -14,6 +14,7 @@ from mambats.track.motion import ConstantAcceleration, ConstantTurn, ConstantVel
 from mambats.track.objects import BOX, Objects
 from mambats.track.picture_box import PictureHeir, PictureSensor, PictureUpdater
 from mambats.track.picture_claim import PictureClaims
+from mambats.track.picture_start import PictureStart
 from mambats.track.predictor import Predictor
 from mambats.track.projection import Picture
 from mambats.track.silhouette import Silhouette
@@ -62,6 +63,7 @@ __all__ = [
     "PictureClaims",
     "PictureHeir",
     "PictureSensor",
+    "PictureStart",
     "PictureUpdater",
     "Predictor",
     "ScoreCalibration",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ from mambats.track.overlap import iou_2d
 from mambats.track.projection import Picture, project
 from mambats.track.tracks import SEEN, Tracks
 from mambats_kernels.kalman import kalman_update
+
+if TYPE_CHECKING:
+    from mambats.track.picture_start import PictureStart
 
 # Metres and radians to either side where slopes of the projection are taken.
 _STEP = 1e-4
@@ -92,6 +95,10 @@ class PictureUpdater:
         limit: Normalised innovation squared of four numbers beyond which a pair is none.
         existence: Log odds of existence that a track needs to take part.
         prior: Log odds of any box before its score is looked at, as of `Existence`.
+        repeats: Factor on the edges' standard deviations: what a body's edges are off by repeats from moment to moment,
+            and a track that only the camera moves must not grow sure of its distance. 2 gains cars on KITTI's ten
+            sequences 0.1 HOTA over 1.
+        start: Begins tracks with boxes that are nobody's; None begins none.
 
     Raises:
         ValueError: If there are not four pairs of edges.
@@ -107,17 +114,24 @@ class PictureUpdater:
         limit: float = 25.0,
         existence: float = -1.0,
         prior: float = 0.0,
+        repeats: float = 1.0,
+        start: PictureStart | None = None,
     ) -> None:
         if len(edges) != 4 or any(len(edge) != 2 for edge in edges):
             raise ValueError(f"edges are {edges}: needed a and b of left, top, right and bottom, four pairs.")
         self.calibration, self.edges, self.least, self.limit = calibration, edges, least, limit
-        self.existence, self.prior = existence, prior
+        self.existence, self.prior, self.repeats, self.start = existence, prior, repeats, start
         self._edges = torch.tensor(edges, dtype=torch.float64)
 
     def covariance(self, pixels: Tensor) -> Tensor:
         """Return what boxes (P, 4) are off by, shape (P, 4, 4)."""
         height = (pixels[:, 3] - pixels[:, 1]).clamp_min(1.0).log()
-        return torch.diag_embed((2 * (self._edges[:, 0] + self._edges[:, 1] * height[:, None])).exp())
+        deviation = self.repeats * (self._edges[:, 0] + self._edges[:, 1] * height[:, None]).exp()
+        return torch.diag_embed(deviation.square())
+
+    def odds(self, score: Tensor) -> Tensor:
+        """Return what boxes of these scores (P,) add to log odds, shape (P,)."""
+        return self.calibration(score).double() - self.prior
 
     def __call__(self, tracks: Tracks, seen: Pictured, sensor: PictureSensor, pose: Tensor | None = None) -> Tracks:
         """Return all tracks, those that took a box moved.
@@ -159,7 +173,7 @@ class PictureUpdater:
             silent=tracks.silent.index_fill(0, rows, 0.0),
             misses=tracks.misses.index_fill(0, rows, 0),
             evidence=tracks.evidence.index_add(0, rows, odds),
-            odds=tracks.odds.index_copy(0, rows, odds),
+            odds=tracks.odds.index_copy(0, rows, there(odds, mean, covariance)),
             detection=tracks.detection.index_copy(0, rows, seen.row[box]),
         )
 
@@ -175,10 +189,13 @@ class PictureHeir:
         depth: Share of its distance that the new one may be nearer or farther than the silent one.
         most: Seconds that the silent one may have been so.
         hits: Detections that the new one may have taken.
+        sure: Standard deviations of the silent one's distance that the new one may be off, however far that is.
     """
 
-    def __init__(self, least: float = 0.5, depth: float = 0.2, most: float = 0.5, hits: int = 5) -> None:
-        self.least, self.depth, self.most, self.hits = least, depth, most, hits
+    def __init__(
+        self, least: float = 0.5, depth: float = 0.2, most: float = 0.5, hits: int = 5, sure: float = 0.0
+    ) -> None:
+        self.least, self.depth, self.most, self.hits, self.sure = least, depth, most, hits, sure
 
     def __call__(self, tracks: Tracks, pixels: Tensor, sensor: PictureSensor, pose: Tensor | None = None) -> Tracks:
         """Return the tracks, those that were begun again without their second identity.
@@ -197,9 +214,13 @@ class PictureHeir:
         mean = (tracks.mean - turn.offset) @ turn.matrix.mT
         overlap = iou_2d(sensor(mean[old]).nan_to_num(-1.0), pixels[tracks.detection[new]])
         away = mean[:, :2].norm(dim=-1)
-        apart = (away[old][:, None] / away[new] - 1).abs()
+        apart = (away[old][:, None] - away[new]).abs()
+        ray = mean[old, :2] / away[old][:, None]
+        spread = (turn.matrix @ tracks.covariance[old] @ turn.matrix.mT)[:, :2, :2]
+        deep = (ray[:, None] @ spread @ ray[..., None])[:, 0].sqrt()
+        close = (apart <= self.depth * away[new]) | (apart <= self.sure * deep)
         older = tracks.identity[old][:, None] < tracks.identity[new]
-        rows, columns = most_alike(overlap, (overlap >= self.least) & (apart <= self.depth) & older)
+        rows, columns = most_alike(overlap, (overlap >= self.least) & close & older)
         if not len(rows):
             return tracks
         heir, gone = old[rows], new[columns]
@@ -217,6 +238,21 @@ class PictureHeir:
             detection=tracks.detection.index_copy(0, heir, tracks.detection[gone]),
         )
         return passed.take(torch.ones(len(tracks.hits), dtype=torch.bool).index_fill(0, gone, False))
+
+
+def there(odds: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
+    """Return log odds that a body is there and that its box is in its place, to a quarter of its length, shape (T,).
+
+    A camera is sure of a body and unsure of its distance: what it alone sees ranks behind what is seen in space.
+
+    Args:
+        odds: Log odds that there is a body at all, shape (T,).
+        mean: Of the states, shape (T, n).
+        covariance: Shape (T, n, n).
+    """
+    deviation = torch.linalg.eigvalsh(covariance[:, :2, :2])[:, -1].sqrt()
+    inside = torch.erf(mean[:, 3].clamp_min(0.1) / 4 / (2**0.5 * deviation))
+    return torch.logit(odds.sigmoid() * inside, eps=1e-9)
 
 
 def most_alike(overlap: Tensor, can: Tensor) -> tuple[Tensor, Tensor]:

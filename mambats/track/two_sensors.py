@@ -17,6 +17,7 @@ from mambats.track.history import Frame, History
 from mambats.track.objects import Objects
 from mambats.track.picture_box import Pictured, PictureSensor
 from mambats.track.picture_claim import InPicture
+from mambats.track.picture_start import Looked, Waiting
 from mambats.track.projection import Picture
 from mambats.track.tracker import Tracker, TrackerState
 from mambats.track.tracks import Tracks
@@ -62,7 +63,7 @@ def run_pictured(
     poses = None if poses is None else check_poses(poses, len(objects))
     sensor = PictureSensor(picture._replace(camera=picture.camera.double()))
     shared = _Shared(tracker, evidence, objects.pixels, sensor, torch.arange(len(objects.boxes)), {})
-    state, frames = tracker.init_state(), list[Frame]()
+    state, frames, waiting = tracker.init_state(), list[Frame](), Waiting.none()
     for f, (stamp, (begin, end)) in enumerate(zip(objects.stamps.tolist(), pairwise(splits), strict=True)):
         pose, free = None if poses is None else poses[f], Pictured.of(objects, f)
         if silent is not None and bool(silent[f]):
@@ -75,6 +76,13 @@ def run_pictured(
             tracks = evidence.heir(tracks, objects.pixels, sensor, pose)
         if evidence.alone is not None:
             tracks = evidence.alone(tracks, free, sensor, pose)
+            if evidence.alone.start is not None:
+                looked = Looked(free, evidence.alone.odds(free.score), evidence.alone.covariance(free.pixels))
+                waiting, born = evidence.alone.start(waiting, tracks, looked, sensor, pose)
+                tracks = Tracks.joined([tracks, born._replace(identity=born.identity + state.identity)])
+                state = state._replace(identity=state.identity + len(born.identity))
+            # No frame in space bounds it while the sensor there is silent.
+            tracks = tracks._replace(existence=tracks.existence.clamp_max(tracker.updater.existence.most))
         if tracks is not frame.tracks:
             frame = frame._replace(tracks=tracks, shown=tracker.confirmer(tracks))
             state = state._replace(tracks=tracks)
