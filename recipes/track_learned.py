@@ -33,6 +33,7 @@ from mambats.series import Recording
 from mambats.task import Optimiser
 from mambats.track import Objects, Tracker, tell
 from mambats.track.association import Matches
+from mambats.track.base_rate import BaseRate
 from mambats.track.detector import BoxNoise, Detections, Detector
 from mambats.track.existence import Existence
 from mambats.track.history import History
@@ -194,15 +195,19 @@ class Noted:
 def contestants(recipe: Path, checkpoint: Path, kind: str, plain: Path | None) -> dict[str, Tracker]:
     """Return the recipe's tracker, and the same with the classical part and with the encoder of a checkpoint.
 
-    The calibration of scores is the fold's in all of them. The recipe's noise is of all sequences; of the same form,
-    fitted without this one, is what a file of recipes/track_fit.py holds.
+    The calibration of scores is the fold's in all of them, and so is the share of true detections where the file of
+    recipes/track_fit.py holds one. The recipe's noise is of all sequences; of the same form, fitted without this one,
+    is what that file holds.
     """
     own, model = read_recipe(recipe).tracker, load_task(checkpoint).model
+    known = {} if plain is None else json.loads(plain.read_text())
+    if own.base_rate is not None and "trained" in known:
+        own.base_rate = BaseRate(known["trained"], own.base_rate.weight, own.base_rate.memory, own.base_rate.most)
     score = own.detector.calibration = model.calibration(model.classes.index(kind))
     made = {NOISES[0]: own, NOISES[2]: Listening(own, model.classical(), kind), NOISES[3]: Listening(own, model, kind)}
     if plain is not None:
-        known = json.loads(plain.read_text())
         again = made[NOISES[1]] = read_recipe(recipe).tracker
+        again.base_rate = own.base_rate
         again.detector = Detector(BoxNoise(known["weights"]), score, own.detector.trust, own.detector.least)
         again.predictor = Predictor(ConstantVelocity(known["acceleration"], known["walk"]))
         again.initiator = Initiator(known["speed"], own.initiator.least, own.initiator.doubt, own.initiator.box)

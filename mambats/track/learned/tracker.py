@@ -55,6 +55,7 @@ class CalibratedState(NamedTuple):
         identity: The next new one.
         memory: Rows as of the tracks.
         added: To the log odds of existence of each, shape (T,).
+        rate: As of `TrackerState`.
     """
 
     tracks: Tracks
@@ -62,6 +63,7 @@ class CalibratedState(NamedTuple):
     identity: int
     memory: Memory
     added: Tensor
+    rate: Tensor | None = None
 
 
 class CalibratedTracker(Tracker):
@@ -99,12 +101,14 @@ class CalibratedTracker(Tracker):
             Initiator(base["speed"].exp().tolist(), start.least, start.doubt),
             tracker.deleter,
             tracker.confirmer,
+            tracker.base_rate,
         )
 
     def init_state(self) -> CalibratedState:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return the state before the first frame."""
         tracks = Tracks.none(self.predictor.size)
-        return CalibratedState(tracks, None, 0, self.model.init_state(0), tracks.existence)
+        rate = None if self.base_rate is None else self.base_rate.init_state()
+        return CalibratedState(tracks, None, 0, self.model.init_state(0), tracks.existence, rate)
 
     def run(self, objects: Objects, poses: Tensor | None = None, added: Tensor | None = None) -> CalibratedHistory:
         """Track a sequence, see `Tracker.run`; with hindsight the noise is that which was said at each frame."""
@@ -126,6 +130,7 @@ class CalibratedTracker(Tracker):
         expected = expected._replace(existence=expected.existence - state.added)
         seen = detections if pose is None else to_world(detections, pose.expand(len(detections.row), -1))
         about = box_features(detections.boxes, detections.odds)
+        seen, rate = self.rated(seen, state.rate, elapsed)  # how far boxes are off, the rate does not say
         # Which detection is of which, and what are they after it?
         matches = self.associator(expected, seen)
         weighed = self._weighed(seen, about, matches, state.memory)
@@ -140,11 +145,11 @@ class CalibratedTracker(Tracker):
         shown, hit = _shown(tracks, seen, about, told), tracks.misses == 0
         after = self.model.step(shown, max(elapsed, 1e-9) / self.model.period, hit, self._settings, memory)
         later = torch.where(hit, after.said[:, -1], added)
-        tracks = tracks._replace(existence=tracks.existence - added + later)
+        tracks = self.as_scored(tracks._replace(existence=tracks.existence - added + later), rate)
         frame = Frame(stamp, tracks, self.confirmer(tracks), self.as_said(told, seen, matches, state.memory), pose)
         if self._passed is not None:
             self._passed.append(after._replace(encoded=None))
-        return CalibratedState(tracks, stamp, state.identity + len(born.identity), after, later), frame
+        return CalibratedState(tracks, stamp, state.identity + len(born.identity), after, later, rate), frame
 
     def advance(
         self,

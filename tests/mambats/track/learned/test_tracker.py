@@ -11,7 +11,7 @@ import torch
 from mambats.checkpoint import write_checkpoint
 from mambats.encoders import CausalEncoder
 from mambats.series import Recording
-from mambats.track import Existence, tell
+from mambats.track import BaseRate, Existence, ScoreCalibration, tell
 from mambats.track.kitti import to_kitti
 from mambats.track.learned import CalibratedTracker, InnovationNoise, NoiseTask, PathData
 from mambats.track.learned.labelled import Labelled
@@ -29,7 +29,7 @@ def wild(seed: int = 0, rules: Sequence[Existence] | None = None) -> InnovationN
     torch.manual_seed(seed)
     made = InnovationNoise(CLASSES, CausalEncoder(InnovationNoise.channels_for(CLASSES), 8, 1), rules)
     torch.nn.init.normal_(made.head.weight, std=0.3)
-    made.score.copy_(torch.tensor([[1.0, 0.0, 0.4]]))
+    made.score.copy_(torch.tensor([[1.0, 0.0, 0.2]]))
     return made
 
 
@@ -60,6 +60,25 @@ def test_tracks_come_and_go_with_their_memories() -> None:
     assert bool(tell(history, found.take(keep), "fixed-lag").boxes.isfinite().all())
     nothing = CalibratedTracker(tracker(20.0), wild(), "Car").run(found.take(torch.zeros(90).bool()))
     assert not len(nothing.tracks.identity)
+
+
+def test_log_odds_rise_with_the_rate_of_the_sequence_as_in_a_plain_tracker() -> None:
+    detections, _ = straight(bodies=6, frames=10)
+    rate = BaseRate(trained=0.2, weight=5.0)
+    plain = tracker(base_rate=rate)
+    plain.detector.calibration = ScoreCalibration(0.7, 0.0)
+    made = CalibratedTracker(plain, model_of(ScoreCalibration(0.7, 0.0)), "Car")
+    own, other = made.run(detections), plain.run(detections)
+    torch.testing.assert_close(own.tracks.odds, other.tracks.odds)
+    torch.testing.assert_close(own.tracks.existence[::10], other.tracks.existence[::10])  # of a track's first frame
+    assert bool((own.tracks.existence[::10] > 0.7 * 3.0 - 1 + 0.5).all())
+
+
+def model_of(calibration: ScoreCalibration) -> InnovationNoise:
+    """The classical model before it is fitted, of a given calibration."""
+    made = InnovationNoise(CLASSES)
+    made.score.copy_(torch.tensor([[calibration.slope, calibration.offset, 0.0]]))
+    return made
 
 
 def test_hindsight_goes_back_over_the_noise_that_was_said() -> None:
