@@ -197,7 +197,14 @@ class PictureHeir:
     ) -> None:
         self.least, self.depth, self.most, self.hits, self.sure = least, depth, most, hits, sure
 
-    def __call__(self, tracks: Tracks, pixels: Tensor, sensor: PictureSensor, pose: Tensor | None = None) -> Tracks:
+    def __call__(
+        self,
+        tracks: Tracks,
+        pixels: Tensor,
+        sensor: PictureSensor,
+        pose: Tensor | None = None,
+        placed: Tensor | None = None,
+    ) -> Tracks:
         """Return the tracks, those that were begun again without their second identity.
 
         Args:
@@ -205,6 +212,8 @@ class PictureHeir:
             pixels: Of the sequence's detections, shape (N, 4).
             sensor: Of the camera.
             pose: As of `PictureUpdater`.
+            placed: Which tracks were ever seen in space, shape (T,) bool: the distance of the others is a guess, and
+                the new one may be at any. None: all.
         """
         new = torch.nonzero((tracks.hits <= self.hits) & (tracks.misses == 0))[:, 0]
         old = torch.nonzero((tracks.misses > 0) & (tracks.silent <= self.most) & (tracks.hits > 1))[:, 0]
@@ -219,6 +228,8 @@ class PictureHeir:
         spread = (turn.matrix @ tracks.covariance[old] @ turn.matrix.mT)[:, :2, :2]
         deep = (ray[:, None] @ spread @ ray[..., None])[:, 0].sqrt()
         close = (apart <= self.depth * away[new]) | (apart <= self.sure * deep)
+        if placed is not None:
+            close |= ~placed[old][:, None]
         older = tracks.identity[old][:, None] < tracks.identity[new]
         rows, columns = most_alike(overlap, (overlap >= self.least) & close & older)
         if not len(rows):

@@ -73,7 +73,8 @@ def run_pictured(
             state, frame = tracker.step(state, stamp, seen, pose)
         tracks = shared.told(frame.tracks, stamp)
         if evidence.heir is not None:
-            tracks = evidence.heir(tracks, objects.pixels, sensor, pose)
+            tracks = evidence.heir(tracks, objects.pixels, sensor, pose, shared.placed(tracks))
+            shared.look(tracks, stamp)
         if evidence.alone is not None:
             tracks = evidence.alone(tracks, free, sensor, pose)
             if evidence.alone.start is not None:
@@ -134,10 +135,16 @@ class _Shared(NamedTuple):
 
     def told(self, tracks: Tracks, stamp: int) -> Tracks:
         """Return tracks that name the camera's box of what they took, where it had one."""
-        if self.evidence.claims is None:
-            return tracks
+        self.look(tracks, stamp)
+        return tracks if self.evidence.claims is None else tracks._replace(detection=self.shown[tracks.detection])
+
+    def look(self, tracks: Tracks, stamp: int) -> None:
+        """Write down which tracks are seen in space now."""
         self.looked.update((one, stamp) for one in tracks.identity[tracks.misses == 0].tolist())
-        return tracks._replace(detection=self.shown[tracks.detection])
+
+    def placed(self, tracks: Tracks) -> Tensor:
+        """Return which tracks were ever seen in space, shape (T,) bool."""
+        return torch.tensor([one in self.looked for one in tracks.identity.tolist()], dtype=torch.bool)
 
 
 def _heard(tracker: Tracker, evidence: CameraEvidence) -> Detector:
