@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from mambats.track import (
     BaseRate,
     BoxNoise,
     ByExistence,
+    CameraEvidence,
     ConstantVelocity,
     Deleter,
     Detector,
@@ -23,11 +26,13 @@ from mambats.track import (
     LateFrames,
     Mahalanobis,
     Objects,
+    Picture,
     Predictor,
     ScoreCalibration,
     SinglePass,
     Tracker,
     Updater,
+    run_pictured,
     tell,
 )
 
@@ -184,3 +189,29 @@ def test_streams_as_it_runs() -> None:
         count = int(out["count"][0])
         assert out["identity"][0, :count].tolist() == told.identity[rows].tolist()
         np.testing.assert_allclose(out["score"][0, :count], told.score[rows].numpy(), atol=1e-9)
+
+
+def test_counts_fade_while_the_sensor_in_space_is_silent() -> None:
+    seen, rate = crowd(20), Watched(0.1, weight=20.0, memory=0.5)
+    rate.waited = []
+    pixels = torch.tensor([10.0, 10.0, 30.0, 60.0]).expand(len(seen.boxes), 4)
+    seen, silent = replace(seen, pixels=pixels), torch.arange(20) < 0
+    picture = Picture(torch.tensor([[700.0, 0, 600, 0], [0, 700, 180, 0], [0, 0, 1, 0]]), (1242.0, 375.0))
+    model, evidence = tracker(rate), CameraEvidence(0.0, 0.0, 0.0, 0.0)
+    alike = run_pictured(model, evidence, seen, picture, silent=silent)
+    for one, other in zip(alike.frames, model.run(seen).frames, strict=True):
+        assert torch.equal(one.tracks.existence, other.tracks.existence)
+    quiet = torch.arange(20) >= 15
+    after = run_pictured(model, evidence, seen.take(~quiet[seen.frames]), picture, silent=quiet)
+    assert torch.equal(after.frames[14].tracks.existence, alike.frames[14].tracks.existence)
+    assert sum(rate.waited) == pytest.approx(1.9 * 3)  # three runs, all time counted, silent or not
+
+
+class Watched(BaseRate):
+    """Writes down for how long counts faded."""
+
+    waited: list[float]
+
+    def faded(self, counts: Tensor, elapsed: float | Tensor) -> Tensor:
+        self.waited.append(float(elapsed))
+        return super().faded(counts, elapsed)

@@ -146,7 +146,7 @@ def test_recipes_build(recipe: Path) -> None:
 
 
 def test_doubtful_tracks_are_written_where_they_are_asked_for(folder: Path) -> None:
-    weak = [line.replace(",8.0,1.5,", ",2.0,1.5,") for line in lines()]
+    weak = [line.replace(",8.0,1.5,", ",3.0,1.5,") for line in lines()]
     (folder / "det" / "Car" / "0000.txt").write_text("\n".join(weak) + "\n")
     counts = []
     for more in ((), ("--all-tracks",)):
