@@ -84,9 +84,10 @@ class BaseRate:
         if not len(odds):
             return odds, before
         scene = torch.zeros(len(odds), dtype=torch.int64, device=odds.device) if scene is None else scene
-        after, raised = before, odds
+        after, exact = before, odds.double()
+        raised = exact + self.added(before)[scene]
         for _ in range(ROUNDS):
-            true = torch.sigmoid(odds.double() + self.added(after)[scene])
+            true = torch.sigmoid(raised)
             after = before.index_add(0, scene, torch.stack([true, 1 - true], -1))
-            raised = odds + self.added(after)[scene].to(odds)
-        return raised, after
+            raised = exact + self.added(after)[scene]
+        return raised.to(odds), after
