@@ -62,8 +62,8 @@ def sparse(scene: Scene) -> dict[str, Any]:
     parts = {"mean": scene.mean[there].float(), "covariance": scene.covariance[there].float()}
     parts |= {"age": scene.age[there].float(), "body": scene.body[there].short(), "path": scene.paths[known].float()}
     parts |= {"seen": torch.nonzero(there).short(), "known": torch.nonzero(known).short(), "labels": scene.labels}
-    parts["own"] = scene.own
-    return parts | {"name": scene.name, "stamps": scene.stamps, "shape": tuple(there.shape), "bodies": len(known)}
+    said = {"own": scene.own, "name": scene.name, "stamps": scene.stamps}
+    return parts | said | {"shape": tuple(there.shape), "bodies": len(known)}
 
 
 def dense(kept: dict[str, Any]) -> Scene:
@@ -76,7 +76,9 @@ def dense(kept: dict[str, Any]) -> Scene:
     paths = torch.full((kept["bodies"], frames, 2), torch.nan).double()
     seen[at], mean[at], age[at], body[at] = True, kept["mean"].double(), kept["age"].double(), kept["body"].long()
     covariance[at], paths[known] = kept["covariance"].double(), kept["path"].double()
-    return Scene(kept["name"], kept["stamps"], kept["labels"], seen, mean, covariance, age, body, paths, kept["own"])
+    return Scene(
+        kept["name"], kept["stamps"], kept["labels"], seen, mean, covariance, age, body, paths, kept.get("own")
+    )
 
 
 def read(words: argparse.Namespace) -> None:
