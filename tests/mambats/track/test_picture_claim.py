@@ -15,6 +15,7 @@ from mambats.track import (
     run_pictured,
     tell,
 )
+from mambats.track.ego_path import EgoPath
 from mambats.track.projection import project
 from tests.mambats.track.test_two_sensors import CAMERA, FRAMES, street, tracker, without
 
@@ -109,3 +110,18 @@ def test_overlaps_of_nothing_are_named() -> None:
         PictureClaims(least=0.0)
     with pytest.raises(ValueError, match="overlaps above 0"):
         PictureClaims(gate=0.0)
+
+
+def test_the_cameras_word_is_heard_before_a_detection_is_left_out() -> None:
+    lidar, camera, _ = street()
+    one = tracker()
+    one.detector.least = 3.0  # 4 less 6 without the camera, 4 and 4 with it
+    model = evidence(PictureClaims())
+    joined = model(lidar, camera)
+    zero = torch.zeros(FRAMES).double()
+    still = EgoPath(zero[:, None].repeat(1, 4), torch.zeros(FRAMES, 3, 3).double(), zero, lidar.stamps)
+    for follower in (one, still.doubted(one)):
+        history = run_pictured(
+            follower, model, joined.detections, Picture(CAMERA), added=joined.added, poses=still.poses
+        )
+        assert history.consistency().row.tolist() == list(range(2, 2 * FRAMES, 2))
