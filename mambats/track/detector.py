@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import copy
 from typing import NamedTuple
 
 import torch
@@ -171,6 +172,12 @@ class Detector:
         least: float = -math.inf,
     ) -> None:
         self.noise, self.calibration, self.trust, self.least = noise, calibration or ScoreCalibration(), trust, least
+
+    def unbounded(self) -> Detector:
+        """Return a detector that looks at all detections, for whom another sensor's word comes later."""
+        made = copy(self)
+        made.least = -math.inf
+        return made
 
     def __call__(self, objects: Objects, added: Tensor | None = None) -> tuple[Detections, list[int]]:
         """Return all detections of some frames that have a box in space, and their splits by frame.

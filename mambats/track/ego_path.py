@@ -96,6 +96,10 @@ class MovingDetector(Detector):
         step = spread.to(made.boxes)[objects.frames[made.row]]
         return made._replace(covariance=made.covariance + lever @ step @ lever.mT), splits
 
+    def unbounded(self) -> MovingDetector:
+        """Return the same on a detector that looks at all detections."""
+        return MovingDetector(self.detector.unbounded(), self.paths)
+
     def _steps(self, objects: Objects) -> Tensor:
         """Return the doubt of the step before each frame, shape (F, 3, 3)."""
         if len(objects) == len(self._spread):

@@ -22,9 +22,6 @@ from mambats.track.tracker import Tracker, TrackerState
 from mambats.track.tracks import Tracks
 from mambats.track.updater import Told
 
-# Log odds that lift any detection over any bound.
-_ANY = 1024.0
-
 
 @torch.no_grad()
 def run_pictured(
@@ -61,7 +58,8 @@ def run_pictured(
         raise ValueError("objects have no pixels or no scores: both are needed to follow them in the picture.")
     if silent is not None and silent.shape != (len(objects),):
         raise ValueError(f"silent has shape {tuple(silent.shape)}: needed one a frame, ({len(objects)},).")
-    detections, splits = _heard(tracker, evidence, objects, added)
+    detector = tracker.detector if evidence.claims is None else tracker.detector.unbounded()
+    detections, splits = detector(objects, added)
     poses = None if poses is None else check_poses(poses, len(objects))
     sensor = PictureSensor(picture._replace(camera=picture.camera.double()))
     shared = _Shared(tracker, evidence, objects.pixels, sensor, torch.arange(len(objects.boxes)), {})
@@ -147,18 +145,6 @@ class _Shared(NamedTuple):
     def placed(self, tracks: Tracks) -> Tensor:
         """Return which tracks were ever seen in space, shape (T,) bool."""
         return torch.tensor([one in self.looked for one in tracks.identity.tolist()], dtype=torch.bool)
-
-
-def _heard(
-    tracker: Tracker, evidence: CameraEvidence, objects: Objects, added: Tensor | None
-) -> tuple[Detections, list[int]]:
-    """Return the detections and their splits; all there are where the camera's word comes later."""
-    if evidence.claims is None:
-        return tracker.detector(objects, added)
-    # Raised over any bound on the way through: a detector may ask another one, with a bound of its own.
-    added = objects.boxes.new_zeros(len(objects.boxes)) if added is None else added
-    detections, splits = tracker.detector(objects, added + _ANY)
-    return detections._replace(odds=detections.odds - _ANY), splits
 
 
 def _waited(tracker: Tracker, state: TrackerState, stamp: int, pose: Tensor | None) -> tuple[TrackerState, Frame]:
