@@ -245,6 +245,7 @@ class Line(NamedTuple):
     """A row of the table: tracks that are told of, and all there are."""
 
     name: str
+    sequences: list[Sequence]
     told: list[Objects]
     every: list[Objects]
     run: Followed
@@ -257,7 +258,7 @@ def ours(sequences: list[Sequence], run: Followed, sensors: str) -> list[Line]:
         label = "fixed-lag (2 s)" if mode == "fixed-lag" else mode
         told = [tell(h, one.detections, mode) for h, one in both]
         every = [tell(h, one.detections, mode, confirmed=False) for h, one in both]
-        lines.append(Line(f"mambats, {sensors}, {label}", told, every, run))
+        lines.append(Line(f"mambats, {sensors}, {label}", sequences, told, every, run))
     return lines
 
 
@@ -265,7 +266,7 @@ def peer(kind: str, sequences: list[Sequence], name: str) -> Line:
     """Return the row of AB3DMOT's settings."""
     run = followed(sequences, lambda _: published(kind))
     every = [scored(history, one.detections) for history, one in zip(run.histories, sequences, strict=True)]
-    return Line(name, [above(one, PUBLISHED[kind][-1]) for one in every], every, run)
+    return Line(name, sequences, [above(one, PUBLISHED[kind][-1]) for one in every], every, run)
 
 
 def table(root: Path, kind: str, names: list[str], recipe: Path, fits: Path | None, camera: str) -> None:
@@ -289,10 +290,10 @@ def table(root: Path, kind: str, names: list[str], recipe: Path, fits: Path | No
     print("| tracker | " + " | ".join(heads) + " | NIS/7 | in 95 % band | frames/s |")
     print("|---|" + "---:|" * (len(heads) + 3))
     for line in lines:
-        found = scores(kind, sequences, line.told)
+        found = scores(kind, line.sequences, line.told)
         cells = [f"{found[n]:.0f}" if n in ("FP", "FN", "IDSW") else f"{100 * found[n]:.2f}" for n in SHOWN]
-        solid = [scores(kind, sequences, line.told, iou) for iou in ious]
-        every = [scores(kind, sequences, line.every, iou) for iou in ious]
+        solid = [scores(kind, line.sequences, line.told, iou) for iou in ious]
+        every = [scores(kind, line.sequences, line.every, iou) for iou in ious]
         cells += [f"{100 * one['sAMOTA']:.2f}" for one in (*solid, *every)] + [f"{solid[0]['IDSW']:.0f}"]
         nis = line.run.nis
         band = ((nis > BAND[0]) & (nis < BAND[1])).double().mean()
