@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -129,7 +130,7 @@ class Job:
             tells it from the detections of all classes followed), else nowhere.
 
     Raises:
-        DataError: If motion is to come from poses, and there are none.
+        DataError: If motion is to come from poses, and there are none, or if two recipes follow one class.
     """
 
     recipes: Sequence[Recipe]
@@ -141,7 +142,12 @@ class Job:
     ego: Ego | None = None
 
     def __post_init__(self) -> None:
-        """Check that there are poses where they are asked for."""
+        """Check that there are poses where they are asked for, and that no class is followed twice."""
+        for kind, count in Counter(one.kind for one in self.recipes).items():
+            if count > 1:
+                raise DataError(
+                    f"{count} recipes follow {kind}: needed one a class."
+                )
         if self.ego == "poses" and self.sources.poses is None:
             raise DataError("the sensor's motion is to come from poses, and there are none: give --poses.")
 

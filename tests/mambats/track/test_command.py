@@ -41,9 +41,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def track(folder: Path, *more: str) -> int:
+def track(folder: Path, *more: str, recipe: Path = RECIPES / "kitti_car.yaml") -> int:
     words = ["track", "--detections", str(folder / "det"), "--calibration", str(folder / "calib")]
-    words += ["--config", str(RECIPES / "kitti_car.yaml"), "--output", str(folder / "out"), *more]
+    words += ["--config", str(recipe), "--output", str(folder / "out"), *more]
     return main(words)
 
 
@@ -133,9 +133,25 @@ def test_folders_and_recipes_that_do_not_fit_are_named(folder: Path, capsys: pyt
     (folder / "bare.yaml").write_text("class: Car\n")
     assert track(folder, "--config", str(folder / "bare.yaml")) == 2
     assert "no `tracker`" in capsys.readouterr().err
+    assert track(folder, "--config", str(RECIPES / "kitti_car.yaml")) == 2
+    assert "2 recipes follow Car" in capsys.readouterr().err
     (folder / "det" / "Car" / "0000.txt").unlink()
     assert track(folder) == 2
     assert "holds no detections" in capsys.readouterr().err
+
+
+def test_a_recipes_silhouette_is_what_the_files_show(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = (RECIPES / "kitti_car.yaml").read_text()
+    narrow = "silhouette:\n  class_path: mambats.track.Silhouette\n  init_args: {across: 0.5}\n"
+    (folder / "narrow.yaml").write_text(narrow + words)
+    assert track(folder, recipe=folder / "narrow.yaml") == 0
+    told = from_kitti(read_tracks(folder / "out" / "0000.txt", FRAMES)).between(19, 20).pixels
+    seen = from_kitti(read_detections(folder / "det" / "Car" / "0000.txt", FRAMES)).between(19, 20).pixels
+    half = (seen[:, 2] - seen[:, 0]).sort().values / 2
+    torch.testing.assert_close((told[:, 2] - told[:, 0]).sort().values, half, rtol=1e-3, atol=0.01)
+    (folder / "wrong.yaml").write_text(narrow.replace("Silhouette", "Existence").replace("across", "seen") + words)
+    assert track(folder, recipe=folder / "wrong.yaml") == 2
+    assert "`silhouette` is a Existence, needed a mambats.track.Silhouette" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES.glob("kitti_*.yaml")), ids=lambda p: p.stem)
