@@ -57,7 +57,7 @@ def kitti_packets(objects: Objects, most: int) -> list[Packet]:
 
 def kitti_replay(objects: Objects, name: str, kind: str = "Car", ticks: bool = False) -> Replay:
     """Return a sequence to be pushed, and what `mambats track` tells of it online."""
-    from mambats.track.job import read_recipe
+    from mambats.track.recipe import read_recipe
 
     tracker = read_recipe(RECIPES / f"kitti_{kind.lower()}.yaml").tracker
     told, wanted = tell(tracker.run(objects), objects, "online"), dict[int, dict[str, np.ndarray]]()

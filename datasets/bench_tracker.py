@@ -41,7 +41,7 @@ RECIPES = Path(__file__).parents[1] / "recipes" / "track"
 
 def recipe(kind):
     """The tracker of a class's recipe."""
-    from mambats.track.job import read_recipe
+    from mambats.track.recipe import read_recipe
 
     return read_recipe(RECIPES / f"kitti_{kind}.yaml").tracker
 

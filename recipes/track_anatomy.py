@@ -21,13 +21,13 @@ from track_table import CLASSES, Sequence, drawn, fitted, read, renamed, scores,
 
 from mambats.track import History, Objects, tell
 from mambats.track.behind import TRUE, behind
-from mambats.track.job import read_recipe
 from mambats.track.metrics.assign import EPS, best_pairs
 from mambats.track.metrics.clear import matched_pairs
 from mambats.track.metrics.kitti_rule import NEIGHBOURS, KittiRule, regions_of, unseen
 from mambats.track.metrics.rule import scene_of
 from mambats.track.overlap import iou_2d
 from mambats.track.projection import in_picture
+from mambats.track.recipe import read_recipe
 
 HALF, PARTLY = 0.5, 0.2  # overlaps in the picture
 

@@ -23,12 +23,12 @@ import torch
 from track_table import chosen_of, drawn, fitted, read, renamed, silhouette
 
 from mambats.track import ByExistence, tell
-from mambats.track.job import read_recipe
 from mambats.track.metrics.clear import clear_counts, clear_scores
 from mambats.track.metrics.hota import hota_scores, hota_sums
 from mambats.track.metrics.identity import identity_counts, identity_scores
 from mambats.track.metrics.kitti_rule import KittiRule
 from mambats.track.projection import in_picture
+from mambats.track.recipe import read_recipe
 
 #: What is tried, in this order, each from the best of those before on.
 LISTS: dict[str, tuple[Any, ...]] = {

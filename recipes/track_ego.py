@@ -25,8 +25,9 @@ from track_table import Sequence, drawn, fitted, joined, read, scores, silhouett
 from mambats.track import History, Objects, ScoreCalibration, run_pictured, tell
 from mambats.track.centre import ToldNoise
 from mambats.track.ego_path import EgoPath, estimate_path
-from mambats.track.job import lasting, read_recipe
+from mambats.track.job import lasting
 from mambats.track.metrics import HOTA, PlainRule
+from mambats.track.recipe import read_recipe
 from mambats.track.telling import Mode
 from mambats_datasets.synthetic.robot import SimulatedRobots
 from mambats_datasets.synthetic.world.objects import detected_objects, true_objects

@@ -25,8 +25,8 @@ from mambats.formats.kitti import read_calibration, read_detections, read_tracks
 from mambats.track import BoxNoise, ConstantVelocity, Objects, Picture, ScoreCalibration, Silhouette
 from mambats.track.behind import TRUE, UNKNOWN, Behind, behind
 from mambats.track.heading import turned_to
-from mambats.track.job import read_recipe
 from mambats.track.kitti import from_kitti
+from mambats.track.recipe import read_recipe
 from mambats_kernels.kalman import kalman_predict, kalman_update
 
 LENGTH = 30  # frames of a piece of a body's path

@@ -184,10 +184,10 @@ def motion(words: argparse.Namespace) -> None:
     from track_table import Scored, read, renamed
 
     from mambats.track import tell
-    from mambats.track.job import read_recipe
     from mambats.track.metrics import evaluate
     from mambats.track.motion_learned import LearnedPredictor
     from mambats.track.projection import in_picture
+    from mambats.track.recipe import read_recipe
 
     root = Path(words.root)
     print("| class, online | next step | HOTA | DetA | AssA | MOTA | IDF1 | switches | NIS/7 | in 95 % band |")

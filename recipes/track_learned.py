@@ -38,7 +38,6 @@ from mambats.track.detector import BoxNoise, Detections, Detector
 from mambats.track.existence import Existence
 from mambats.track.history import History
 from mambats.track.initiator import Initiator
-from mambats.track.job import read_recipe
 from mambats.track.kitti import from_kitti
 from mambats.track.learned import CalibratedTracker, InnovationNoise, NoiseTask, PathData
 from mambats.track.learned.box import SIZE
@@ -53,6 +52,7 @@ from mambats.track.metrics.consistency import consistency_scores
 from mambats.track.motion import ConstantVelocity
 from mambats.track.predictor import Predictor
 from mambats.track.projection import Picture, in_picture, outlined
+from mambats.track.recipe import read_recipe
 from mambats.track.smoother import smoothed
 from mambats.track.tracks import Tracks
 from mambats.track.updater import Told, Updater

@@ -62,10 +62,10 @@ from mambats.track import (
     run_pictured,
     tell,
 )
-from mambats.track.job import read_recipe
 from mambats.track.kitti import from_kitti
 from mambats.track.metrics import evaluate
 from mambats.track.projection import in_picture, outlined
+from mambats.track.recipe import read_recipe
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 SHOWN = ("HOTA", "DetA", "AssA", "LocA", "MOTA", "IDF1", "FP", "FN", "IDSW")

@@ -26,7 +26,8 @@ def run(words: list[str], command: str) -> int:
     import torch
 
     torch.set_num_threads(1)  # dozens of tracks: threads that wait for each other cost more than they bring
-    from mambats.track.job import Job, read_recipes
+    from mambats.track.job import Job
+    from mambats.track.recipe import read_recipes
 
     sources = _sources(given)
     recipes = [one for path in given.config for one in read_recipes(path, given.checkpoint)]

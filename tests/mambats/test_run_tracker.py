@@ -18,8 +18,8 @@ from mambats.streaming.engines.tracker import tracker_engine
 from mambats.streaming.sources import SourceOptions, open_source
 from mambats.streaming.sources.several import LiveSources, Recordings, joined
 from mambats.streaming.sources.wire import Wire
-from mambats.track.job import read_recipe
 from mambats.track.kitti import from_kitti
+from mambats.track.recipe import read_recipe
 from mambats.track.telling import tell
 from tests.mambats.streaming.toy import Leaky
 from tests.mambats.track.test_command import RECIPES, lines

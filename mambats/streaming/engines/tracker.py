@@ -189,7 +189,7 @@ def tracker_engine(
         RecipeError: If it names no class or no tracker, or the checkpoint holds no noise for the class.
         CheckpointError: If the checkpoint cannot be read.
     """
-    from mambats.track.job import read_recipe
+    from mambats.track.recipe import read_recipe
 
     read = read_recipe(Path(recipe), None if checkpoint is None else Path(checkpoint))
     return TrackerEngine(read.tracker, most, room, tick_ns, read.kind)

@@ -27,9 +27,10 @@ from mambats.track.centre.told import ToldNoise
 from mambats.track.detector import turns
 from mambats.track.ego_path import estimate_path
 from mambats.track.heading import wrapped
-from mambats.track.job import Recipe, Sources
+from mambats.track.job import Sources
 from mambats.track.kitti_pose import read_planar_poses
 from mambats.track.objects import Objects
+from mambats.track.recipe import Recipe
 
 POINT = ("x", "y", "z", "intensity")
 PICTURES = (".png", ".jpg")

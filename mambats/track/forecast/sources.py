@@ -72,7 +72,7 @@ class KittiTracks:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes that the recipes follow."""
-        from mambats.track.job import read_recipe  # it reads tables, which training on arrays does not need
+        from mambats.track.recipe import read_recipe  # it reads tables, which training on arrays does not need
 
         return tuple(read_recipe(Path(one)).kind for one in self.recipes)
 
@@ -85,7 +85,7 @@ class KittiTracks:
         return made
 
     def _followed(self, labels: Path, recipe: Path, label: int) -> Scene:
-        from mambats.track.job import read_recipe
+        from mambats.track.recipe import read_recipe
 
         kind, tracker, *_ = read_recipe(recipe)
         file = labels.parent.parent / self.detections / kind / labels.name

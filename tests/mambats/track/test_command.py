@@ -156,7 +156,7 @@ def test_a_recipes_silhouette_is_what_the_files_show(folder: Path, capsys: pytes
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES.glob("kitti_*.yaml")), ids=lambda p: p.stem)
 def test_recipes_build(recipe: Path) -> None:
-    from mambats.track.job import read_recipe
+    from mambats.track.recipe import read_recipe
 
     assert read_recipe(recipe).kind.lower() in recipe.stem
 

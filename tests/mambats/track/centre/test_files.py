@@ -13,8 +13,8 @@ from mambats.formats.error import DataError
 from mambats.formats.kitti import read_tracks
 from mambats.track.centre import CentreDetector, DetectTask, SweepBatch, SweepReading
 from mambats.track.centre.files import SweepFiles, SweepSources, numbered, read_detector, spatial
-from mambats.track.job import read_recipes
 from mambats.track.kitti import from_kitti
+from mambats.track.recipe import read_recipes
 
 RECIPE = Path(__file__).parents[4] / "recipes" / "track" / "raw_sim_track.yaml"
 FRAMES, SIZE = 12, (3.9, 1.6, 1.5)

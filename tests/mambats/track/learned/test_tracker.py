@@ -152,7 +152,7 @@ def test_the_likelihood_fit_finds_the_noise() -> None:
 
 def test_a_checkpoint_that_is_none_is_named(tmp_path: Path) -> None:
     from mambats.recipe import RecipeError
-    from mambats.track.job import read_recipe
+    from mambats.track.recipe import read_recipe
 
     recipe = Path(__file__).parents[4] / "recipes" / "track" / "kitti_car.yaml"
     with pytest.raises(RecipeError, match=r"none\.ckpt: there is no such checkpoint"):
