@@ -59,7 +59,8 @@ def _sources(given: argparse.Namespace) -> Sources:
         return Sources(given.detections, given.calibration, given.camera, given.poses)
     if given.sweeps is None or given.camera is not None:
         raise UsageError("track: --detector finds bodies in --sweeps (and --images), and joins no --camera's boxes.")
-    from mambats.track.centre.files import SweepSources, read_detector, read_reading
+    from mambats.track.centre.files import SweepSources, read_detector
+    from mambats.track.centre.reading import read_reading
 
     reading, model = read_reading(given.config), read_detector(given.detector)
     poses = given.poses if given.ego in (None, "poses") else None

@@ -2,12 +2,12 @@
 
 from mambats.track.centre.clusters import ClusterDetector
 from mambats.track.centre.drive import detections_of, find_in, poses_of, track_drive, truth_of
-from mambats.track.centre.files import SweepReading, SweepSources, read_detector
 from mambats.track.centre.lift import ImageLift
 from mambats.track.centre.model import CentreDetector, CentreLoss, Found, objects_of
 from mambats.track.centre.module import SweepModule
 from mambats.track.centre.overlap_precision import OverlapScores
 from mambats.track.centre.precision import DetectionScores
+from mambats.track.centre.reading import SweepReading
 from mambats.track.centre.recorded import RecordedSweeps, Seat
 from mambats.track.centre.recorded_picture import RecordedPicture
 from mambats.track.centre.repeated import RepeatedErrors, RepeatedInitiator, RepeatedUpdater, RepeatedVelocity
@@ -35,14 +35,12 @@ __all__ = [
     "SweepModule",
     "SweepReading",
     "SweepSource",
-    "SweepSources",
     "SweepTable",
     "ToldNoise",
     "detections_of",
     "find_in",
     "objects_of",
     "poses_of",
-    "read_detector",
     "track_drive",
     "truth_of",
 ]
