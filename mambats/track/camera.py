@@ -34,7 +34,7 @@ class CameraEvidence:
 
     Numbers are the differences of two logistic regressions on labelled sequences, with the camera and without
     (recipes/track_fit.py). A detection takes over the camera's box in the picture. What the camera alone sees has no
-    place in space: it begins no track, and is left out unless `alone` says what it is worth to those there are.
+    place in space: it is left out unless `alone` says what it is worth to the tracks there are, and may begin one.
 
     Args:
         own: Added a unit of the score in space: beside a camera it counts for less.
