@@ -12,9 +12,11 @@ from mambats.track.late import FrameArrival, LateFrames
 from mambats.track.life import ByExistence, ByHits, Confirmer, Deleter
 from mambats.track.motion import ConstantAcceleration, ConstantTurn, ConstantVelocity
 from mambats.track.objects import BOX, Objects
-from mambats.track.picture_box import PictureHeir, PictureSensor, PictureUpdater
+from mambats.track.picture_box import PictureSensor
 from mambats.track.picture_claim import PictureClaims
+from mambats.track.picture_heir import PictureHeir
 from mambats.track.picture_start import PictureStart
+from mambats.track.picture_updater import PictureUpdater
 from mambats.track.predictor import Predictor
 from mambats.track.projection import Picture
 from mambats.track.silhouette import Silhouette

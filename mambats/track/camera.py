@@ -12,8 +12,9 @@ from torch import Tensor
 from mambats.track.assignment import Greedy
 from mambats.track.objects import Objects
 from mambats.track.overlap import iou_2d
-from mambats.track.picture_box import PictureHeir, PictureUpdater
 from mambats.track.picture_claim import PictureClaims
+from mambats.track.picture_heir import PictureHeir
+from mambats.track.picture_updater import PictureUpdater
 
 
 class Seconded(NamedTuple):
