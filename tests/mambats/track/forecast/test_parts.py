@@ -36,12 +36,13 @@ def a_batch(**more):
     return batch_of([made], [made.future(HORIZONS)])
 
 
-@pytest.mark.parametrize("turn", [-0.3, 0.0, 0.2])
-def test_the_sensors_motion_is_told_from_bodies_that_stand(turn):
+# At -0.3 rad/s the filter, to which turns are slow to change, is off by 0.024 rad/s and 0.33 m/s.
+@pytest.mark.parametrize(("turn", "spin", "speed"), [(-0.3, 0.03, 0.4), (0.0, 0.02, 0.2), (0.2, 0.02, 0.2)])
+def test_the_sensors_motion_is_told_from_bodies_that_stand(turn, spin, speed):
     own = OwnMotion.of(own_motion(scene(turn=turn), CLASSES))
-    assert_close(own.turn[15:], torch.full_like(own.turn[15:], turn), atol=0.03, rtol=0)
-    assert_close(own.velocity[15:, 0], torch.full_like(own.turn[15:], 6.0), atol=0.4, rtol=0)
-    assert (own.trust[15:] > 2.5).all()
+    assert_close(own.turn[10:], torch.full_like(own.turn[10:], turn), atol=spin, rtol=0)
+    assert_close(own.velocity[10:, 0], torch.full_like(own.turn[10:], 6.0), atol=speed, rtol=0)
+    assert (own.trust[10:] > 2.5).all()
 
 
 def test_the_sensors_motion_without_tracks_is_rest():
